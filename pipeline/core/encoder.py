@@ -1,0 +1,166 @@
+"""The ResNet that turns a tile into its embedding."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+LAYERS = ("layer1", "layer2", "layer3", "layer4")
+COLOUR_MEAN = 127.5
+COLOUR_DEVIATION = 63.75
+
+
+class Encoder(nn.Module):
+    """ResNet, global average pooling and a linear layer; any tile size and channel count.
+
+    Colours are normalised inside, so that tiles go in as stored: 0 … 255.
+
+    Source: Jean et al. (2019), doi:10.1609/aaai.v33i01.33013967.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        *,
+        n_dimensions: int,
+        mean: float | Sequence[float],
+        deviation: float | Sequence[float],
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.projection = nn.Linear(backbone.num_features, n_dimensions)  # type: ignore[arg-type]
+        self.register_buffer("mean", torch.as_tensor(mean).float().reshape(-1, 1, 1))
+        self.register_buffer("deviation", torch.as_tensor(deviation).float().reshape(-1, 1, 1))
+
+    def forward(self, tiles: Tensor) -> Tensor:
+        """Embeddings, float32 (tile, dimension), of tiles (tile, channel, row, column)."""
+        embeddings: Tensor = self.projection(self.backbone(self._normalise(tiles)))
+        return embeddings.float()
+
+    def features(self, tiles: Tensor, layer: str) -> Tensor:
+        """Average-pooled output of `layer`, one of layer1 … layer4, float32 (tile, width)."""
+        resnet = self.backbone
+        activations = resnet.maxpool(resnet.act1(resnet.bn1(resnet.conv1(self._normalise(tiles)))))  # type: ignore[operator]
+        for name in LAYERS[: LAYERS.index(layer) + 1]:
+            activations = getattr(resnet, name)(activations)
+        pooled: Tensor = activations.mean((2, 3)).float()
+        return pooled
+
+    def _normalise(self, tiles: Tensor) -> Tensor:
+        colours = tiles.to(memory_format=torch.channels_last).float()
+        return (colours - self.mean) / self.deviation
+
+
+def create_encoder(
+    *,
+    backbone: str,
+    n_channels: int,
+    n_dimensions: int,
+    seed: int,
+    mean: float | Sequence[float] = COLOUR_MEAN,
+    deviation: float | Sequence[float] = COLOUR_DEVIATION,
+) -> Encoder:
+    """An untrained encoder; one seed gives the same weights everywhere.
+
+    Args:
+        backbone: timm's name of a ResNet.
+        n_channels: Channels of a tile.
+        n_dimensions: Length of an embedding.
+        seed: Of the weights; the global random state stays as it was.
+        mean: Colour that becomes 0, of all channels or of each.
+        deviation: Distance in colour that becomes 1.
+
+    Raises:
+        ValueError: If timm has no such ResNet.
+    """
+    if backbone not in timm.list_models() or not hasattr(
+        timm.create_model(backbone, num_classes=0), "layer4"
+    ):
+        raise ValueError(f"train.backbone {backbone!r} is no ResNet of timm; try 'resnet18'")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        resnet = timm.create_model(backbone, num_classes=0, in_chans=n_channels)
+        encoder = Encoder(resnet, n_dimensions=n_dimensions, mean=mean, deviation=deviation)
+    return encoder.to(memory_format=torch.channels_last)
+
+
+def compute_device() -> torch.device:
+    """CUDA where there is a device (`CUDA_VISIBLE_DEVICES` chooses), else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def autocast(device: torch.device) -> AbstractContextManager[None]:
+    """bfloat16 where the device computes in it, float32 elsewhere."""
+    if device.type == "cuda":
+        enabled = torch.cuda.is_bf16_supported()
+    else:
+        enabled = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def embed_tiles(
+    encoder: Encoder,
+    tiles: NDArray[np.uint8],
+    *,
+    device: torch.device,
+    batch_size: int = 256,
+    layer: str | None = None,
+) -> NDArray[np.float32]:
+    """Embeddings of tiles, or pooled features of one layer, without gradients.
+
+    Args:
+        encoder: Put on `device` and in evaluation mode here.
+        tiles: Shape (tile, channel, row, column), 0 … 255.
+        device: Where to compute.
+        batch_size: Tiles a forward pass.
+        layer: None for embeddings, else the layer of `Encoder.features`.
+
+    Returns:
+        Shape (tile, dimension).
+    """
+    encoder = encoder.to(device).eval()
+    forward: Callable[[Tensor], Tensor] = (
+        encoder if layer is None else lambda batch: encoder.features(batch, layer)
+    )
+    batches = []
+    with torch.inference_mode(), autocast(device):
+        for first in range(0, len(tiles), batch_size):
+            batch = torch.from_numpy(tiles[first : first + batch_size])
+            batches.append(forward(batch.to(device, non_blocking=True)).cpu().numpy())
+    return np.concatenate(batches)
+
+
+def turn_and_flip(tiles: Tensor, generator: torch.Generator) -> Tensor:
+    """Each square tile turned by a random multiple of 90° and mirrored at random.
+
+    Args:
+        tiles: Shape (tile, channel, row, column).
+        generator: On the CPU, so that every device draws the same.
+    """
+    choice = torch.randint(8, (len(tiles),), generator=generator).to(tiles.device)
+    turned = torch.empty_like(tiles)
+    for symmetry in range(8):
+        chosen = choice == symmetry
+        picked = torch.rot90(tiles[chosen], symmetry % 4, (2, 3))
+        turned[chosen] = picked.flip(3) if symmetry >= 4 else picked
+    return turned
+
+
+def rebuild_encoder(weights: Mapping[str, Tensor], description: Mapping[str, Any]) -> Encoder:
+    """The encoder which a training run wrote as `weights` and `description`."""
+    encoder = create_encoder(
+        backbone=description["backbone"],
+        n_channels=len(description["channels"]),
+        n_dimensions=description["n_dimensions"],
+        seed=0,
+    )
+    encoder.load_state_dict(dict(weights))
+    return encoder

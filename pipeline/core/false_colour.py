@@ -1,0 +1,101 @@
+"""False colour: bands become channels by a fixed physical stretch.
+
+The limits are the same for every granule, so that a cloud has one colour wherever it is seen;
+a stretch by a granule's own percentiles would give it another in each.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.planck import solar_reflectance_3_9um
+
+FloatArray = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named recipe: channels, and the values that become 0 and 255.
+
+    A minimum above the maximum inverts the channel, so that cold clouds are bright.
+    """
+
+    channels: tuple[str, ...]
+    minimum: tuple[float, ...]
+    maximum: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.channels) == len(self.minimum) == len(self.maximum) > 0:
+            raise ValueError(
+                f"a preset needs as many channels as minima and maxima, not {len(self.channels)}, "
+                f"{len(self.minimum)} and {len(self.maximum)}; complete it in ingest.presets"
+            )
+
+
+def green_from_neighbours(
+    red: FloatArray, near_infrared: FloatArray, blue: FloatArray
+) -> FloatArray:
+    """Green reflectance in percent as an imager without a green band would see it.
+
+    Source: Bah et al. (2018), doi:10.1029/2018EA000379.
+    """
+    return np.asarray(0.45 * red + 0.1 * near_infrared + 0.45 * blue)
+
+
+# Channels computed where a granule has no such band: what they need, and how.
+DERIVED: dict[str, tuple[tuple[str, ...], Callable[..., FloatArray]]] = {
+    "green": (("red", "near_infrared", "blue"), green_from_neighbours),
+    "solar_reflectance_3_9um": (
+        ("shortwave_infrared", "infrared_window", "solar_zenith_angle"),
+        solar_reflectance_3_9um,
+    ),
+}
+
+
+def needed_bands(preset: Preset) -> set[str]:
+    """Every band that can serve the channels of `preset`, derived ones included."""
+    inputs = [DERIVED[channel][0] for channel in preset.channels if channel in DERIVED]
+    return {*preset.channels, *(band for bands in inputs for band in bands)} - {
+        "solar_zenith_angle"
+    }
+
+
+def missing_bands(preset: Preset, available: set[str]) -> list[str]:
+    """Bands without which `preset` cannot be composed, in the order of its channels."""
+    missing: list[str] = []
+    for channel in preset.channels:
+        if channel not in available:
+            inputs = DERIVED[channel][0] if channel in DERIVED else (channel,)
+            missing += [band for band in inputs if band not in available]
+    return missing
+
+
+def compose(
+    bands: Mapping[str, FloatArray], preset: Preset
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """False colour of a scene, and where every channel was measured.
+
+    Args:
+        bands: Shape (row, column) each, NaN where nothing was measured; reflectances in percent,
+            brightness temperatures in K, `solar_zenith_angle` in degrees.
+        preset: Channels and their limits, in the same units.
+
+    Returns:
+        Colour (channel, row, column) from 0 to 255, 0 where invalid; validity (row, column).
+    """
+    channels = np.stack([_channel(bands, name) for name in preset.channels])
+    minimum = np.reshape(preset.minimum, (-1, 1, 1))
+    maximum = np.reshape(preset.maximum, (-1, 1, 1))
+    valid = np.asarray(np.isfinite(channels).all(axis=0))
+    shares = np.clip((channels - minimum) / (maximum - minimum), 0, 1)
+    colour = np.where(valid, np.rint(255 * shares), 0).astype(np.uint8)
+    return colour, valid
+
+
+def _channel(bands: Mapping[str, FloatArray], name: str) -> FloatArray:
+    if name in bands:
+        return bands[name]
+    inputs, derive = DERIVED[name]
+    return derive(*(bands[band] for band in inputs))

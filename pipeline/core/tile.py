@@ -1,0 +1,86 @@
+"""Tiles of a scene: which are complete, where a regular grid puts them, what they hold.
+
+A tile is named by the (row, column) of its first pixel; lengths are in pixels.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.floating]
+
+
+def window_sums(values: NDArray[np.generic], tile_size: int) -> FloatArray:
+    """Sum of `values` over every tile, shape (row - tile_size + 1, column - tile_size + 1).
+
+    Empty when the tile is larger than the scene.
+    """
+    rows, columns = values.shape
+    if tile_size > min(rows, columns):
+        return np.zeros((0, 0))
+    sums = np.zeros((rows + 1, columns + 1))
+    sums[1:, 1:] = values.cumsum(0, dtype=np.float64).cumsum(1)
+    t = tile_size
+    return np.asarray(sums[t:, t:] - sums[:-t, t:] - sums[t:, :-t] + sums[:-t, :-t])
+
+
+def complete_tiles(valid: BoolArray, tile_size: int) -> BoolArray:
+    """Whether the tile which starts at each pixel lies wholly on valid ones.
+
+    Args:
+        valid: Shape (row, column).
+        tile_size: Edge of a tile.
+
+    Returns:
+        Shape (row - tile_size + 1, column - tile_size + 1).
+    """
+    return np.asarray(window_sums(~valid, tile_size) == 0)
+
+
+def grid_tiles(valid: BoolArray, *, tile_size: int, stride: int) -> IntArray:
+    """(row, column) of every complete tile on a regular grid, shape (tile, 2)."""
+    complete = complete_tiles(valid, tile_size)
+    return np.argwhere(complete[::stride, ::stride]) * stride
+
+
+def tile_means(values: FloatArray, places: IntArray, tile_size: int) -> FloatArray:
+    """Mean of `values` over each tile, without its missing pixels; NaN where all are.
+
+    Args:
+        values: Shape (row, column); NaN is missing.
+        places: (row, column) of each tile, shape (tile, 2).
+        tile_size: Edge of a tile.
+    """
+    present = np.isfinite(values)
+    rows, columns = places.T
+    sums = window_sums(np.where(present, values, 0), tile_size)[rows, columns]
+    counts = window_sums(present, tile_size)[rows, columns]
+    means: FloatArray = np.divide(sums, counts, out=np.full(len(places), np.nan), where=counts > 0)
+    return means
+
+
+def pure_tiles(
+    codes: NDArray[np.integer], *, tile_size: int, stride: int, min_share: float
+) -> tuple[IntArray, IntArray]:
+    """Tiles of a regular grid which one code fills, and that code.
+
+    Args:
+        codes: Class of every pixel, shape (row, column).
+        tile_size: Edge of a tile.
+        stride: Distance between tiles.
+        min_share: Smallest share of a tile's pixels that have the code, above one half.
+
+    Returns:
+        (row, column) of each tile, shape (tile, 2), and its code, shape (tile,).
+    """
+    found = [
+        (place, code)
+        for code in np.unique(codes)
+        for place in np.argwhere(
+            window_sums(codes == code, tile_size)[::stride, ::stride] >= min_share * tile_size**2
+        )
+        * stride
+    ]
+    places = np.array([place for place, _ in found], np.int64).reshape(-1, 2)
+    return places, np.array([code for _, code in found], np.int64)

@@ -1,0 +1,246 @@
+"""Stage fetch: a source of granules → the manifest of what there is to ingest."""
+
+import csv
+import glob
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import xarray as xr
+from pydantic import Field
+
+from pipeline.core.synthetic import MORPHOLOGIES, synthesise_scene
+from pipeline.core.tile import pure_tiles
+from pipeline.files import granules as granule_files
+from pipeline.files import mcmip, stage, stores
+from pipeline.files.granules import Granule
+from pipeline.files.progress import progress
+from pipeline.files.workers import ordered_map
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LocalParams:
+    """Granules that are on disk already."""
+
+    granules: str
+
+
+@dataclass(frozen=True)
+class SyntheticParams:
+    """Made-up mesoscale sectors of known morphology; lengths in pixels of 2 km."""
+
+    seed: int
+    first_day: date
+    n_days: Annotated[int, Field(gt=0)]
+    days_apart: Annotated[int, Field(gt=0)]
+    hours_utc: tuple[Annotated[int, Field(ge=0, lt=24)], ...]
+    sectors: tuple[tuple[float, float], ...]
+    n_pixels: Annotated[int, Field(gt=0)]
+    label_tile_size: Annotated[int, Field(gt=0)]
+    label_min_share: Annotated[float, Field(gt=0.5, le=1)]
+    label_max_solar_zenith: Annotated[float, Field(gt=0, le=90)]
+    n_labels_per_morphology: Annotated[int, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class FetchParams:
+    """Section `fetch` of params.yaml."""
+
+    source: Literal["synthetic", "local"]
+    local: LocalParams
+    synthetic: SyntheticParams
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One synthetic granule to make."""
+
+    index: int
+    start_time: datetime
+    sector: tuple[float, float]
+
+
+def run(params: FetchParams, granules: Path, checksums: Path) -> None:
+    """Write the manifest into `granules`, beside synthetic granules where they are the source."""
+    granules.mkdir(parents=True)
+    if params.source == "synthetic":
+        files = _write_synthetic(params.synthetic, granules)
+    else:
+        files = _list_files(params.local.granules)
+    found, others = granule_files.find_granules(files)
+    if not found:
+        raise ValueError(
+            f"{params.local.granules!r} holds no granule of a known format among {len(files)} "
+            "files; change fetch.local.granules"
+        )
+    if others:
+        log.info("%d files are no granules, %s the first of them", len(others), others[0].name)
+    manifest = _manifest(found, granules, checksums).assign_attrs(n_other_files=len(others))
+    stores.write_product(manifest, granules / "manifest.nc", params)
+
+
+def _list_files(pattern: str) -> list[Path]:
+    """Files of a folder, at any depth, or of a glob."""
+    folder = Path(pattern)
+    found = folder.rglob("*") if folder.is_dir() else map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207
+    files = sorted(path.resolve() for path in found if path.is_file())
+    if not files:
+        kind = "an empty folder" if folder.is_dir() else "a pattern without a file"
+        raise ValueError(f"{pattern!r} is {kind}; change fetch.local.granules")
+    return files
+
+
+def _manifest(found: list[Granule], folder: Path, checksums: Path) -> xr.Dataset:
+    """One entry a file, with what is known of its granule."""
+    names = Counter(granule.name for granule in found)
+    entries = [(granule, path) for granule in found for path in granule.files]
+    numbers = [number for number, granule in enumerate(found) for _ in granule.files]
+    known = json.loads(checksums.read_text()) if checksums.exists() else {}
+    seen: dict[str, Any] = {}
+    for _, path in progress(entries, "checksums", total=len(entries), unit="files"):
+        status = path.stat()
+        stamp = [status.st_size, status.st_mtime_ns]
+        before = known.get(str(path), {})
+        digest = before["sha256"] if before.get("stamp") == stamp else _sha256(path)
+        seen[str(path)] = {"stamp": stamp, "sha256": digest}
+    checksums.parent.mkdir(parents=True, exist_ok=True)
+    checksums.write_text(json.dumps({**known, **seen}, indent=1))
+    for name, digests in _digests_by_name(entries, seen).items():
+        if names[name] > 1 and len(digests) > 1:
+            raise ValueError(
+                f"{names[name]} different granules are named {name}; rename all but one of them"
+            )
+    return xr.Dataset(
+        {
+            "path": ("file", [_relative(path, folder) for _, path in entries]),
+            "size": (
+                "file",
+                np.array([path.stat().st_size for _, path in entries]),
+                {"long_name": "size of the file", "units": "byte"},
+            ),
+            "sha256": ("file", [seen[str(path)]["sha256"] for _, path in entries]),
+            "number": ("file", numbers, {"long_name": "granule the file belongs to", "units": "1"}),
+            "granule": ("file", [granule.name for granule, _ in entries]),
+            "reader": ("file", [granule.reader for granule, _ in entries]),
+            "platform": ("file", [granule.platform for granule, _ in entries]),
+            "start_time": (
+                "file",
+                np.array([granule.start_time for granule, _ in entries], "datetime64[ns]"),
+                {"long_name": "start time of the granule, UTC", "standard_name": "time"},
+            ),
+        },
+        attrs={"title": "Manifest of granules"},
+    )
+
+
+def _digests_by_name(
+    entries: Iterable[tuple[Granule, Path]], seen: dict[str, Any]
+) -> dict[str, set[str]]:
+    digests: dict[str, set[str]] = {}
+    for granule, path in entries:
+        if path == granule.files[0]:
+            digests.setdefault(granule.name, set()).add(seen[str(path)]["sha256"])
+    return digests
+
+
+def _relative(path: Path, folder: Path) -> str:
+    """Files of the product itself are named from its folder, so that it can be moved."""
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_synthetic(params: SyntheticParams, folder: Path) -> list[Path]:
+    days = [params.first_day + timedelta(params.days_apart * day) for day in range(params.n_days)]
+    starts = [datetime.combine(day, time(hour)) for day in days for hour in params.hours_utc]
+    pairs = [(start, sector) for start in starts for sector in params.sectors]
+    tasks = [_Task(index, start, sector) for index, (start, sector) in enumerate(pairs)]
+    write = partial(_write_synthetic_granule, params=params, folder=folder)
+    made = ordered_map(write, tasks)
+    files, candidates = [], []
+    for path, labels in progress(made, "synthetic granules", total=len(tasks), unit="granules"):
+        files.append(path)
+        candidates += labels
+    _write_labels(candidates, params, folder / "labels.csv")
+    return files
+
+
+def _write_synthetic_granule(
+    task: _Task, *, params: SyntheticParams, folder: Path
+) -> tuple[Path, list[tuple[str, int, int, str]]]:
+    """Write a granule and its truth; return its path and the tiles of one morphology."""
+    latitude, longitude = task.sector
+    grid = mcmip.sector_grid(latitude=latitude, longitude=longitude, n_pixels=params.n_pixels)
+    sun = granule_files.solar_zenith_angle(task.start_time, grid.latitude, grid.longitude)
+    rng = np.random.default_rng([params.seed, task.index])
+    scene = synthesise_scene(grid.latitude, grid.longitude, sun, rng=rng)
+    sector = f"M{1 + params.sectors.index(task.sector) % 2}"
+    path = mcmip.write_mcmip(
+        folder / "synthetic",
+        grid=grid,
+        bands=scene.bands,
+        start_time=task.start_time + timedelta(minutes=params.sectors.index(task.sector) // 2),
+        sector=sector,
+    )
+    truth = xr.Dataset(
+        {
+            "morphology": (
+                ("row", "column"),
+                scene.morphology,
+                {
+                    "long_name": "true morphology, for judging only",
+                    "flag_values": np.arange(len(MORPHOLOGIES), dtype=np.uint8),
+                    "flag_meanings": " ".join(MORPHOLOGIES),
+                },
+            )
+        },
+        attrs={"title": "True morphology of a synthetic granule"},
+    )
+    stores.write_product(truth, folder / "truth" / path.name, params)
+    if np.nanmax(sun) > params.label_max_solar_zenith:
+        return path, []
+    size = params.label_tile_size
+    places, codes = pure_tiles(
+        scene.morphology, tile_size=size, stride=size, min_share=params.label_min_share
+    )
+    return path, [
+        (path.name, int(row), int(column), MORPHOLOGIES[code])
+        for (row, column), code in zip(places, codes, strict=True)
+    ]
+
+
+def _write_labels(
+    candidates: list[tuple[str, int, int, str]], params: SyntheticParams, path: Path
+) -> None:
+    """A few hundred tiles of known morphology, as a person might have labelled them."""
+    rng = np.random.default_rng([params.seed, len(candidates)])
+    shuffled = [candidates[index] for index in rng.permutation(len(candidates))]
+    chosen = [
+        candidate
+        for name in MORPHOLOGIES
+        for candidate in [tile for tile in shuffled if tile[3] == name][
+            : params.n_labels_per_morphology
+        ]
+    ]
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["granule", "row", "column", "tile_size", "label"])
+        for name, row, column, label in sorted(chosen):
+            writer.writerow([name, row, column, params.label_tile_size, label])
+
+
+if __name__ == "__main__":
+    stage.start(run, FetchParams)

@@ -1,0 +1,165 @@
+"""Starts a stage: params.yaml and the paths of dvc.yaml become the arguments of its `run`."""
+
+import argparse
+import dataclasses
+import inspect
+import itertools
+import json
+import logging
+import shlex
+import shutil
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+PARAMS_FILE = Path("params.yaml")
+FLOW_FILE = Path("dvc.yaml")
+PACKAGE = Path(__file__).parents[1]
+
+Params = TypeVar("Params")
+
+
+def start(run: Callable[..., None], params_type: type[Any]) -> None:
+    """Run the stage whose module was started with `python -m`.
+
+    Every `Path` argument of `run` is a command-line option; its default is the one in dvc.yaml.
+    Products are swapped in when `run` has succeeded, so a failure leaves the earlier ones whole.
+    """
+    spec = sys.modules["__main__"].__spec__
+    assert spec is not None, "start a stage with python -m"
+    name = spec.name.rpartition(".")[2]
+    with one_sentence_errors(name):
+        given = _parse_paths(name, run)
+        params = read_params(name, params_type)
+        with _replacing(name, given) as arguments:
+            run(params, **arguments)
+
+
+def read_params(name: str, params_type: type[Params]) -> Params:
+    """Section `name` of params.yaml as `params_type`.
+
+    Raises:
+        ValueError: If a key is unknown, missing or of the wrong kind.
+    """
+    sections = _read_yaml(PARAMS_FILE)
+    if name not in sections:
+        raise ValueError(f"{PARAMS_FILE} has no section {name}; add it")
+    return parse_params(name, sections[name], params_type)
+
+
+def parse_params(name: str, section: object, params_type: type[Params]) -> Params:
+    """`section` checked against the dataclass `params_type`, strictly and to any depth."""
+    try:
+        # JSON has one kind of list and no dates, so that YAML can hold tuples and dates.
+        params = TypeAdapter(params_type).validate_json(
+            json.dumps(section), strict=True, extra="forbid"
+        )
+    except ValidationError as error:
+        raise ValueError(_first_problem(name, error, params_type)) from None
+    return params
+
+
+def paths(name: str) -> dict[str, Path]:
+    """Paths which dvc.yaml gives to the stage `name`, by option."""
+    words = shlex.split(_flow_stage(name)["cmd"])
+    return {
+        option.removeprefix("--").replace("-", "_"): Path(value)
+        for option, value in itertools.pairwise(words)
+        if option.startswith("--")
+    }
+
+
+@contextmanager
+def one_sentence_errors(name: str) -> Iterator[None]:
+    """Log progress lines, and end with one sentence where our own code refuses its input.
+
+    Anything raised inside a library keeps its traceback: it is a mistake of ours.
+    """
+    logging.basicConfig(format=f"{name}: %(message)s", level=logging.WARNING)
+    for logger in ("__main__", "pipeline"):
+        logging.getLogger(logger).setLevel(logging.INFO)
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+        if PACKAGE not in raised_in.parents:
+            raise
+        sys.exit(f"{name}: {error}")
+
+
+def _parse_paths(name: str, run: Callable[..., None]) -> dict[str, Path]:
+    defaults = paths(name)
+    parser = argparse.ArgumentParser(prog=f"python -m pipeline.{name}")
+    for argument in list(inspect.signature(run).parameters)[1:]:
+        parser.add_argument(
+            f"--{argument.replace('_', '-')}", type=Path, default=defaults.get(argument)
+        )
+    return vars(parser.parse_args())
+
+
+@contextmanager
+def _replacing(name: str, given: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
+    """Hand out temporary paths for the stage's outs; move them in place at the end."""
+    outs = {path for key in ("outs", "metrics", "plots") for path in _out_paths(name, key)}
+    temporary = {
+        argument: path.parent / f".{name}" / path.name
+        for argument, path in given.items()
+        if path in outs
+    }
+    folders = {path.parent for path in temporary.values()}
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    try:
+        yield {**given, **temporary}
+        for argument, path in temporary.items():
+            if given[argument].exists():
+                given[argument].replace(path.parent / f"replaced-{path.name}")
+            path.replace(given[argument])
+    finally:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _out_paths(name: str, key: str) -> set[Path]:
+    """Paths under `key` of the stage; an entry is a path, or a path with its settings."""
+    return {
+        Path(entry if isinstance(entry, str) else next(iter(entry)))
+        for entry in _flow_stage(name).get(key, [])
+    }
+
+
+def _flow_stage(name: str) -> dict[str, Any]:
+    stages = _read_yaml(FLOW_FILE)["stages"]
+    if name not in stages:
+        raise ValueError(f"{FLOW_FILE} has no stage {name}; it has {', '.join(stages)}")
+    stage: dict[str, Any] = stages[name]
+    return stage
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is not in {Path.cwd()}; start from the repository's root")
+    content: dict[str, Any] = yaml.safe_load(path.read_text())
+    return content
+
+
+def _first_problem(name: str, error: ValidationError, params_type: type[Any]) -> str:
+    problem = error.errors()[0]
+    key = ".".join([name, *map(str, problem["loc"])])
+    match problem["type"]:
+        case "unexpected_keyword_argument":
+            known = ", ".join(field.name for field in dataclasses.fields(params_type))
+            return f"{PARAMS_FILE} has the unknown key {key}; remove it ({name} has {known})"
+        case "missing":
+            return f"{PARAMS_FILE} lacks the key {key}; add it"
+    if problem["type"] == "value_error":
+        return f"{key} in {PARAMS_FILE}: {problem['ctx']['error']}"
+    wish = problem["msg"].removeprefix("Input should be ")
+    return f"{key} is {problem['input']!r} in {PARAMS_FILE}; it should be {wish}"

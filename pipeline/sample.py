@@ -1,0 +1,306 @@
+"""Stage sample: scenes → triplets of tiles, shuffled and split by day."""
+
+import logging
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from pydantic import Field
+
+from pipeline.core import triplet
+from pipeline.core.sphere import centre, great_circle_km
+from pipeline.core.tile import IntArray, complete_tiles
+from pipeline.files import stage, stores
+from pipeline.files.progress import progress
+from pipeline.files.workers import ordered_map
+
+log = logging.getLogger(__name__)
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+@dataclass(frozen=True)
+class TripletCounts:
+    """Triplets to draw from each split."""
+
+    train: Annotated[int, Field(gt=0)]
+    validation: Annotated[int, Field(gt=0)]
+    test: Annotated[int, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class SampleParams:
+    """Section `sample` of params.yaml; `radius` in tiles, `tile_size` in pixels."""
+
+    tile_size: Annotated[int, Field(gt=1)]
+    radius: Annotated[float, Field(gt=0)]
+    distant_hours: Annotated[float, Field(ge=0)]
+    distant_km: Annotated[float, Field(ge=0)]
+    validation_share: Share
+    test_share: Share
+    n_triplets: TripletCounts
+    seed: int
+
+
+@dataclass(frozen=True)
+class _Survey:
+    """What the drawing must know of a scene."""
+
+    n_complete: int
+    n_anchors: int
+    latitude: float
+    longitude: float
+    radius_km: float
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """Tiles to draw from one scene."""
+
+    scene: int
+    n_anchors: int
+    n_distants: int
+    seed: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """Triplets to cut and write at once: the places of their members, shape (triplet, member)."""
+
+    split: str
+    first: int
+    scene: IntArray
+    row: IntArray
+    column: IntArray
+
+
+def run(params: SampleParams, scenes: Path, triplets: Path, metrics: Path) -> None:
+    """Draw triplets from `scenes` and write their tiles to `triplets`."""
+    with stores.open_product(scenes) as opened:
+        table = opened[["granule", "time", "channel"]].load()
+        shape = opened.sizes["row"], opened.sizes["column"]
+    if params.tile_size > min(shape):
+        raise ValueError(
+            f"tiles of {params.tile_size} pixels are larger than every scene (at most "
+            f"{shape[0]} x {shape[1]}); lower sample.tile_size"
+        )
+    _check_disk(params, n_channels=table.sizes["channel"], folder=triplets.parent)
+    split = triplet.split_by_day(
+        table.time.values,
+        validation=params.validation_share,
+        test=params.test_share,
+        rng=np.random.default_rng(params.seed),
+    )
+    survey = partial(_survey, scenes=scenes, params=params)
+    surveys = list(
+        progress(ordered_map(survey, range(len(split))), "survey", total=len(split), unit="scenes")
+    )
+    root = xr.Dataset(
+        coords={
+            "granule": table.granule.variable,
+            "time": table.time.variable,
+            "split": ("scene", split),
+        },
+        attrs={"title": "Triplets of tiles", "tile_size": params.tile_size},
+    )
+    stores.write_product(root, triplets, params)
+    for name in triplet.SPLITS:
+        members = _plan(name, params, scenes, table, surveys, split == name)
+        stores.create_triplets(
+            triplets,
+            name,
+            members.assign_coords(granule=table.granule.variable),
+            params,
+            channels=list(table.channel.values),
+            tile_size=params.tile_size,
+        )
+        _fill(name, members, params, scenes, triplets)
+    stores.consolidate(triplets)
+    counts = {name: int((split == name).sum()) for name in triplet.SPLITS}
+    n_triplets = {name: getattr(params.n_triplets, name) for name in triplet.SPLITS}
+    stores.write_json(metrics, {"scenes": counts, "triplets": n_triplets})
+
+
+def _check_disk(params: SampleParams, *, n_channels: int, folder: Path) -> None:
+    """Say how large the product is, and refuse one that the disk cannot hold."""
+    n_triplets = sum(getattr(params.n_triplets, name) for name in triplet.SPLITS)
+    needed = n_triplets * len(triplet.MEMBERS) * n_channels * params.tile_size**2
+    existing = next(parent for parent in [folder, *folder.absolute().parents] if parent.exists())
+    free = shutil.disk_usage(existing).free
+    log.info(
+        "%d triplets take up to %.2f GB, %.1f GB are free", n_triplets, needed / 1e9, free / 1e9
+    )
+    if needed > free:
+        raise ValueError(
+            f"{n_triplets} triplets take {needed / 1e9:.1f} GB and {folder} has "
+            f"{free / 1e9:.1f} GB free; lower sample.n_triplets"
+        )
+
+
+def _survey(index: int, *, scenes: Path, params: SampleParams) -> _Survey:
+    with stores.open_product(scenes) as opened:
+        scene = opened[["valid", "latitude", "longitude"]].isel(scene=index).load()
+    complete = complete_tiles(scene.valid.values, params.tile_size)
+    counts = triplet.neighbour_counts(complete, _radius_in_pixels(params))
+    valid = scene.valid.values
+    latitude, longitude = scene.latitude.values[valid], scene.longitude.values[valid]
+    middle = centre(latitude, longitude)
+    radius_km = great_circle_km(np.array(middle[0]), np.array(middle[1]), latitude, longitude).max()
+    return _Survey(int(complete.sum()), int((counts > 0).sum()), *middle, float(radius_km))
+
+
+def _plan(
+    name: str,
+    params: SampleParams,
+    scenes: Path,
+    table: xr.Dataset,
+    surveys: list[_Survey],
+    in_split: NDArray[np.bool_],
+) -> xr.Dataset:
+    """Places of the members of a split's triplets, (triplet, member)."""
+    n_triplets = getattr(params.n_triplets, name)
+    code = triplet.SPLITS.index(name)
+    rng = np.random.default_rng([params.seed, code])
+    n_anchors = np.array([survey.n_anchors for survey in surveys]) * in_split
+    if not n_anchors.any():
+        raise ValueError(
+            f"no scene of the {name} split holds two complete tiles of {params.tile_size} pixels "
+            f"within {params.radius} tiles; lower sample.tile_size or raise sample.radius"
+        )
+    anchor_scene = rng.choice(len(surveys), n_triplets, p=n_anchors / n_anchors.sum())
+    distant_scene = _draw_distant_scenes(name, params, table, surveys, in_split, anchor_scene, rng)
+    draws = [
+        _Draw(
+            int(scene),
+            int((anchor_scene == scene).sum()),
+            int((distant_scene == scene).sum()),
+            (params.seed, code, int(scene)),
+        )
+        for scene in np.union1d(anchor_scene, distant_scene)
+    ]
+    dimensions = ("triplet", "member")
+    members = xr.Dataset(
+        {
+            "scene": (dimensions, np.stack([anchor_scene, anchor_scene, distant_scene], axis=1)),
+            **{
+                place: (dimensions, np.zeros((n_triplets, 3), kind))
+                for place, kind in (
+                    ("first_row", np.int32),
+                    ("first_column", np.int32),
+                    ("latitude", np.float32),
+                    ("longitude", np.float32),
+                )
+            },
+        },
+        coords={"member": list(triplet.MEMBERS)},
+    )
+    members["time"] = (dimensions, table.time.values[members.scene.values])
+    drawn = ordered_map(partial(_draw, scenes=scenes, params=params), draws)
+    for draw, places in zip(
+        draws, progress(drawn, f"draw {name}", total=len(draws), unit="scenes"), strict=True
+    ):
+        anchors, distants = anchor_scene == draw.scene, distant_scene == draw.scene
+        for place, values in places.items():
+            members[place].values[anchors, :2] = values[: 2 * draw.n_anchors].reshape(-1, 2)
+            members[place].values[distants, 2] = values[2 * draw.n_anchors :]
+    return members
+
+
+def _draw_distant_scenes(
+    name: str,
+    params: SampleParams,
+    table: xr.Dataset,
+    surveys: list[_Survey],
+    in_split: NDArray[np.bool_],
+    anchor_scene: IntArray,
+    rng: np.random.Generator,
+) -> IntArray:
+    """For each anchor another scene, far enough in time or space, by its number of tiles."""
+    n_complete = np.array([survey.n_complete for survey in surveys]) * in_split
+    latitude, longitude, radius_km = np.array(
+        [(survey.latitude, survey.longitude, survey.radius_km) for survey in surveys]
+    ).T
+    hours = (table.time.values - table.time.values[0]) / np.timedelta64(1, "h")
+    distant_scene = np.empty_like(anchor_scene)
+    for scene in np.unique(anchor_scene):
+        weights = n_complete * triplet.may_be_distant(
+            hours_apart=hours - hours[scene],
+            km_apart=triplet.gap_km(latitude, longitude, radius_km, int(scene)),
+            min_hours=params.distant_hours,
+            min_km=params.distant_km,
+        )
+        weights[scene] = 0
+        if not weights.any():
+            raise ValueError(
+                f"no other granule of the {name} split is {params.distant_hours} hours or "
+                f"{params.distant_km} km from {table.granule.values[scene]}; lower "
+                "sample.distant_hours or sample.distant_km"
+            )
+        chosen = anchor_scene == scene
+        distant_scene[chosen] = rng.choice(len(weights), chosen.sum(), p=weights / weights.sum())
+    return distant_scene
+
+
+def _draw(draw: _Draw, *, scenes: Path, params: SampleParams) -> dict[str, NDArray[np.number]]:
+    """Places of the tiles drawn from one scene: anchor, neighbour, anchor …, then distants."""
+    with stores.open_product(scenes) as opened:
+        scene = opened[["valid", "latitude", "longitude"]].isel(scene=draw.scene).load()
+    rng = np.random.default_rng(draw.seed)
+    complete = complete_tiles(scene.valid.values, params.tile_size)
+    radius = _radius_in_pixels(params)
+    with_neighbour = triplet.neighbour_counts(complete, radius) > 0
+    anchors = triplet.draw_tiles(with_neighbour, draw.n_anchors, rng)
+    neighbours = triplet.draw_neighbours(complete, anchors, radius=radius, rng=rng)
+    distants = triplet.draw_tiles(complete, draw.n_distants, rng)
+    pairs = np.stack([anchors, neighbours], axis=1).reshape(-1, 2)
+    row, column = np.concatenate([pairs, distants]).T
+    middle = row + params.tile_size // 2, column + params.tile_size // 2
+    return {
+        "first_row": row,
+        "first_column": column,
+        "latitude": scene.latitude.values[middle],
+        "longitude": scene.longitude.values[middle],
+    }
+
+
+def _fill(
+    name: str, members: xr.Dataset, params: SampleParams, scenes: Path, triplets: Path
+) -> None:
+    cut = partial(_cut_shard, scenes=scenes, triplets=triplets, tile_size=params.tile_size)
+    shards = list(_shards(name, members))
+    done = ordered_map(cut, shards)
+    for _ in progress(done, f"cut {name}", total=len(shards), unit="shards"):
+        pass
+
+
+def _shards(name: str, members: xr.Dataset) -> Iterator[_Shard]:
+    for first in range(0, members.sizes["triplet"], stores.TRIPLETS_PER_SHARD):
+        part = members.isel(triplet=slice(first, first + stores.TRIPLETS_PER_SHARD))
+        places = (part[place].values for place in ("scene", "first_row", "first_column"))
+        yield _Shard(name, first, *places)
+
+
+def _cut_shard(shard: _Shard, *, scenes: Path, triplets: Path, tile_size: int) -> None:
+    with stores.open_product(scenes) as opened:
+        tiles = stores.cut_tiles(
+            opened, shard.scene.ravel(), shard.row.ravel(), shard.column.ravel(), tile_size
+        )
+    n_triplets, n_members = shard.scene.shape
+    behind = shard.first + n_triplets
+    stores.open_tiles(triplets, shard.split)[shard.first : behind] = tiles.reshape(
+        n_triplets, n_members, *tiles.shape[1:]
+    )
+
+
+def _radius_in_pixels(params: SampleParams) -> int:
+    return max(1, round(params.radius * params.tile_size))
+
+
+if __name__ == "__main__":
+    stage.start(run, SampleParams)
