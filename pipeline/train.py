@@ -154,6 +154,11 @@ def _train_epoch(
         training.optimizer.step()
         losses.append(loss.detach() * len(batch))
     training.epoch += 1
+    if not all(parameter.isfinite().all() for parameter in training.encoder.parameters()):
+        raise ValueError(
+            f"the weights are not finite after epoch {training.epoch}; lower "
+            f"train.learning_rate from {params.learning_rate}"
+        )
     return float(torch.stack(losses).sum() / n_triplets)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import timm
 import torch
 from numpy.typing import NDArray
+from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
@@ -81,13 +82,12 @@ def create_encoder(
     Raises:
         ValueError: If timm has no such ResNet.
     """
-    if backbone not in timm.list_models() or not hasattr(
-        timm.create_model(backbone, num_classes=0), "layer4"
-    ):
-        raise ValueError(f"train.backbone {backbone!r} is no ResNet of timm; try 'resnet18'")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        resnet = timm.create_model(backbone, num_classes=0, in_chans=n_channels)
+        known = timm.is_model(backbone)
+        resnet = timm.create_model(backbone, num_classes=0, in_chans=n_channels) if known else None
+        if not isinstance(resnet, ResNet):
+            raise ValueError(f"train.backbone {backbone!r} is no ResNet of timm; try 'resnet18'")
         encoder = Encoder(resnet, n_dimensions=n_dimensions, mean=mean, deviation=deviation)
     return encoder.to(memory_format=torch.channels_last)
 

@@ -210,7 +210,9 @@ def _as_dataset(
 def _geotiff_places(file: rasterio.DatasetReader) -> tuple[NDArray[Any], NDArray[Any]]:
     """Latitude and longitude of the pixels' centres, longitudes from -180 to 180."""
     rows, columns = np.mgrid[: file.height, : file.width]
-    eastings, northings = file.transform * (columns + 0.5, rows + 0.5)
+    rows, columns, affine = rows + 0.5, columns + 0.5, file.transform
+    eastings = affine.a * columns + affine.b * rows + affine.c
+    northings = affine.d * columns + affine.e * rows + affine.f
     to_degrees = Transformer.from_crs(file.crs, "EPSG:4326", always_xy=True)
     longitude, latitude = to_degrees.transform(eastings, northings)
     return latitude, (longitude + 180) % 360 - 180

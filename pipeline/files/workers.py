@@ -5,6 +5,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from functools import cache
 from itertools import islice
 from typing import TypeVar
 
@@ -32,10 +33,16 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> It
     elif n_workers() == 1:
         yield from map(function, items)
     else:
-        # Spawned, since forking a process that holds threads (torch, GDAL) can hang.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(n_workers(), mp_context=context) as executor:
-            yield from _windowed(executor, function, items, n_workers())
+        yield from _windowed(_processes(n_workers()), function, items, n_workers())
+
+
+@cache
+def _processes(n_processes: int) -> Executor:
+    """Processes that live as long as this one, since each takes seconds to start.
+
+    They are spawned: forking a process that holds threads (torch, GDAL) can hang.
+    """
+    return ProcessPoolExecutor(n_processes, mp_context=multiprocessing.get_context("spawn"))
 
 
 def _windowed(

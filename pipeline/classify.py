@@ -1,0 +1,337 @@
+"""Stage classify: labelled tiles → how well labels are told from an encoder's features."""
+
+import logging
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import huggingface_hub
+import numpy as np
+import timm
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from pydantic import Field
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+
+from pipeline.core.classification.classifiers import (
+    MAJORITY,
+    PIXEL_STATISTICS,
+    Classifier,
+    Start,
+    list_classifiers,
+)
+from pipeline.core.classification.finetune import predict_by_fine_tuning
+from pipeline.core.classification.folds import check_days, draw_folds
+from pipeline.core.classification.pretrained import create_pretrained
+from pipeline.core.classification.summary import find_splits, flatten, summarise
+from pipeline.core.classification.table import UNSCORED, tabulate
+from pipeline.core.encoder import LAYERS, compute_device, create_encoder, rebuild_encoder
+from pipeline.files import encoders, figures, stage, stores
+from pipeline.files.labels import LabelledTiles, read_labels
+from pipeline.files.progress import progress
+from pipeline.files.workers import n_workers
+
+log = logging.getLogger(__name__)
+
+CONNECTION_TIMEOUT = 5.0  # seconds
+HUB_FILE = "model.safetensors"
+
+PROTOCOL = (
+    "folds are grouped by day (UTC) and stratified by label, the same for every classifier; the "
+    "own encoder was trained without labels, on days that may be tested here: "
+    "balanced_accuracy_by_day tells them apart"
+)
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class FineTuningParams:
+    """How unfrozen networks are trained on labels."""
+
+    n_epochs: Annotated[int, Field(gt=0)]
+    batch_size: Annotated[int, Field(ge=4)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    head_learning_rate: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    warm_up_share: Annotated[float, Field(ge=0, lt=1)]
+
+
+@dataclass(frozen=True)
+class ClassifyParams:
+    """Section `classify` of params.yaml."""
+
+    labels: Annotated[str, Field(min_length=1)]
+    max_invalid_share: Annotated[float, Field(ge=0, le=1)]
+    imagenet_weights: Annotated[str, Field(min_length=1)]
+    n_folds: Annotated[int, Field(ge=2)]
+    n_repeats: Annotated[int, Field(gt=0)]
+    regularisation: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
+    fine_tuning: FineTuningParams
+    seed: Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    """Usable labelled tiles; arrays of shape (tile, …)."""
+
+    place: LabelledTiles
+    tiles: NDArray[np.uint8]
+    label: IntArray
+    names: list[str]
+    day: NDArray[np.datetime64]
+    n_incomplete: int
+
+
+def run(
+    params: ClassifyParams, scenes: Path, encoder: Path, classifier: Path, metrics: Path
+) -> None:
+    """Compare classifiers of labelled tiles of `scenes`; `encoder` is the one to judge."""
+    source = stores.open_product(scenes)
+    labelled = _gather_tiles(params, source)
+    weights, description = encoders.read_encoder(encoder)
+    _check_encoder(description, source, labelled.place.tile_size)
+    _, day_number = np.unique(labelled.day, return_inverse=True)
+    check_days(labelled.label, day_number, names=labelled.names, n_folds=params.n_folds)
+    folds = draw_folds(
+        labelled.label,
+        day_number,
+        n_folds=params.n_folds,
+        n_repeats=params.n_repeats,
+        seed=params.seed,
+    )
+    device = compute_device()
+    classifiers = list_classifiers(
+        _list_starts(params, weights, description),
+        labelled.tiles,
+        labelled.label,
+        day_number,
+        strengths=params.regularisation,
+        fine_tune=partial(
+            predict_by_fine_tuning, **asdict(params.fine_tuning), seed=params.seed, device=device
+        ),
+        device=device,
+    )
+    splits = find_splits(labelled.day, description["days"])
+    table = tabulate(
+        _fit_all(classifiers, folds, device),
+        folds,
+        labelled.label,
+        names=labelled.names,
+        classifiers=classifiers,
+        reference=PIXEL_STATISTICS,
+        is_training_day=splits == "train",
+    )
+    product = _with_origin(table, labelled, source, splits)
+    stores.write_product(product, classifier / "scores.nc", params)
+    flatten(product).to_csv(classifier / "scores.csv")
+    _draw(product, classifier)
+    stores.write_json(metrics, summarise(product))
+
+
+def _gather_tiles(params: ClassifyParams, source: xr.Dataset) -> _Labelled:
+    """Labelled tiles whose pixels are valid, but for a share that params allow."""
+    shape = (source.sizes["row"], source.sizes["column"])
+    path = Path(params.labels)
+    given = read_labels(path, granules=source.granule.values.tolist(), scene_shape=shape)
+    size = given.tile_size
+    invalid_share = np.empty(len(given.scene))
+    for scene in np.unique(given.scene):
+        valid = source.valid.isel(scene=scene).values
+        for tile in np.flatnonzero(given.scene == scene):
+            row, column = given.row[tile], given.column[tile]
+            invalid_share[tile] = 1 - valid[row : row + size, column : column + size].mean()
+    kept = invalid_share <= params.max_invalid_share
+    n_incomplete = int((~kept).sum())
+    if n_incomplete:
+        log.warning("%d of %d labelled tiles are incomplete: left out", n_incomplete, len(kept))
+    if not kept.any():
+        raise ValueError(
+            f"every tile of {path} has more than {params.max_invalid_share:.0%} invalid pixels, at "
+            f"best {invalid_share.min():.1%}; raise classify.max_invalid_share"
+        )
+    place = LabelledTiles(
+        given.scene[kept], given.row[kept], given.column[kept], given.label[kept], size
+    )
+    names, label = np.unique(place.label.astype(str), return_inverse=True)
+    return _Labelled(
+        place,
+        stores.cut_tiles(source, place.scene, place.row, place.column, size),
+        label.astype(np.int64),
+        names.tolist(),
+        source.time.values[place.scene].astype("datetime64[D]"),
+        n_incomplete,
+    )
+
+
+def _check_encoder(description: dict[str, Any], source: xr.Dataset, tile_size: int) -> None:
+    channels = [str(channel) for channel in source.channel.values]
+    if description["channels"] != channels:
+        raise ValueError(
+            f"the encoder was trained on channels {', '.join(description['channels'])}, the scenes "
+            f"have {', '.join(channels)}; run dvc repro train"
+        )
+    if description["tile_size"] != tile_size:
+        log.warning(
+            "the encoder was trained on tiles of %d pixels, labelled ones have %d",
+            description["tile_size"],
+            tile_size,
+        )
+
+
+def _list_starts(
+    params: ClassifyParams, weights: dict[str, Tensor], description: dict[str, Any]
+) -> list[Start]:
+    backbone, n_channels = description["backbone"], len(description["channels"])
+    untrained = create_encoder(
+        backbone=backbone,
+        n_channels=n_channels,
+        n_dimensions=description["n_dimensions"],
+        seed=params.seed,
+    )
+    own = rebuild_encoder(weights, description)
+    pretrained, last_layer = None, LAYERS[-1]
+    imagenet, note = _read_imagenet(params.imagenet_weights, backbone)
+    if imagenet is None:
+        log.warning("the ImageNet ResNet is left out: %s", note)
+    else:
+        pretrained, last_layer = create_pretrained(
+            imagenet, backbone=backbone, n_channels=n_channels
+        )
+    return [
+        Start("untrained", untrained, LAYERS[-1], "", has_embedding=False),
+        Start("own", own, LAYERS[-1], "", has_embedding=True),
+        Start("ImageNet", pretrained, last_layer, note, has_embedding=False),
+    ]
+
+
+def _read_imagenet(choice: str, backbone: str) -> tuple[dict[str, Tensor] | None, str]:
+    """Weights which `classify.imagenet_weights` names, or None and the reason why not."""
+    if choice == "none":
+        return None, "not asked for (classify.imagenet_weights is none)"
+    path = Path(choice)
+    if choice == "timm":
+        try:
+            path = _download(backbone)
+        except OSError as error:
+            return None, f"weights not available: {error}"
+    elif not path.is_file():
+        raise FileNotFoundError(
+            f"the weights {path} do not exist; set classify.imagenet_weights to a safetensors file,"
+            " timm or none"
+        )
+    try:
+        return load_file(path), ""
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is no safetensors file ({error}); correct classify.imagenet_weights"
+        ) from None
+
+
+def _download(backbone: str) -> Path:
+    """Weights which timm offers for `backbone`: kept from before, else downloaded.
+
+    The hub's client retries for most of a minute, so a single request first finds out whether
+    there is a connection at all.
+
+    Raises:
+        OSError: If timm has none, or the hub cannot be reached.
+    """
+    config = timm.get_pretrained_cfg(backbone)
+    if config is None or not config.hf_hub_id:
+        raise OSError(f"timm has none for {backbone}")
+    kept = huggingface_hub.try_to_load_from_cache(config.hf_hub_id, HUB_FILE)
+    if isinstance(kept, str):
+        return Path(kept)
+    url = huggingface_hub.hf_hub_url(config.hf_hub_id, HUB_FILE)
+    log.info("downloading %s", url)
+    request = urllib.request.Request(url, method="HEAD")
+    with urllib.request.urlopen(request, timeout=CONNECTION_TIMEOUT):
+        pass
+    return Path(huggingface_hub.hf_hub_download(config.hf_hub_id, HUB_FILE))
+
+
+def _fit_all(
+    classifiers: list[Classifier], folds: NDArray[np.bool_], device: torch.device
+) -> IntArray:
+    """Numbers of predicted labels, shape (classifier, repeat, tile); -1 without a classifier."""
+    n_repeats, _, n_tiles = folds.shape
+    predicted = np.full((len(classifiers), n_repeats, n_tiles), UNSCORED, np.int64)
+    fits = [
+        (row.predict, np.flatnonzero(~tested), predicted[number, repeat], np.flatnonzero(tested))
+        for number, row in enumerate(classifiers)
+        if row.predict is not None
+        for repeat in range(n_repeats)
+        for tested in folds[repeat]
+    ]
+    n_parallel = n_workers() if device.type == "cpu" else 1
+    # Small networks gain more from fits side by side, one thread each, than from threads within a
+    # fit, and so the number of threads cannot change the rounding.
+    with (
+        threadpool_limits(limits=1),
+        ThreadPoolExecutor(n_parallel, initializer=torch.set_num_threads, initargs=(1,)) as threads,
+    ):
+        done = threads.map(lambda fit: fit[0](fit[1], fit[3]), fits)
+        for (_, _, into, test), found in zip(
+            fits, progress(done, "classifiers", total=len(fits), unit="fits"), strict=True
+        ):
+            into[test] = found
+    return predicted
+
+
+def _with_origin(
+    table: xr.Dataset, labelled: _Labelled, source: xr.Dataset, splits: NDArray[np.object_]
+) -> xr.Dataset:
+    """`table` with the places of its tiles, and how many of them there are."""
+    place = labelled.place
+    return table.assign_coords(
+        granule=("tile", source.granule.values[place.scene]),
+        time=("tile", source.time.values[place.scene]),
+        row=("tile", place.row),
+        column=("tile", place.column),
+        split=("tile", splits, {"long_name": "part of the encoder's days the tile's day is in"}),
+        label=("tile", place.label, {"long_name": "label given"}),
+    ).assign_attrs(
+        title="Classifiers of labelled tiles, tested on days they were not trained on",
+        protocol=PROTOCOL,
+        tile_size=place.tile_size,
+        n_tiles=len(place.row),
+        n_incomplete_tiles=labelled.n_incomplete,
+        n_days=len(np.unique(labelled.day)),
+        n_tiles_on_training_days=int((splits == "train").sum()),
+    )
+
+
+def _draw(product: xr.Dataset, folder: Path) -> None:
+    scored = product.isel(classifier=np.isfinite(product["mean"].values).all(axis=1))
+    panels = {}
+    for metric in ("balanced_accuracy", "macro_f1"):
+        ends = [scored[name].sel(metric=metric).values for name in ("mean", "low", "high")]
+        triples = zip(*(end.tolist() for end in ends), strict=True)
+        panels[metric.replace("_", " ")] = dict(
+            zip(scored.classifier.values.tolist(), triples, strict=True)
+        )
+    figures.intervals(
+        panels,
+        folder / "scores.png",
+        title="{n_tiles} labelled tiles of {n_days} days, 95 % intervals".format(**product.attrs),
+    )
+    shown = scored.isel(classifier=scored.encoder.values != MAJORITY)
+    matrices = dict(zip(shown.classifier.values, shown.confusion.values, strict=True))
+    figures.confusion(
+        matrices,
+        product.true_label.values.tolist(),
+        folder / "confusion.png",
+        title="Tested tiles of all repeats",
+    )
+
+
+if __name__ == "__main__":
+    stage.start(run, ClassifyParams)

@@ -1,0 +1,134 @@
+"""Labels predicted by a network trained end to end, backbone and all."""
+
+import copy
+import math
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pipeline.core.encoder import Encoder, autocast, turn_and_flip
+from pipeline.core.objective import learning_rate_factor
+
+IntArray = NDArray[np.int64]
+
+TEST_BATCH = 256
+
+
+class LabelNetwork(nn.Module):
+    """A copy of an encoder up to one layer, average pooling, standardisation and a linear head."""
+
+    def __init__(self, encoder: Encoder, *, layer: str, n_labels: int) -> None:
+        super().__init__()
+        self.encoder = copy.deepcopy(encoder)
+        self.layer = layer
+        width = layer_width(encoder, layer)
+        # Standardised features let one learning rate of the head suit every encoder.
+        self.standardise = nn.BatchNorm1d(width, affine=False)
+        self.head = nn.utils.skip_init(nn.Linear, width, n_labels)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, tiles: Tensor) -> Tensor:
+        """Scores of the labels before the softmax, shape (tile, label)."""
+        scores: Tensor = self.head(self.standardise(self.encoder.features(tiles, self.layer)))
+        return scores.float()
+
+
+def layer_width(encoder: Encoder, layer: str) -> int:
+    """Number of features of `layer`."""
+    widths = {stage["module"]: stage["num_chs"] for stage in encoder.backbone.feature_info}  # type: ignore[union-attr]
+    return int(widths[layer])
+
+
+def predict_by_fine_tuning(
+    encoder: Encoder,
+    tiles: NDArray[np.uint8],
+    labels: IntArray,
+    train: IntArray,
+    test: IntArray,
+    *,
+    layer: str,
+    n_epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    head_learning_rate: float,
+    weight_decay: float,
+    warm_up_share: float,
+    seed: int,
+    device: torch.device,
+) -> IntArray:
+    """Labels of the tested tiles, by a copy of `encoder` fine-tuned on the training tiles.
+
+    Args:
+        encoder: Where training starts; it stays as it is.
+        tiles: Shape (tile, channel, row, column).
+        labels: Number of each tile's label, shape (tile,).
+        train: Indices of the training tiles, at least 2.
+        test: Indices of the tested tiles.
+        layer: Layer whose pooled features the linear head sees.
+        n_epochs: Passes over the training tiles, each with fresh turns and flips.
+        batch_size: Most tiles of a step, at least 4; an epoch's batches differ by one tile at most.
+        learning_rate: Of the backbone at its highest; it warms up, then falls as a cosine.
+        head_learning_rate: Of the head, likewise.
+        weight_decay: Of AdamW.
+        warm_up_share: Part of the steps over which the learning rates rise.
+        seed: Order of the tiles, turns and flips.
+        device: Where to compute.
+    """
+    network = LabelNetwork(encoder, layer=layer, n_labels=int(labels.max()) + 1).to(device)
+    groups = [
+        {"params": network.encoder.backbone.parameters(), "lr": learning_rate},
+        {"params": network.head.parameters(), "lr": head_learning_rate},
+    ]
+    optimiser = torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
+    n_batches = math.ceil(len(train) / batch_size)
+    n_steps = n_epochs * n_batches
+    rate = partial(learning_rate_factor, n_warm_up=round(warm_up_share * n_steps), n_steps=n_steps)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
+    generator = torch.Generator().manual_seed(seed)
+    network.train()
+    for _ in range(n_epochs):
+        order = torch.randperm(len(train), generator=generator).numpy()
+        for batch in np.array_split(train[order], n_batches):
+            batch_tiles = turn_and_flip(torch.from_numpy(tiles[batch]).to(device), generator)
+            truth = torch.from_numpy(labels[batch]).to(device)
+            with autocast(device):
+                loss = nn.functional.cross_entropy(network(batch_tiles), truth)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+    _settle_statistics(network, tiles[train], device)
+    return _predict(network, tiles[test], device)
+
+
+def _settle_statistics(
+    network: LabelNetwork, tiles: NDArray[np.uint8], device: torch.device
+) -> None:
+    """Take means and variances of batch normalisation from the training tiles anew.
+
+    The running ones lag behind the weights, which shows after few steps.
+
+    Source: Wu & Johnson (2021), arXiv:2105.07576.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # averages all batches alike
+    n_batches = math.ceil(len(tiles) / TEST_BATCH)
+    with torch.no_grad(), autocast(device):
+        for batch in np.array_split(tiles, n_batches):
+            network(torch.from_numpy(batch).to(device))
+
+
+def _predict(network: LabelNetwork, tiles: NDArray[np.uint8], device: torch.device) -> IntArray:
+    network.eval()
+    with torch.inference_mode(), autocast(device):
+        predicted = [
+            network(batch.to(device)).argmax(dim=1).cpu()
+            for batch in torch.from_numpy(tiles).split(TEST_BATCH)
+        ]
+    return torch.cat(predicted).numpy()

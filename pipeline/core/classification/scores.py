@@ -1,0 +1,59 @@
+"""How good predicted labels are, and how sure one can be of it."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+METRICS = ("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1")
+CONFIDENCE = 0.95
+
+
+def count_confusions(truth: IntArray, predicted: IntArray, n_labels: int) -> IntArray:
+    """Number of tiles of each pair of labels, shape (true label, predicted label)."""
+    pairs = np.bincount(truth * n_labels + predicted, minlength=n_labels**2)
+    return pairs.reshape(n_labels, n_labels).astype(np.int64)
+
+
+def score(confusions: IntArray) -> FloatArray:
+    """The five `METRICS` of a confusion matrix, shape (metric,), all within 0 … 1.
+
+    Macro means run over the labels that occur in the truth, so that macro recall is the balanced
+    accuracy; the precision of a label never predicted is 0.
+
+    >>> score(np.array([[3, 1], [0, 4]])).round(3)
+    array([0.875, 0.875, 0.9  , 0.875, 0.873])
+    """
+    occurs = confusions.sum(axis=1) > 0
+    hits = confusions.diagonal()[occurs]
+    n_true = confusions.sum(axis=1)[occurs]
+    n_predicted = confusions.sum(axis=0)[occurs]
+    recall = hits / n_true
+    precision = hits / np.maximum(n_predicted, 1)
+    f1 = 2 * hits / (n_true + n_predicted)
+    accuracy = hits.sum() / n_true.sum()
+    return np.array([accuracy, recall.mean(), precision.mean(), recall.mean(), f1.mean()])
+
+
+def find_interval(scores: FloatArray, *, test_ratio: float) -> tuple[FloatArray, FloatArray]:
+    """Ends of the 95 % interval of the mean score, from scores of repeated folds.
+
+    Folds share training tiles, so that their scores vary less than those of fresh samples; the
+    corrected resampled t interval widens for it. It holds for differences of scores as well.
+
+    Args:
+        scores: Shape (..., fold), folds of all repeats.
+        test_ratio: Tested tiles per training tile of a fold.
+
+    Returns:
+        Low and high end, shape (...).
+
+    Source: Nadeau and Bengio (2003), doi:10.1023/A:1024068626366.
+    """
+    n_folds = scores.shape[-1]
+    mean = scores.mean(axis=-1)
+    error = np.sqrt((1 / n_folds + test_ratio) * scores.var(axis=-1, ddof=1))
+    reach = stats.t.ppf((1 + CONFIDENCE) / 2, n_folds - 1) * error
+    return mean - reach, mean + reach

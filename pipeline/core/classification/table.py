@@ -1,0 +1,140 @@
+"""The table of classifiers: scores with intervals, differences and confusion matrices."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from pipeline.core.classification.classifiers import Classifier
+from pipeline.core.classification.scores import METRICS, count_confusions, find_interval, score
+
+BoolArray = NDArray[np.bool_]
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+UNSCORED = -1
+INTERVAL = "95 % interval, corrected resampled t (doi:10.1023/A:1024068626366)"
+COORDINATES = {
+    "encoder": "network, or what stands in its place",
+    "layer": "layer whose features are classified",
+    "frozen": "the network was not trained on labels",
+    "note": "why there is no score",
+}
+LONG_NAMES = {
+    "score": "score on the tested tiles of a fold",
+    "mean": "mean score over the folds of all repeats",
+    "low": f"lower end of the {INTERVAL}",
+    "high": f"upper end of the {INTERVAL}",
+    "difference": "mean difference from the reference on the same folds",
+    "difference_low": f"lower end of the difference's {INTERVAL}",
+    "difference_high": f"upper end of the difference's {INTERVAL}",
+    "balanced_accuracy_by_day": "balanced accuracy of all repeats on days of one kind",
+    "confusion": "number of tested tiles, all repeats",
+    "predicted": "number of the predicted label, -1 where there is no score",
+    "tested_in_fold": "fold of the repeat in which the tile was tested",
+}
+
+
+def tabulate(
+    predicted: IntArray,
+    folds: BoolArray,
+    labels: IntArray,
+    *,
+    names: Sequence[str],
+    classifiers: Sequence[Classifier],
+    reference: str,
+    is_training_day: BoolArray,
+) -> xr.Dataset:
+    """Scores of every classifier, with what they rest on.
+
+    Args:
+        predicted: Numbers of labels, shape (classifier, repeat, tile); -1 where there is none.
+        folds: Which tiles each fold tests, shape (repeat, fold, tile).
+        labels: True numbers, shape (tile,).
+        names: Label of each number.
+        classifiers: What each classifier is.
+        reference: Name of the classifier from which the others' differences are taken.
+        is_training_day: Whether the encoder was trained on the tile's day, shape (tile,).
+
+    Returns:
+        Dimensions (classifier, fold, metric, true_label, predicted_label, day, repeat, tile),
+        folds of all repeats in one row; NaN for a classifier without predictions.
+    """
+    n_repeats, n_folds, _ = folds.shape
+    rows = [row.name for row in classifiers]
+    scores = np.stack([_score_folds(one, folds, labels, len(names)) for one in predicted])
+    ratio = float((folds.sum(axis=2) / (~folds).sum(axis=2)).mean())
+    low, high = find_interval(scores.transpose(0, 2, 1), test_ratio=ratio)
+    differences = scores - scores[rows.index(reference)]
+    ends = find_interval(differences.transpose(0, 2, 1), test_ratio=ratio)
+    everywhere = np.ones_like(is_training_day)
+    by_day = [
+        [_score_days(one, labels, days, len(names)) for days in (is_training_day, ~is_training_day)]
+        for one in predicted
+    ]
+    table = ("classifier", "metric")
+    dataset = xr.Dataset(
+        {
+            "score": (("classifier", "fold", "metric"), scores),
+            "mean": (table, scores.mean(axis=1)),
+            "low": (table, low.clip(0, 1)),
+            "high": (table, high.clip(0, 1)),
+            "difference": (table, differences.mean(axis=1)),
+            "difference_low": (table, ends[0]),
+            "difference_high": (table, ends[1]),
+            "balanced_accuracy_by_day": (("classifier", "day"), by_day),
+            "confusion": (
+                ("classifier", "true_label", "predicted_label"),
+                np.stack([_confuse(one, labels, everywhere, len(names)) for one in predicted]),
+            ),
+            "predicted": (("classifier", "repeat", "tile"), predicted.astype(np.int16)),
+            "tested_in_fold": (("repeat", "tile"), folds.argmax(axis=1).astype(np.int16)),
+        },
+        coords={
+            "classifier": rows,
+            "metric": list(METRICS),
+            "true_label": list(names),
+            "predicted_label": list(names),
+            "day": ["trained on", "unseen in training"],
+            "repeat_of_fold": ("fold", np.repeat(np.arange(n_repeats), n_folds)),
+        },
+    )
+    for name, long_name in LONG_NAMES.items():
+        dataset[name].attrs = {"long_name": long_name, "units": "1"}
+    return dataset.assign_coords(
+        {
+            name: ("classifier", [getattr(row, name) for row in classifiers], {"long_name": about})
+            for name, about in COORDINATES.items()
+        }
+    )
+
+
+def _score_folds(
+    predicted: IntArray, folds: BoolArray, labels: IntArray, n_labels: int
+) -> FloatArray:
+    """Scores of one classifier, shape (fold, metric), folds of all repeats in one row."""
+    if (predicted == UNSCORED).any():
+        return np.full((folds.shape[0] * folds.shape[1], len(METRICS)), np.nan)
+    return np.stack(
+        [
+            score(count_confusions(labels[tested], repeat_predicted[tested], n_labels))
+            for repeat_predicted, repeat in zip(predicted, folds, strict=True)
+            for tested in repeat
+        ]
+    )
+
+
+def _confuse(predicted: IntArray, labels: IntArray, chosen: BoolArray, n_labels: int) -> IntArray:
+    """Confusions of all repeats on the chosen tiles; zeros without predictions."""
+    if (predicted == UNSCORED).any():
+        return np.zeros((n_labels, n_labels), np.int64)
+    parts = [count_confusions(labels[chosen], one[chosen], n_labels) for one in predicted]
+    return np.asarray(np.sum(parts, axis=0))
+
+
+def _score_days(predicted: IntArray, labels: IntArray, chosen: BoolArray, n_labels: int) -> float:
+    confusions = _confuse(predicted, labels, chosen, n_labels)
+    if not confusions.any():
+        return float("nan")
+    return float(score(confusions)[METRICS.index("balanced_accuracy")])

@@ -1,0 +1,208 @@
+"""Plots of scores: over a number such as k, with intervals, and as confusion matrices."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from textwrap import wrap
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from pipeline.files.figures.style import (
+    ACCENT,
+    PAGE_WIDTH,
+    WARNING,
+    FloatArray,
+    IntArray,
+    hide_spare,
+    new,
+    save,
+    style,
+    text_colour,
+)
+
+Interval = tuple[float, float, float]  # value, lower end, upper end
+HIGHEST_COUNTED = 12  # classes whose cells of a confusion matrix still have room for numbers
+
+
+def curves(
+    abscissa: npt.ArrayLike,
+    panels: Mapping[str, npt.ArrayLike],
+    path: Path,
+    *,
+    x_label: str,
+    mark: float | None = None,
+    mark_label: str = "recommended",
+    title: str = "",
+) -> None:
+    """Write one small panel per score, all over the same `abscissa`.
+
+    Args:
+        abscissa: Shape (step,), such as the values of k.
+        panels: Label of each panel, with its unit if it has one, to values (step,) or to values
+            with an interval (3, step): value, lower and upper end. NaN leaves a gap.
+        path: PNG to write.
+        x_label: Below the panels.
+        mark: Abscissa of a vertical line, such as the recommended k.
+        mark_label: What the line means.
+        title: Above the panels.
+    """
+    along = np.asarray(abscissa, dtype=np.float64)
+    n_columns = min(len(panels), 2)
+    n_rows = -(-len(panels) // n_columns)
+    width = PAGE_WIDTH if n_columns > 1 else 0.6 * PAGE_WIDTH
+    figure, axes = new(n_rows, n_columns, width=width, height=2.1 * n_rows + 0.3, sharex=True)
+    with style():
+        for number, (panel, (label, values)) in enumerate(
+            zip(hide_spare(axes, len(panels)), panels.items(), strict=True)
+        ):
+            table = np.atleast_2d(np.asarray(values, dtype=np.float64))
+            if len(table) == 3:
+                panel.fill_between(along, table[1], table[2], color=ACCENT, alpha=0.18, lw=0)
+            panel.plot(along, table[0], color=ACCENT, marker="o", markersize=3)
+            panel.set_title(label)
+            panel.margins(y=0.12)
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+            panel.yaxis.set_major_locator(MaxNLocator(nbins=5))
+            if mark is not None:
+                panel.axvline(mark, color=WARNING, lw=1, ls=(0, (4, 2)), zorder=1)
+                if number == 0:
+                    panel.annotate(
+                        f" {mark_label}: {mark:g}",
+                        (mark, 0.97),
+                        xycoords=("data", "axes fraction"),
+                        color=WARNING,
+                        va="top",
+                        ha="left" if mark <= along.mean() else "right",
+                    )
+            if number >= len(panels) - n_columns:
+                panel.set_xlabel(x_label)
+                panel.tick_params(labelbottom=True)
+        if title:
+            figure.suptitle(title, x=0.01, ha="left")
+    save(figure, path)
+
+
+def intervals(
+    panels: Mapping[str, Mapping[str, Interval]],
+    path: Path,
+    *,
+    title: str = "",
+    chance: float | None = None,
+) -> None:
+    """Write dots with intervals, one panel per score and one line per name.
+
+    Args:
+        panels: Score (such as "accuracy") to name (such as an encoder) to (value, low, high).
+        path: PNG to write.
+        title: Above the panels.
+        chance: Score of a guess, drawn as a thin line.
+    """
+    names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
+    height = 0.27 * len(names) + 0.8
+    figure, axes = new(1, len(panels), height=height, sharey=True)
+    with style():
+        for panel, (label, scores) in zip(axes.flat, panels.items(), strict=True):
+            for line, name in enumerate(names):
+                if name not in scores:
+                    continue
+                value, low, high = scores[name]
+                panel.plot([low, high], [line, line], color=ACCENT, lw=1.6, alpha=0.55)
+                panel.plot([value], [line], "o", color=ACCENT, markersize=4.5)
+                panel.annotate(
+                    f"{value:.2f}",
+                    (value, line),
+                    xytext=(0, 4),
+                    textcoords="offset points",
+                    ha="center",
+                    fontsize=7,
+                )
+            if chance is not None:
+                panel.axvline(chance, color="#777777", lw=0.8, ls=":")
+            panel.set_title(label)
+            panel.margins(x=0.12)
+            panel.set_ylim(len(names) - 0.5, -0.7)
+            panel.set_yticks(range(len(names)), names)
+            panel.xaxis.set_major_locator(MaxNLocator(nbins=4))
+            panel.spines["left"].set_visible(False)
+            panel.tick_params(axis="y", length=0)
+        if title:
+            figure.suptitle(title, x=0.01, ha="left")
+    save(figure, path)
+
+
+def confusion(
+    matrices: Mapping[str, IntArray | FloatArray],
+    labels: Sequence[str],
+    path: Path,
+    *,
+    title: str = "",
+) -> None:
+    """Write confusion matrices, one panel each: colours are shares of the true label, numbers %.
+
+    Args:
+        matrices: Title of the panel to counts (true label, predicted label).
+        labels: In the order of rows and columns.
+        path: PNG to write.
+        title: Above the panels.
+    """
+    if not matrices:
+        raise ValueError(f"{path.name} needs at least one confusion matrix, but was given none")
+    for name, counts in matrices.items():
+        if np.shape(counts) != (len(labels), len(labels)):
+            raise ValueError(
+                f"confusion matrix {name!r} has shape {np.shape(counts)}, "
+                f"but there are {len(labels)} labels"
+            )
+    n_columns = min(len(matrices), 3)
+    n_rows = -(-len(matrices) // n_columns)
+    width = PAGE_WIDTH if n_columns > 1 else 0.6 * PAGE_WIDTH
+    height = (0.8 * width / n_columns + 0.3) * n_rows + 1.4 + 0.7 * (n_rows > 1)
+    figure, axes = new(n_rows, n_columns, width=width, height=height, sharex=True, sharey=True)
+    with style():
+        used = hide_spare(axes, len(matrices))
+        for number, (panel, (name, counts)) in enumerate(zip(used, matrices.items(), strict=True)):
+            image = _draw_matrix(panel, np.asarray(counts, dtype=np.float64))
+            panel.set_title("\n".join(wrap(name, 26)), fontsize=8)
+            panel.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
+            panel.set_yticks(range(len(labels)), labels)
+            lowest = number >= len(matrices) - n_columns
+            panel.tick_params(length=0, labelbottom=lowest)
+            if lowest:
+                panel.set_xlabel("predicted")
+        for panel in axes[:, 0]:
+            panel.set_ylabel("true")
+        figure.colorbar(
+            image,
+            ax=axes,
+            orientation="horizontal",
+            shrink=0.5,
+            aspect=40,
+            label="share of the true label (%)",
+            format=FuncFormatter(lambda value, _: f"{100 * value:.0f}"),
+        )
+        if title:
+            figure.suptitle(title, x=0.01, ha="left")
+    save(figure, path)
+
+
+def _draw_matrix(panel: Axes, counts: FloatArray) -> AxesImage:
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
+    image = panel.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    panel.grid(False)
+    if len(counts) > HIGHEST_COUNTED:
+        return image
+    for row, column in zip(*np.nonzero(counts), strict=True):
+        panel.text(
+            column,
+            row,
+            f"{100 * shares[row, column]:.0f}",
+            ha="center",
+            va="center",
+            fontsize=7 if len(counts) <= 8 else 5.5,
+            color=text_colour(image.to_rgba(shares[row, column])),
+        )
+    return image

@@ -1,0 +1,127 @@
+"""Label tables: tiles to which people, or the makers of synthetic granules, gave a label."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+IntArray = NDArray[np.int64]
+
+COLUMNS = ("granule", "row", "column", "tile_size", "label")
+LINE = "line"  # of the file, for messages
+
+
+@dataclass(frozen=True)
+class LabelledTiles:
+    """Tiles of one size in the order of their table; arrays of shape (tile,)."""
+
+    scene: IntArray
+    row: IntArray
+    column: IntArray
+    label: NDArray[np.object_]
+    tile_size: int
+
+
+def read_labels(
+    path: Path, *, granules: Sequence[str], scene_shape: tuple[int, int]
+) -> LabelledTiles:
+    """The labelled tiles of the table at `path`, columns granule,row,column,tile_size,label.
+
+    Args:
+        path: CSV file; row and column are those of a tile's first pixel, lengths in pixels.
+        granules: File name of each scene's granule.
+        scene_shape: Rows and columns of the scenes.
+
+    Raises:
+        FileNotFoundError: If there is no table.
+        ValueError: If it cannot be read, lacks a column, has a number which is none, an empty
+            label, tiles of several sizes, a tile given twice or outside the scene, or a granule
+            that is no scene's.
+    """
+    table = _read_table(path)
+    row, column, tile_size = (
+        _whole_numbers(path, table[name], table.line) for name in COLUMNS[1:4]
+    )
+    _refuse(path, table, table.label == "", "has no label", "give one")
+    _refuse(path, table, tile_size < 1, "has no positive tile_size", "correct it")
+    sizes = np.unique(tile_size)
+    if len(sizes) > 1:
+        raise ValueError(
+            f"{path} has tiles of {', '.join(map(str, sizes))} pixels; keep one tile_size in "
+            "classify.labels"
+        )
+    scenes = pd.Series(np.arange(len(granules)), index=list(granules))
+    scene = scenes.reindex(table.granule).fillna(-1).to_numpy(np.int64)
+    _refuse_unknown(path, table.granule[scene < 0])
+    last_row, last_column = np.array(scene_shape) - sizes[0]
+    misplaced = (row < 0) | (row > last_row) | (column < 0) | (column > last_column)
+    _refuse(
+        path,
+        table,
+        misplaced,
+        f"leaves the scene of {scene_shape[0]} × {scene_shape[1]} pixels with tile_size {sizes[0]}",
+        "correct classify.labels",
+    )
+    repeated = table.duplicated(["granule", "row", "column"])
+    _refuse(path, table, repeated, "repeats an earlier tile", "give every tile one label")
+    return LabelledTiles(scene, row, column, table.label.to_numpy(object), int(sizes[0]))
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise FileNotFoundError(f"the label table {path} does not exist; correct classify.labels")
+    try:
+        # Spreadsheets begin a table with a byte-order mark.
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, skipinitialspace=True, restval="")
+            names = reader.fieldnames or []
+            lines = [{**fields, LINE: reader.line_num} for fields in reader]
+    except (csv.Error, UnicodeError) as error:
+        raise ValueError(
+            f"{path} is no table of comma-separated values ({error}); correct classify.labels"
+        ) from None
+    missing = [name for name in COLUMNS if name not in names]
+    if missing:
+        raise ValueError(
+            f"{path} lacks the column(s) {', '.join(missing)}; a label table has "
+            f"{','.join(COLUMNS)}"
+        )
+    table = pd.DataFrame(lines, columns=[*COLUMNS, LINE])
+    table[list(COLUMNS)] = table[list(COLUMNS)].apply(lambda texts: texts.str.strip())
+    if table.empty:
+        raise ValueError(f"{path} holds no labels; add some or change classify.labels")
+    return table
+
+
+def _whole_numbers(path: Path, texts: pd.Series, lines: pd.Series) -> IntArray:
+    is_whole = texts.str.fullmatch(r"-?\d{1,9}").to_numpy(bool)
+    if not is_whole.all():
+        first = int(np.argmin(is_whole))
+        raise ValueError(
+            f"line {lines[first]} of {path} has {texts.name} {texts[first]!r}; it should be "
+            "a whole number of pixels"
+        )
+    return np.array([int(text) for text in texts], np.int64)
+
+
+def _refuse_unknown(path: Path, unknown: pd.Series) -> None:
+    if len(unknown):
+        raise ValueError(
+            f"{path} names {unknown.nunique()} granule(s) that are not among the scenes, the first "
+            f"{unknown.iloc[0]!r}; ingest them or change classify.labels"
+        )
+
+
+def _refuse(path: Path, table: pd.DataFrame, is_wrong: ArrayLike, what: str, remedy: str) -> None:
+    wrong = np.flatnonzero(is_wrong)
+    if len(wrong):
+        first = table.iloc[wrong[0]]
+        raise ValueError(
+            f"{len(wrong)} of {len(table)} tiles of {path} cannot be used: line "
+            f"{first.line}, {first.granule} row {first.row} column {first.column}, "
+            f"{what}; {remedy}"
+        )

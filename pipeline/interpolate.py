@@ -1,0 +1,153 @@
+"""Stage interpolate: embeddings → real tiles along straight lines between two tiles."""
+
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import xarray as xr
+from pydantic import Field
+
+from pipeline.core import embedding
+from pipeline.files import figures as draw
+from pipeline.files import stage, stores
+
+log = logging.getLogger(__name__)
+
+ATTRIBUTES = {
+    "tile": {"long_name": "index of the tile in the embeddings", "units": "1"},
+    "path": {"long_name": "number of the path", "units": "1"},
+    "step": {"long_name": "step along the path", "units": "1"},
+    "fraction": {"long_name": "where on the line the step's point lies", "units": "1"},
+    "position": {"long_name": "where on the line the tile's projection lies", "units": "1"},
+    "distance": {"long_name": "distance of the tile from the step's point", "units": "1"},
+    "distance_from_line": {"long_name": "distance of the tile from the line", "units": "1"},
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tile by its granule and first pixel."""
+
+    granule: str
+    row: Annotated[int, Field(ge=0)]
+    column: Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two tiles to go between."""
+
+    start: Place
+    end: Place
+
+
+@dataclass(frozen=True)
+class InterpolateParams:
+    """Section `interpolate` of params.yaml; to given `pairs` come `n_far_apart` chosen ones."""
+
+    n_steps: Annotated[int, Field(ge=3)]
+    n_far_apart: Annotated[int, Field(ge=0)]
+    pairs: tuple[Pair, ...]
+
+
+def run(
+    params: InterpolateParams, embeddings: Path, clusters: Path, scenes: Path, interpolated: Path
+) -> None:
+    """Read `embeddings`, write tables and a sheet to `interpolated`; `clusters` give ends."""
+    if not params.pairs and not params.n_far_apart:
+        raise ValueError(
+            "interpolate.pairs is empty and interpolate.n_far_apart 0, so there is nothing to go "
+            "between; name pairs or raise n_far_apart"
+        )
+    source = stores.open_product(embeddings).load()
+    found = stores.open_product(clusters)
+    best = found.sel(k=found.attrs["recommended_k"])
+    ends = [_find_pair(source, pair) for pair in params.pairs]
+    ends += choose_far_apart(best, params.n_far_apart)
+    product = find_paths(source, ends, n_steps=params.n_steps)
+    stores.write_product(product, interpolated / "paths.nc", params)
+    product.to_dataframe().to_csv(interpolated / "paths.csv")
+    _draw_sheet(product, source, scenes, interpolated / "paths.png")
+
+
+def choose_far_apart(clusters: xr.Dataset, n_pairs: int) -> list[tuple[int, int]]:
+    """Ends of paths: the tiles nearest to centroids which lie far apart, no cluster twice.
+
+    Centroids, since the tiles farthest from each other are oddities.
+    """
+    k = int(clusters.k)
+    pairs = embedding.far_apart(clusters.centroid.values[:k], n_pairs=n_pairs)
+    number, distance = clusters.cluster.values, clusters.distance.values
+    typical = [np.where(number == cluster, distance, np.inf).argmin() for cluster in range(k)]
+    return [(int(typical[start]), int(typical[end])) for start, end in pairs]
+
+
+def find_paths(source: xr.Dataset, ends: list[tuple[int, int]], *, n_steps: int) -> xr.Dataset:
+    """The product (path, step): tiles, their places, and how far from the line they lie."""
+    found = [
+        asdict(embedding.path_between(source.embedding.values, start, end, n_steps=n_steps))
+        for start, end in ends
+    ]
+    steps = {
+        name: xr.DataArray(np.stack([path[name] for path in found]), dims=("path", "step"))
+        for name in found[0]
+    }
+    product = embedding.tile_places(source, steps["tile"]).assign(steps)
+    product = product.assign_coords(path=np.arange(len(ends)), step=np.arange(n_steps))
+    for name in ATTRIBUTES:
+        product[name].attrs = ATTRIBUTES[name]
+    return product.assign_attrs(
+        title="Tiles along straight lines in embedding space",
+        references="Denby (2020), doi:10.1029/2019GL085190",
+    )
+
+
+def _find_pair(source: xr.Dataset, pair: Pair) -> tuple[int, int]:
+    start, end = (_find_tile(source, place) for place in (pair.start, pair.end))
+    return start, end
+
+
+def _find_tile(source: xr.Dataset, place: Place) -> int:
+    tile = embedding.find_tile(source, granule=place.granule, row=place.row, column=place.column)
+    row, column = int(source.row[tile]), int(source.column[tile])
+    if (row, column) != (place.row, place.column):
+        log.info(
+            "no tile of %s starts at row %d, column %d; took the one at row %d, column %d",
+            place.granule,
+            place.row,
+            place.column,
+            row,
+            column,
+        )
+    return tile
+
+
+def _draw_sheet(product: xr.Dataset, source: xr.Dataset, scenes: Path, path: Path) -> None:
+    """One row per path, each tile with its distance from its point and from the line."""
+    shown = source.isel(tile=product.tile.values.ravel())
+    tiles = stores.cut_tiles(
+        stores.open_product(scenes),
+        shown.scene.values,
+        shown.row.values,
+        shown.column.values,
+        source.attrs["tile_size"],
+    )
+    labels = [
+        [f"{point:.2f} | {line:.2f}" for point, line in zip(points, lines, strict=True)]
+        for points, lines in zip(
+            product.distance.values, product.distance_from_line.values, strict=True
+        )
+    ]
+    draw.tile_sheet(
+        tiles.reshape(*product.tile.shape, *tiles.shape[1:]),
+        path,
+        row_labels=[f"path {number}" for number in product.path.values],
+        tile_labels=labels,
+        title="Real tiles along lines in embedding space: distance from the point | from the line",
+    )
+
+
+if __name__ == "__main__":
+    stage.start(run, InterpolateParams)

@@ -1,0 +1,165 @@
+"""Stage tsne: embeddings → positions on a plane that keep near tiles together."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from openTSNE import TSNE
+from pydantic import Field
+from threadpoolctl import threadpool_limits
+
+from pipeline.files import figures as draw
+from pipeline.files import stage, stores
+from pipeline.files.progress import progress
+
+log = logging.getLogger(__name__)
+
+TILES_PER_BLOCK = 10_000
+
+
+@dataclass(frozen=True)
+class TsneParams:
+    """Section `tsne` of params.yaml."""
+
+    n_sample: Annotated[int, Field(ge=4)]
+    perplexity: Annotated[float, Field(ge=1)]
+    n_thumbnails: Annotated[int, Field(gt=0)]
+    seed: Annotated[int, Field(ge=0)]
+
+
+def run(
+    params: TsneParams, embeddings: Path, clusters: Path, scenes: Path, tsne: Path, figures: Path
+) -> None:
+    """Read `embeddings`, write `tsne`; `figures` show it with `clusters` and tiles of `scenes`."""
+    source = stores.open_product(embeddings).load()
+    sample = draw_sample(source.sizes["tile"], params)
+    product = _lay_out(source.embedding.values, sample, params)
+    stores.write_product(product, tsne, params)
+    found = stores.open_product(clusters)
+    best = found.cluster.sel(k=found.attrs["recommended_k"]).load()
+    positions = product.position.values
+    _draw_variables(source, positions, figures)
+    draw.scatter_clusters(
+        positions,
+        best.values,
+        figures / "clusters.png",
+        n_clusters=int(best.k),
+        title=f"t-SNE, coloured by {int(best.k)} clusters",
+    )
+    _draw_thumbnails(params, source, best, positions, scenes, figures / "thumbnails.png")
+
+
+def draw_sample(n_tiles: int, params: TsneParams) -> NDArray[np.int64]:
+    """Ascending indices of the tiles t-SNE is fitted on, all where there are few.
+
+    Raises:
+        ValueError: If they are too few for the perplexity.
+    """
+    rng = np.random.default_rng(params.seed)
+    sample = rng.choice(n_tiles, min(params.n_sample, n_tiles), replace=False)
+    # A perplexity p looks at the 3 p nearest tiles.
+    largest = (len(sample) - 1) / 3
+    if params.perplexity > largest:
+        raise ValueError(
+            f"tsne.perplexity {params.perplexity:g} is too large for a sample of {len(sample)} "
+            f"tiles, which allows {largest:.1f} at most; lower it"
+            + (" or raise tsne.n_sample" if len(sample) < n_tiles else "")
+        )
+    return np.sort(sample)
+
+
+def _lay_out(
+    embeddings: NDArray[np.float32], sample: NDArray[np.int64], params: TsneParams
+) -> xr.Dataset:
+    """The product: t-SNE of the sample, with every other tile placed among it.
+
+    Source: van der Maaten and Hinton (2008), https://jmlr.org/papers/v9/vandermaaten08a.html;
+    openTSNE: Poličar et al. (2024), doi:10.18637/jss.v109.i03.
+    """
+    log.info("fitting t-SNE to %d of %d tiles", len(sample), len(embeddings))
+    in_sample = np.isin(np.arange(len(embeddings)), sample)
+    rest = np.flatnonzero(~in_sample)
+    positions = np.empty((len(embeddings), 2), np.float32)
+    # One thread: t-SNE magnifies the rounding of sums which threads add in another order, and an
+    # exact search, since an approximate one depends on its trees.
+    with threadpool_limits(limits=1):
+        fitted = TSNE(
+            perplexity=params.perplexity,
+            initialization="pca",
+            neighbors="exact",
+            n_jobs=1,
+            random_state=params.seed,
+        ).fit(embeddings[sample])
+        positions[sample] = fitted
+        blocks = np.split(rest, range(TILES_PER_BLOCK, len(rest), TILES_PER_BLOCK))
+        for block in progress(blocks, "placing tiles", unit=f"{TILES_PER_BLOCK} tiles"):
+            if len(block):
+                positions[block] = fitted.transform(embeddings[block])
+    return xr.Dataset(
+        {
+            "position": (("tile", "axis"), positions, _attributes("position on the plane")),
+            "in_sample": ("tile", in_sample, _attributes("t-SNE was fitted on the tile")),
+        },
+        attrs={"title": "t-SNE of tiles", "divergence": float(fitted.kl_divergence)},
+    )
+
+
+def _attributes(long_name: str) -> dict[str, str]:
+    return {"long_name": long_name, "units": "1"}
+
+
+def _draw_variables(source: xr.Dataset, positions: NDArray[np.floating], figures: Path) -> None:
+    """Figures coloured by temperature, or brightness where there is none, and by latitude."""
+    variables = {
+        "brightness": "brightness (1)",
+        "brightness_temperature": "brightness temperature (K)",
+        "latitude": "latitude (°N)",
+    }
+    if "brightness_temperature" in source:
+        del variables["brightness"]
+    for name in variables.keys() & set(source.variables):
+        draw.scatter_values(
+            positions,
+            source[name].values,
+            figures / f"{name}.png",
+            label=variables[name],
+            title=f"t-SNE, coloured by {name.replace('_', ' ')}",
+        )
+
+
+def _draw_thumbnails(
+    params: TsneParams,
+    source: xr.Dataset,
+    clusters: xr.DataArray,
+    positions: NDArray[np.floating],
+    scenes: Path,
+    path: Path,
+) -> None:
+    """Tiles at their positions, framed in the colours of their clusters."""
+    picked = draw.pick_thumbnails(positions, n_columns=params.n_thumbnails)
+    shown = source.isel(tile=picked)
+    tiles = stores.cut_tiles(
+        stores.open_product(scenes),
+        shown.scene.values,
+        shown.row.values,
+        shown.column.values,
+        source.attrs["tile_size"],
+    )
+    colours = draw.cluster_colours(int(clusters.k))[clusters.values[picked]]
+    draw.thumbnails(
+        positions,
+        picked,
+        tiles,
+        path,
+        n_columns=params.n_thumbnails,
+        colours=colours,
+        title="t-SNE, tiles in the colours of their clusters",
+    )
+
+
+if __name__ == "__main__":
+    stage.start(run, TsneParams)

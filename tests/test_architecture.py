@@ -1,0 +1,114 @@
+"""The arrows of the architecture, read from the imports."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "pipeline"
+STAGES = {path.stem: path for path in PACKAGE.glob("*.py") if path.stem != "__init__"}
+FLOW: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+STARTER = PACKAGE / "files/stage.py"  # only starts a stage: editing it must rerun nothing
+
+
+def _modules_imported(path: Path) -> set[Path]:
+    """Modules of the package that `path` names in its imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            names = [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            module = ROOT.joinpath(*name.split("."))
+            found |= {
+                file
+                for file in (module.with_suffix(".py"), module / "__init__.py")
+                if file.exists() and file.stat().st_size
+            }
+    return found - {path}
+
+
+def _all_modules(path: Path) -> set[Path]:
+    """Modules that `path` imports, directly or not."""
+    reached: set[Path] = set()
+    waiting = [path]
+    while waiting:
+        new = _modules_imported(waiting.pop()) - reached
+        reached |= new
+        waiting += new
+    return reached
+
+
+def _noun(path: Path) -> Path:
+    """The module or, inside a folder of one noun, that folder."""
+    parts = path.relative_to(PACKAGE).parts
+    return PACKAGE.joinpath(*parts[:2])
+
+
+def test_core_and_files_do_not_meet() -> None:
+    for path in (PACKAGE / "core").rglob("*.py"):
+        assert {module.relative_to(PACKAGE).parts[0] for module in _modules_imported(path)} <= {
+            "core"
+        }, path
+    for path in (PACKAGE / "files").rglob("*.py"):
+        assert {_noun(module) for module in _modules_imported(path)} <= {_noun(path)}, path
+
+
+def test_core_touches_no_disk() -> None:
+    forbidden = {"pathlib", "logging", "yaml", "json", "zarr", "netCDF4", "rasterio", "satpy"}
+    for path in (PACKAGE / "core").rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        names = {
+            name.split(".")[0]
+            for node in ast.walk(tree)
+            for name in (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [str(node.module)]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+        }
+        assert not names & forbidden, path
+
+
+def test_nothing_imports_a_stage() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        assert not _modules_imported(path) & set(STAGES.values()), path
+
+
+def test_stages_have_a_section_a_flow_entry_and_a_test() -> None:
+    sections = yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert set(STAGES) == set(FLOW["stages"]) == set(sections)
+    for name in STAGES:
+        assert (ROOT / "tests" / f"test_{name}.py").exists()
+        assert FLOW["stages"][name]["params"] == [name]
+
+
+@pytest.mark.parametrize("name", sorted(STAGES))
+def test_code_dependencies_are_those_imported(name: str) -> None:
+    """A folder of one noun may stand for all of its modules."""
+    dependencies = [ROOT / dep for dep in FLOW["stages"][name]["deps"] if dep.endswith(".py")]
+    folders = [ROOT / dep for dep in FLOW["stages"][name]["deps"] if (ROOT / dep).is_dir()]
+    listed = {*dependencies, *(folder for folder in folders if PACKAGE in folder.parents)}
+    imported = {STAGES[name], *_all_modules(STAGES[name])} - {STARTER}
+    expected = {noun if (noun := _noun(path)).is_dir() else path for path in imported}
+    assert {str(path.relative_to(ROOT)) for path in listed} == {
+        str(path.relative_to(ROOT)) for path in expected
+    }
+
+
+@pytest.mark.parametrize("name", sorted(STAGES))
+def test_every_product_outlives_a_failed_rerun(name: str) -> None:
+    """DVC removes outs before a stage starts, unless they persist."""
+    for key in ("outs", "metrics"):
+        for entry in FLOW["stages"][name].get(key, []):
+            assert isinstance(entry, dict)
+            assert next(iter(entry.values()))["persist"] is True

@@ -1,0 +1,337 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from sklearn import metrics
+
+from pipeline.core.classification import classifiers, finetune, pretrained, probe, scores, table
+from pipeline.core.classification.folds import check_days, draw_folds
+from pipeline.core.encoder import compute_device, create_encoder, embed_tiles
+
+WEIGHTS = Path(__file__).parents[2] / "shared/data/weights/resnet18_imagenet_to_layer3.safetensors"
+CPU = torch.device("cpu")
+FINE_TUNING = {
+    "n_epochs": 8,
+    "batch_size": 16,
+    "learning_rate": 2e-3,
+    "head_learning_rate": 3e-3,
+    "weight_decay": 0.01,
+    "warm_up_share": 0.1,
+    "seed": 1,
+    "device": CPU,
+}
+
+
+def _draw_labels(n_tiles: int, n_days: int, n_labels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every label on every day, so that folds exist."""
+    days = np.arange(n_tiles) % n_days
+    return np.arange(n_tiles) // n_days % n_labels, days
+
+
+def _draw_stripes(n_tiles: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Narrow or wide stripes of equal histogram, in either direction."""
+    labels = rng.integers(0, 2, n_tiles)
+    tiles = np.empty((n_tiles, 3, 16, 16), np.uint8)
+    for tile, label in enumerate(labels):
+        width = (2, 4)[label]
+        stripes = (np.arange(16) + rng.integers(2 * width)) // width % 2
+        pattern = np.tile(stripes, (16, 1))
+        tiles[tile] = 60 + 100 * (pattern.T if rng.integers(2) else pattern)
+    noise = rng.integers(0, 40, tiles.shape)
+    return (tiles + noise).astype(np.uint8), labels
+
+
+@given(
+    n_days=st.integers(3, 9),
+    n_labels=st.integers(2, 4),
+    n_folds=st.integers(2, 3),
+    n_repeats=st.integers(1, 3),
+    seed=st.integers(0, 2**32),
+)
+@settings(max_examples=40, deadline=None)
+def test_folds_keep_days_together_and_test_every_tile_once(
+    n_days: int, n_labels: int, n_folds: int, n_repeats: int, seed: int
+) -> None:
+    labels, days = _draw_labels(8 * n_days, n_days, n_labels)
+    folds = draw_folds(labels, days, n_folds=n_folds, n_repeats=n_repeats, seed=seed)
+    assert folds.shape == (n_repeats, n_folds, len(labels))
+    np.testing.assert_array_equal(folds.sum(axis=1), 1)
+    for tested in folds.reshape(-1, len(labels)):
+        assert tested.any()
+        assert not set(days[tested]) & set(days[~tested])
+        assert set(labels[~tested]) == set(labels)
+
+
+def test_folds_depend_on_the_seed_alone() -> None:
+    labels, days = _draw_labels(120, 12, 4)
+    draws = [
+        draw_folds(labels, days, n_folds=3, n_repeats=2, seed=seed).argmax(axis=1)
+        for seed in (1, 1, 2)
+    ]
+    np.testing.assert_array_equal(draws[0], draws[1])
+    assert (draws[0] != draws[2]).any()
+    assert (draws[0][0] != draws[0][1]).any()
+
+
+def test_days_which_cannot_be_spread_are_refused() -> None:
+    # Label 1 is on one day only: the fold which tests that day has none to train on.
+    labels, days = np.array([0, 1, 0, 0, 1, 0]), np.array([0, 0, 1, 1, 0, 2])
+    with pytest.raises(ValueError, match=r"3 labelled days cannot be spread over 2 folds"):
+        draw_folds(labels, days, n_folds=2, n_repeats=1, seed=1)
+
+
+def test_one_label_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"at least 2 labels, the 3 usable tiles have 'fish'; ch"):
+        check_days(np.zeros(3, int), np.arange(3), names=["fish", "sugar"], n_folds=2)
+
+
+def test_a_label_on_too_few_days_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"'sugar' lies on 2 day\(s\), fewer than the 3 folds; lo"):
+        check_days(
+            np.array([0, 0, 0, 1, 1, 1]),
+            np.array([0, 1, 2, 0, 1, 1]),
+            names=["fish", "sugar"],
+            n_folds=3,
+        )
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40))
+@settings(max_examples=100, deadline=None)
+def test_scores_are_those_of_scikit_learn(pairs: list[tuple[int, int]]) -> None:
+    truth, predicted = np.array(pairs).T
+    confusions = scores.count_confusions(truth, predicted, 4)
+    np.testing.assert_array_equal(
+        confusions, metrics.confusion_matrix(truth, predicted, labels=range(4))
+    )
+    averaged = {"labels": np.unique(truth), "average": "macro", "zero_division": 0}
+    expected = [
+        metrics.accuracy_score(truth, predicted),
+        np.mean([(predicted[truth == label] == label).mean() for label in np.unique(truth)]),
+        metrics.precision_score(truth, predicted, **averaged),
+        metrics.recall_score(truth, predicted, **averaged),
+        metrics.f1_score(truth, predicted, **averaged),
+    ]
+    np.testing.assert_allclose(scores.score(confusions), expected, atol=1e-12)
+
+
+def test_interval_by_hand() -> None:
+    # Variance 0.01, (1/4 + 1/2) of it has the root 0.0866; t of 3 degrees of freedom is 3.1824.
+    folds = np.array([[0.6, 0.6, 0.8, 0.8], [0.5, 0.5, 0.5, 0.5]])
+    folds[0] = 0.7 + 0.1 * np.sqrt(0.75) * np.array([-1, -1, 1, 1])
+    low, high = scores.find_interval(folds, test_ratio=0.5)
+    np.testing.assert_allclose(low, [0.7 - 3.18245 * 0.0866025, 0.5], atol=1e-5)
+    np.testing.assert_allclose(high, [0.7 + 3.18245 * 0.0866025, 0.5], atol=1e-5)
+
+
+def test_pixel_statistics_by_hand() -> None:
+    tiles = np.zeros((1, 2, 2, 2), np.uint8)
+    tiles[0, 0] = [[0, 10], [20, 30]]
+    features = probe.pixel_statistics(tiles).reshape(7, 2)
+    expected = [15, np.sqrt(125), 1.5, 7.5, 15, 22.5, 28.5]
+    np.testing.assert_allclose(features[:, 0], expected, rtol=1e-6)
+    np.testing.assert_array_equal(features[:, 1], 0)
+
+
+@pytest.mark.parametrize(("n_features", "best"), [(1, 0.01), (400, 100.0)])
+def test_probe_regularises_many_noisy_features_more(n_features: int, best: float) -> None:
+    rng = np.random.default_rng(1)
+    labels, days = rng.integers(0, 2, 240), np.arange(240) % 6
+    features = rng.normal(size=(240, n_features)) + 2 * labels[:, None] / np.sqrt(n_features)
+    train, test = np.flatnonzero(days < 4), np.flatnonzero(days >= 4)
+    chosen, fixed = (
+        probe.predict_from_features(features, labels, days, train, test, strengths=strengths)
+        for strengths in ((0.01, 100.0), (best,))
+    )
+    np.testing.assert_array_equal(chosen, fixed)
+    assert (chosen == labels[test]).mean() > 0.65
+
+
+def test_probe_copes_with_one_training_day_and_an_unseen_label() -> None:
+    features, labels = np.array([[0.0], [0.1], [1.0], [1.1], [2.0]]), np.array([0, 0, 1, 1, 2])
+    predicted = probe.predict_from_features(
+        features, labels, np.zeros(5, int), np.arange(4), np.array([0, 3]), strengths=(10.0, 0.1)
+    )
+    np.testing.assert_array_equal(predicted, [0, 1])
+
+
+def test_majority_is_that_of_the_training_tiles() -> None:
+    predicted = probe.predict_majority(
+        np.array([0, 0, 0, 1, 1]), np.array([2, 3, 4]), np.array([0, 1])
+    )
+    np.testing.assert_array_equal(predicted, [1, 1])
+
+
+def test_fine_tuning_learns_textures_and_leaves_its_start_alone() -> None:
+    tiles, labels = _draw_stripes(160, np.random.default_rng(2))
+    encoder = create_encoder(backbone="resnet10t", n_channels=3, n_dimensions=4, seed=1)
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    train, test = np.arange(112), np.arange(112, 160)
+    predicted = [
+        finetune.predict_by_fine_tuning(
+            encoder, tiles, labels, train, test, layer="layer3", **FINE_TUNING
+        )
+        for _ in range(2)
+    ]
+    assert (predicted[0] == labels[test]).mean() > 0.9
+    np.testing.assert_array_equal(predicted[0], predicted[1])
+    for name, value in encoder.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+
+
+def test_fine_tuning_computes_on_the_device_there_is() -> None:
+    tiles, labels = _draw_stripes(24, np.random.default_rng(3))
+    encoder = create_encoder(backbone="resnet10t", n_channels=3, n_dimensions=4, seed=1)
+    settings_ = {**FINE_TUNING, "n_epochs": 1, "device": compute_device()}
+    predicted = finetune.predict_by_fine_tuning(
+        encoder.to(compute_device()),
+        tiles,
+        labels,
+        np.arange(17),  # one more than a batch
+        np.arange(17, 24),
+        layer="layer4",
+        **settings_,
+    )
+    assert set(predicted) <= {0, 1}
+
+
+@pytest.mark.parametrize("n_channels", [1, 2, 3, 4])
+def test_pretrained_answers_as_its_source_on_grey_tiles(n_channels: int) -> None:
+    """A grey tile is the same picture in any number of channels, but for the normalisation."""
+    torch.manual_seed(4)
+    source = timm.create_model("resnet10t", num_classes=0).eval()
+    weights = {
+        name: value
+        for name, value in source.state_dict().items()
+        if not name.startswith("layer4") and "num_batches" not in name
+    }
+    weights["fc.weight"] = torch.zeros(1)
+    encoder, layer = pretrained.create_pretrained(
+        weights, backbone="resnet10t", n_channels=n_channels
+    )
+    assert layer == "layer3"
+    grey = torch.randint(0, 256, (2, 1, 32, 32), dtype=torch.uint8)
+    adapted = encoder.eval().features(grey.expand(-1, n_channels, -1, -1), "layer3")
+    mean = torch.tensor([0.485, 0.456, 0.406]).mul(255).reshape(-1, 1, 1)
+    deviation = torch.tensor([0.229, 0.224, 0.225]).mul(255).reshape(-1, 1, 1)
+    encoder3, _ = pretrained.create_pretrained(weights, backbone="resnet10t", n_channels=3)
+    np.testing.assert_allclose(encoder3.mean, mean, rtol=1e-6)
+    np.testing.assert_allclose(encoder3.deviation, deviation, rtol=1e-6)
+    x = (grey.expand(-1, 3, -1, -1) - mean) / deviation
+    for part in ("conv1", "bn1", "act1", "maxpool", "layer1", "layer2", "layer3"):
+        x = getattr(source, part)(x)
+    expected = x.mean((2, 3))
+    if n_channels == 3:
+        torch.testing.assert_close(adapted, expected, rtol=1e-4, atol=1e-4)
+    correlation = np.corrcoef(adapted.detach().ravel(), expected.detach().ravel())[0, 1]
+    assert correlation > 0.98
+
+
+def test_weights_of_another_network_are_refused() -> None:
+    weights = timm.create_model("resnet10t", num_classes=0).state_dict()
+    with pytest.raises(
+        ValueError, match=r"the weights lack conv1\.weight of resnet18; set classif"
+    ):
+        pretrained.create_pretrained(weights, backbone="resnet18", n_channels=3)
+    weights = timm.create_model("resnet18", num_classes=0).state_dict()
+    weights["layer2.0.conv1.weight"] = torch.zeros(1)
+    with pytest.raises(
+        ValueError, match=r"the weights misshape layer2\.0\.conv1\.weight of resnet"
+    ):
+        pretrained.create_pretrained(weights, backbone="resnet18", n_channels=3)
+
+
+@pytest.mark.skipif(not WEIGHTS.exists(), reason=f"no {WEIGHTS.name} beside the repository")
+def test_real_weights_reach_layer3() -> None:
+    weights = load_file(WEIGHTS)
+    encoder, layer = pretrained.create_pretrained(weights, backbone="resnet18", n_channels=3)
+    assert layer == "layer3"
+    torch.testing.assert_close(
+        encoder.backbone.get_parameter("layer3.1.conv2.weight"), weights["layer3.1.conv2.weight"]
+    )
+    tiles = np.random.default_rng(5).integers(0, 256, (2, 3, 64, 64), dtype=np.uint8)
+    features = embed_tiles(encoder, tiles, device=CPU, layer="layer3")
+    assert features.shape == (2, 256)
+    assert np.isfinite(features).all()
+
+
+def _tabulate(predicted: np.ndarray, folds: np.ndarray, labels: np.ndarray) -> xr.Dataset:
+    rows = [
+        classifiers.Classifier(name, "", True, "", None)
+        for name in ("reference", "better", "missing")
+    ]
+    return table.tabulate(
+        predicted,
+        folds,
+        labels,
+        names=["fish", "sugar"],
+        classifiers=rows,
+        reference="reference",
+        is_training_day=np.array([True, True, False, False]),
+    )
+
+
+def test_table_by_hand() -> None:
+    labels = np.array([0, 1, 0, 1])
+    folds = np.array([[[1, 1, 0, 0], [0, 0, 1, 1]]], bool)
+    predicted = np.array([[[0, 0, 0, 0]], [[0, 1, 0, 0]], [[-1, -1, -1, -1]]])
+    product = _tabulate(predicted, folds, labels)
+    accuracy = product.score.sel(metric="balanced_accuracy").values
+    np.testing.assert_allclose(accuracy, [[0.5, 0.5], [1, 0.5], [np.nan, np.nan]])
+    np.testing.assert_allclose(product["mean"].sel(metric="balanced_accuracy"), [0.5, 0.75, np.nan])
+    np.testing.assert_allclose(
+        product.difference.sel(metric="balanced_accuracy"), [0, 0.25, np.nan]
+    )
+    np.testing.assert_array_equal(product.confusion[1], [[2, 0], [1, 1]])
+    np.testing.assert_array_equal(product.confusion[2], 0)
+    np.testing.assert_allclose(
+        product.balanced_accuracy_by_day, [[0.5, 0.5], [1, 0.5], [np.nan, np.nan]]
+    )
+    np.testing.assert_array_equal(product.tested_in_fold, [[0, 0, 1, 1]])
+    # As many tiles tested as trained on: (1/2 + 1) of the variance 0.125; t of 1 degree is 12.706.
+    reach = 12.7062 * np.sqrt(1.5 * 0.125)
+    found = product.sel(classifier="better", metric="balanced_accuracy")
+    np.testing.assert_allclose(found.difference_low, 0.25 - reach, atol=1e-4)
+    np.testing.assert_allclose([found.low, found.high], [0, 1])
+    assert all(product[name].attrs["units"] == "1" for name in product.data_vars)
+
+
+def _start(name: str, last_layer: str, note: str = "") -> classifiers.Start:
+    encoder = create_encoder(backbone="resnet10t", n_channels=3, n_dimensions=4, seed=1)
+    return classifiers.Start(
+        name, None if note else encoder, last_layer, note, has_embedding=name == "own"
+    )
+
+
+@pytest.mark.parametrize("last_layer", ["layer3", "layer4"])
+def test_networks_are_compared_at_the_layer_they_all_reach(last_layer: str) -> None:
+    tiles, labels = _draw_stripes(8, np.random.default_rng(6))
+    rows = classifiers.list_classifiers(
+        [_start("own", "layer4"), _start("ImageNet", last_layer), _start("gone", "layer4", "why")],
+        tiles,
+        labels,
+        np.arange(8),
+        strengths=[1.0],
+        fine_tune=finetune.predict_by_fine_tuning,
+        device=CPU,
+    )
+    notes = {row.name: row.note for row in rows}
+    assert len(notes) == len(rows)
+    assert all((row.predict is None) == bool(row.note) for row in rows)
+    unfrozen = ["layer4", "layer3"] if last_layer == "layer3" else ["layer4"]
+    own = [name for name in notes if name.startswith("own ")]
+    assert own == [
+        "own embedding frozen",
+        "own layer4 frozen",
+        "own layer3 frozen",
+        *(f"own {layer} unfrozen" for layer in unfrozen),
+    ]
+    ends = "the weights end at layer3" if last_layer == "layer3" else ""
+    assert notes["ImageNet layer4 frozen"] == notes["ImageNet layer4 unfrozen"] == ends
+    assert notes["ImageNet layer3 frozen"] == ""
+    assert notes["gone layer3 frozen"] == notes["gone layer4 unfrozen"] == "why"

@@ -1,0 +1,152 @@
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from pipeline import fetch, ingest
+from pipeline.files import stage, stores
+
+VISIBLE = np.full((6, 8), 50.0)
+INFRARED = np.full((6, 8), 250.0)
+
+
+@pytest.fixture
+def ingest_params(params: dict[str, Any]) -> ingest.IngestParams:
+    parsed = stage.parse_params("ingest", params["ingest"], ingest.IngestParams)
+    return replace(parsed, preset="visible_infrared")
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, params: dict[str, Any], ingest_params: ingest.IngestParams
+) -> Callable[..., Path]:
+    """Fetch and ingest the granules of a folder."""
+
+    def run(folder: Path, **changes: Any) -> Path:
+        section = {**params["fetch"], "source": "local", "local": {"granules": str(folder)}}
+        fetch_params = stage.parse_params("fetch", section, fetch.FetchParams)
+        shutil.rmtree(tmp_path / "granules", ignore_errors=True)
+        fetch.run(fetch_params, tmp_path / "granules", tmp_path / "checksums.json")
+        ingest.run(
+            replace(ingest_params, **changes),
+            tmp_path / "granules",
+            tmp_path / "scenes.zarr",
+            tmp_path / "rejected.csv",
+            tmp_path / "ingest.json",
+        )
+        return tmp_path
+
+    return run
+
+
+def test_scenes_are_coloured_placed_and_sorted(
+    tmp_path: Path, write_geotiff: Callable[..., Path], run: Callable[..., Path]
+) -> None:
+    bands = {"visible": VISIBLE, "infrared_10_7um": INFRARED}
+    write_geotiff(tmp_path / "raw/late.tif", bands, start_time="2020-01-11T15:00:00Z")
+    write_geotiff(tmp_path / "raw/early.tif", bands)
+    scenes = stores.open_product(run(tmp_path / "raw") / "scenes.zarr")
+    assert list(scenes.granule.values) == ["early.tif", "late.tif"]
+    assert list(scenes.channel.values) == ["visible", "near_infrared", "infrared_window"]
+    np.testing.assert_array_equal(scenes.colour, np.full((2, 3, 6, 8), 128))
+    np.testing.assert_allclose(scenes.brightness_temperature, 250)
+    np.testing.assert_allclose(scenes.reflectance, 50)
+    assert scenes.valid.all()
+    assert scenes.solar_zenith_angle.attrs["units"] == "degree"
+    assert scenes.attrs["preset"] == "visible_infrared"
+
+
+def test_every_rejection_has_its_reason(
+    tmp_path: Path, write_geotiff: Callable[..., Path], run: Callable[..., Path]
+) -> None:
+    raw = tmp_path / "raw"
+    bands = {"visible": VISIBLE, "infrared_10_7um": INFRARED}
+    good = write_geotiff(raw / "good.tif", bands)
+    shutil.copy(good, raw / "same_file.tif")
+    write_geotiff(raw / "same_view.tif", {**bands, "extra": INFRARED})
+    write_geotiff(raw / "night.tif", bands, start_time="2020-01-10T03:00:00Z")
+    write_geotiff(raw / "no_infrared.tif", {"visible": VISIBLE}, start_time="2020-01-10T16:00Z")
+    nothing = np.full((6, 8), np.nan)
+    write_geotiff(raw / "empty.tif", {**bands, "visible": nothing}, start_time="2020-01-10T17:00Z")
+    (raw / "truncated.tif").write_bytes(good.read_bytes()[:200])
+    (raw / "unreadable.tif").write_text("an error page")
+    folder = run(raw)
+    with (folder / "rejected.csv").open() as file:
+        reasons = {row["granule"]: row["reason"] for row in csv.DictReader(file)}
+    assert reasons == {
+        "same_file.tif": "repeats another",
+        "same_view.tif": "repeats another",
+        "night.tif": "night",
+        "no_infrared.tif": "lacks a band",
+        "empty.tif": "empty",
+        "truncated.tif": "truncated",
+        "unreadable.tif": "unreadable",
+    }
+    metrics = json.loads((folder / "ingest.json").read_text())
+    assert metrics["granules"] == 8
+    assert metrics["scenes"] == 1
+    assert metrics["rejected"]["repeats another"] == 2
+    assert "2 repeats another" in stores.open_product(folder / "scenes.zarr").attrs["rejected"]
+
+
+def test_low_sun_makes_pixels_invalid(
+    tmp_path: Path, write_geotiff: Callable[..., Path], run: Callable[..., Path]
+) -> None:
+    wide = np.full((2, 2000), 50.0)  # 40 degrees of longitude across the terminator
+    bands = {"visible": wide, "infrared_10_7um": wide + 200}
+    write_geotiff(tmp_path / "raw/a.tif", bands, start_time="2020-01-10T20:00:00Z", west=-60)
+    scenes = stores.open_product(run(tmp_path / "raw") / "scenes.zarr")
+    expected = scenes.solar_zenith_angle.values <= 75
+    assert 0 < expected.mean() < 1
+    np.testing.assert_array_equal(scenes.valid, expected)
+    assert (scenes.colour.values[:, :, ~expected[0]] == 0).all()
+
+
+def test_an_infrared_preset_works_at_night(
+    tmp_path: Path, write_geotiff: Callable[..., Path], run: Callable[..., Path]
+) -> None:
+    write_geotiff(
+        tmp_path / "raw/a.tif", {"infrared_10_7um": INFRARED}, start_time="2020-01-10T03:00:00Z"
+    )
+    preset = ingest.Preset(("infrared_window",), (300.0,), (200.0,))
+    folder = run(tmp_path / "raw", preset="window", presets={"window": preset})
+    scenes = stores.open_product(folder / "scenes.zarr")
+    assert (scenes.colour == 128).all()
+    assert "reflectance" not in scenes
+
+
+def test_a_preset_no_granule_suits_is_named(
+    tmp_path: Path, write_geotiff: Callable[..., Path], run: Callable[..., Path]
+) -> None:
+    write_geotiff(tmp_path / "raw/a.tif", {"visible": VISIBLE})
+    with pytest.raises(
+        ValueError,
+        match=r"none of 1 granules suits the preset day_microphysics \(1 lacks a band; the first, "
+        r"a\.tif: it has no shortwave_infrared \(C07\); .*change ingest\.preset or fetch\.source",
+    ):
+        run(tmp_path / "raw", preset="day_microphysics")
+
+
+def test_an_unknown_preset_is_named(tmp_path: Path, run: Callable[..., Path]) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/a.tif").write_text("x")
+    with pytest.raises(ValueError, match=r"ingest\.preset 'sandwich' is unknown; choose from day_"):
+        run(tmp_path / "raw", preset="sandwich")
+
+
+def test_workers_do_not_change_scenes(
+    granule_folder: Path, run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TILE2VEC_WORKERS", "1")
+    alone = stores.open_product(run(granule_folder) / "scenes.zarr").load()
+    monkeypatch.setenv("TILE2VEC_WORKERS", "2")
+    together = stores.open_product(run(granule_folder) / "scenes.zarr").load()
+    assert alone.sizes["scene"] == 10
+    xr.testing.assert_identical(alone, together)

@@ -1,0 +1,184 @@
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+
+from pipeline import sample
+from pipeline.core.sphere import great_circle_km
+from pipeline.core.triplet import SPLITS
+from pipeline.files import stores
+
+PARAMS = sample.SampleParams(
+    tile_size=16,
+    radius=1.0,
+    distant_hours=20.0,
+    distant_km=500.0,
+    validation_share=0.2,
+    test_share=0.2,
+    n_triplets=sample.TripletCounts(train=150, validation=40, test=30),
+    seed=3,
+)
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten scenes: five days, two places 1100 km apart at the same hour, with a gap each."""
+    rng = np.random.default_rng(0)
+    shape = (10, 40, 60)
+    valid = np.ones(shape, bool)
+    valid[:, 5:12, 20:25] = False
+    place = np.arange(10) % 2
+    row, column = np.mgrid[: shape[1], : shape[2]]
+    dataset = xr.Dataset(
+        {
+            "colour": (
+                ("scene", "channel", "row", "column"),
+                rng.integers(0, 256, (10, 2, *shape[1:]), dtype=np.uint8),
+            ),
+            "valid": (("scene", "row", "column"), valid),
+            "latitude": (
+                ("scene", "row", "column"),
+                np.broadcast_to(10 - 0.02 * row, shape).astype(np.float32),
+            ),
+            "longitude": (
+                ("scene", "row", "column"),
+                (-60 + 10 * place[:, None, None] + 0.02 * column).astype(np.float32),
+            ),
+        },
+        coords={
+            "granule": ("scene", [f"scene_{number}.nc" for number in range(10)]),
+            "time": (
+                "scene",
+                np.datetime64("2020-01-01T12", "ns") + np.arange(10) // 2 * np.timedelta64(1, "D"),
+            ),
+            "channel": ["a", "b"],
+        },
+    )
+    path = tmp_path_factory.mktemp("sample") / "scenes.zarr"
+    stores.write_product(dataset, path, None)
+    return path
+
+
+@pytest.fixture
+def run(scenes: Path, tmp_path: Path) -> Callable[..., Path]:
+    def run(params: sample.SampleParams = PARAMS, name: str = "triplets.zarr") -> Path:
+        sample.run(params, scenes, tmp_path / name, tmp_path / "sample.json")
+        return tmp_path / name
+
+    return run
+
+
+def test_members_keep_every_rule(scenes: Path, run: Callable[..., Path]) -> None:
+    triplets = run()
+    opened = stores.open_product(scenes).load()
+    root = stores.open_product(triplets)
+    split_of_scene = root.split.values
+    days = opened.time.values.astype("datetime64[D]")
+    for day in np.unique(days):
+        assert len(set(split_of_scene[days == day])) == 1
+    for name in SPLITS:
+        members = stores.open_product(triplets, name).load()
+        assert members.tiles.shape == (getattr(PARAMS.n_triplets, name), 3, 2, 16, 16)
+        assert members.tiles.dims == ("triplet", "member", "channel", "row", "column")
+        scene, row, column = (
+            members[place].values for place in ("scene", "first_row", "first_column")
+        )
+        assert set(split_of_scene[scene.ravel()]) == {name}
+        for index in range(len(scene)):
+            for member in range(3):
+                place = (
+                    scene[index, member],
+                    slice(row[index, member], row[index, member] + 16),
+                    slice(column[index, member], column[index, member] + 16),
+                )
+                assert opened.valid.values[place].shape == (16, 16)
+                assert opened.valid.values[place].all()
+                expected = opened.colour.values[place[0], :, place[1], place[2]]
+                np.testing.assert_array_equal(members.tiles.values[index, member], expected)
+        np.testing.assert_array_equal(scene[:, 0], scene[:, 1])
+        offset = np.hypot(row[:, 0] - row[:, 1], column[:, 0] - column[:, 1])
+        assert (offset > 0).all()
+        assert (offset <= 16).all()
+        assert (scene[:, 2] != scene[:, 0]).all()
+        hours = np.abs(members.time.values[:, 2] - members.time.values[:, 0]) / np.timedelta64(
+            1, "h"
+        )
+        latitude, longitude = members.latitude.values, members.longitude.values
+        km = great_circle_km(latitude[:, 0], longitude[:, 0], latitude[:, 2], longitude[:, 2])
+        assert ((hours >= 20) | (km >= 500)).all()
+        np.testing.assert_array_equal(members.time, opened.time.values[scene])
+        middle = (scene, row + 8, column + 8)
+        np.testing.assert_array_equal(latitude, opened.latitude.values[middle])
+
+
+def test_store_is_zarr_v3_in_shards(run: Callable[..., Path]) -> None:
+    tiles = stores.open_tiles(run(), "train")
+    assert isinstance(tiles, zarr.Array)
+    assert tiles.metadata.zarr_format == 3
+    assert tiles.dtype == np.uint8
+    assert tiles.chunks[0] == 64
+    assert tiles.shards is not None
+    assert tiles.shards[0] == 1024
+
+
+def _contents(triplets: Path) -> list[xr.Dataset]:
+    return [stores.open_product(triplets, name).load() for name in SPLITS]
+
+
+def test_one_seed_gives_the_same_triplets_whatever_the_workers(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores, "TRIPLETS_PER_SHARD", 64)
+    monkeypatch.setenv("TILE2VEC_WORKERS", "1")
+    alone = _contents(run(name="alone.zarr"))
+    monkeypatch.setenv("TILE2VEC_WORKERS", "3")
+    together = _contents(run(name="together.zarr"))
+    other = _contents(run(replace(PARAMS, seed=4), name="other.zarr"))
+    for first, second in zip(alone, together, strict=True):
+        xr.testing.assert_identical(first, second)
+    assert not other[0].scene.equals(alone[0].scene)
+
+
+def test_metrics_count_scenes_and_triplets(run: Callable[..., Path]) -> None:
+    metrics = json.loads((run().parent / "sample.json").read_text())
+    assert metrics["triplets"] == {"train": 150, "validation": 40, "test": 30}
+    assert sum(metrics["scenes"].values()) == 10
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"tile_size": 41},
+            r"tiles of 41 pixels are larger than every scene \(at most 40 x 60\); "
+            r"lower sample\.tile_size",
+        ),
+        (
+            {"distant_hours": 999.0, "distant_km": 20000.0},
+            r"no other granule of the train split is 999\.0 hours or 20000\.0 km from scene_",
+        ),
+        ({"validation_share": 0.6, "test_share": 0.4}, r"5 days cannot be split"),
+        (
+            {"n_triplets": sample.TripletCounts(10**9, 1, 1)},
+            r"1000000002 triplets take 1536\.0 GB and .* free; lower sample\.n_triplets",
+        ),
+    ],
+)
+def test_impossible_params_are_named(
+    change: dict[str, object], message: str, run: Callable[..., Path]
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(replace(PARAMS, **change))
+
+
+def test_size_on_disk_is_said_before_the_start(
+    run: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    run()
+    assert caplog.messages[0].startswith("220 triplets take up to 0.00 GB, ")

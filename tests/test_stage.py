@@ -1,0 +1,146 @@
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+from pydantic import Field
+
+from pipeline.files import stage
+
+FLOW = """
+stages:
+  double:
+    cmd: python -m pipeline.double --source in.txt --target data/out.txt --figures data/figures
+    deps: [in.txt]
+    outs:
+      - data/out.txt: {persist: true}
+    plots:
+      - data/figures
+"""
+DOUBLE = """
+from dataclasses import dataclass
+from pathlib import Path
+from pipeline.files import stage
+
+@dataclass(frozen=True)
+class DoubleParams:
+    times: int
+    fail: bool
+
+def run(params: DoubleParams, source: Path, target: Path, figures: Path) -> None:
+    target.write_text(source.read_text() * params.times)
+    figures.mkdir()
+    (figures / "a.png").write_text("figure")
+    if params.fail:
+        raise ValueError("double.fail is true; set it to false")
+
+if __name__ == "__main__":
+    stage.start(run, DoubleParams)
+"""
+
+
+@dataclass(frozen=True)
+class Inner:
+    share: Annotated[float, Field(gt=0, lt=1)]
+
+
+@dataclass(frozen=True)
+class ToyParams:
+    size: Annotated[int, Field(gt=0)]
+    kind: Literal["a", "b"]
+    sides: tuple[float, ...]
+    inner: Inner
+
+
+GOOD = {"size": 3, "kind": "a", "sides": [1, 2.5], "inner": {"share": 0.5}}
+
+
+def test_params_become_the_dataclass() -> None:
+    expected = ToyParams(3, "a", (1.0, 2.5), Inner(0.5))
+    assert stage.parse_params("toy", GOOD, ToyParams) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sise": 3}, r"unknown key toy\.sise; remove it \(toy has size, kind, sides, inner\)"),
+        ({"inner": {"share": 0.5, "x": 1}}, r"unknown key toy\.inner\.x"),
+        ({"inner": {}}, r"lacks the key toy\.inner\.share; add it"),
+        ({"size": 0}, r"toy\.size is 0 in params\.yaml; it should be greater than 0"),
+        ({"size": "3"}, r"toy\.size is '3' in params\.yaml; it should be a valid integer"),
+        ({"kind": "c"}, r"toy\.kind is 'c' in params\.yaml; it should be 'a' or 'b'"),
+        ({"inner": {"share": 1.5}}, r"toy\.inner\.share is 1\.5 .* less than 1"),
+    ],
+)
+def test_wrong_params_are_named(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        stage.parse_params("toy", {**GOOD, **change}, ToyParams)
+
+
+def test_missing_section_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"params\.yaml is not in .*repository's root"):
+        stage.read_params("toy", ToyParams)
+    Path("params.yaml").write_text("other: {}\n")
+    with pytest.raises(ValueError, match=r"params\.yaml has no section toy; add it"):
+        stage.read_params("toy", ToyParams)
+
+
+def test_paths_come_from_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("dvc.yaml").write_text(FLOW)
+    assert stage.paths("double") == {
+        "source": Path("in.txt"),
+        "target": Path("data/out.txt"),
+        "figures": Path("data/figures"),
+    }
+    with pytest.raises(ValueError, match=r"no stage triple; it has double"):
+        stage.paths("triple")
+
+
+def _run_double(folder: Path, params: str) -> subprocess.CompletedProcess[str]:
+    (folder / "dvc.yaml").write_text(FLOW)
+    (folder / "params.yaml").write_text(params)
+    (folder / "in.txt").write_text("ab")
+    package = folder / "pipeline"
+    package.mkdir(exist_ok=True)
+    (package / "double.py").write_text(DOUBLE)
+    # The stage joins the installed package, as a stage of the product would.
+    init = f"__path__ = [{str(package)!r}, {str(Path(stage.__file__).parents[1])!r}]\n"
+    (package / "__init__.py").write_text(init)
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline.double"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_started_stage_writes_its_products(tmp_path: Path) -> None:
+    result = _run_double(tmp_path, "double: {times: 2, fail: false}")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "data/out.txt").read_text() == "abab"
+    assert (tmp_path / "data/figures/a.png").exists()
+    result = _run_double(tmp_path, "double: {times: 3, fail: false}")
+    assert (tmp_path / "data/out.txt").read_text() == "ababab"
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["figures", "out.txt"]
+
+
+def test_failed_stage_leaves_products_whole(tmp_path: Path) -> None:
+    assert _run_double(tmp_path, "double: {times: 2, fail: false}").returncode == 0
+    result = _run_double(tmp_path, "double: {times: 3, fail: true}")
+    assert result.returncode == 1
+    assert (tmp_path / "data/out.txt").read_text() == "abab"
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["figures", "out.txt"]
+
+
+def test_bad_params_end_in_one_sentence(tmp_path: Path) -> None:
+    result = _run_double(tmp_path, "double: {times: two, fail: false}")
+    assert result.returncode == 1
+    expected = "double: double.times is 'two' in params.yaml; it should be a valid integer\n"
+    assert result.stderr == expected

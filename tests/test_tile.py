@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from pipeline.core.tile import complete_tiles, grid_tiles, pure_tiles, tile_means, window_sums
+
+MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=12))
+
+
+@given(MASKS, st.integers(1, 6))
+def test_complete_tiles_are_those_without_a_gap(valid: np.ndarray, tile_size: int) -> None:
+    complete = complete_tiles(valid, tile_size)
+    rows, columns = (max(0, length - tile_size + 1) for length in valid.shape)
+    expected = [
+        [
+            valid[row : row + tile_size, column : column + tile_size].all()
+            for column in range(columns)
+        ]
+        for row in range(rows)
+    ]
+    if rows and columns:
+        np.testing.assert_array_equal(complete, expected)
+    else:
+        assert complete.size == 0
+
+
+@given(MASKS, st.integers(1, 4), st.integers(1, 5))
+def test_grid_tiles_are_complete_and_on_the_grid(
+    valid: np.ndarray, tile_size: int, stride: int
+) -> None:
+    places = grid_tiles(valid, tile_size=tile_size, stride=stride)
+    assert (places % stride == 0).all()
+    assert len(np.unique(places, axis=0)) == len(places)
+    for row, column in places:
+        tile = valid[row : row + tile_size, column : column + tile_size]
+        assert tile.shape == (tile_size, tile_size)
+        assert tile.all()
+
+
+def test_window_sums_by_hand() -> None:
+    np.testing.assert_array_equal(window_sums(np.arange(6).reshape(2, 3), 2), [[8, 12]])
+
+
+def test_tile_means_pass_over_missing_pixels() -> None:
+    values = np.array([[1.0, np.nan, np.nan], [3.0, 5.0, np.nan]])
+    means = tile_means(values, np.array([[0, 0], [0, 1]]), 2)
+    np.testing.assert_allclose(means, [3.0, 5.0])
+    missing = tile_means(np.full((2, 2), np.nan), np.array([[0, 0]]), 2)
+    np.testing.assert_array_equal(missing, [np.nan])
+
+
+def test_pure_tiles_have_their_share() -> None:
+    codes = np.zeros((4, 8), np.uint8)
+    codes[:, 4:] = 2
+    codes[0, 0] = 1  # one pixel of sixteen
+    places, found = pure_tiles(codes, tile_size=4, stride=4, min_share=0.9)
+    np.testing.assert_array_equal(places, [[0, 0], [0, 4]])
+    np.testing.assert_array_equal(found, [0, 2])
+    places, found = pure_tiles(codes, tile_size=4, stride=4, min_share=0.95)
+    np.testing.assert_array_equal(found, [2])
+
+
+@pytest.mark.parametrize("tile_size", [3, 9])
+def test_a_tile_larger_than_the_scene_is_nowhere(tile_size: int) -> None:
+    assert complete_tiles(np.ones((2, 8), bool), tile_size).size == 0
