@@ -1,22 +1,17 @@
 """Stage classify: labelled tiles → how well labels are told from an encoder's features."""
 
 import logging
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import huggingface_hub
 import numpy as np
-import timm
 import torch
 import xarray as xr
 from numpy.typing import NDArray
 from pydantic import Field
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
@@ -36,12 +31,10 @@ from pipeline.core.encoder import LAYERS, compute_device, create_encoder, rebuil
 from pipeline.files import encoders, figures, stage, stores
 from pipeline.files.labels import LabelledTiles, read_labels
 from pipeline.files.progress import progress
+from pipeline.files.weights import read_imagenet
 from pipeline.files.workers import n_workers
 
 log = logging.getLogger(__name__)
-
-CONNECTION_TIMEOUT = 5.0  # seconds
-HUB_FILE = "model.safetensors"
 
 PROTOCOL = (
     "folds are grouped by day (UTC) and stratified by label, the same for every classifier; the "
@@ -91,11 +84,16 @@ class _Labelled:
 
 
 def run(
-    params: ClassifyParams, scenes: Path, encoder: Path, classifier: Path, metrics: Path
+    params: ClassifyParams,
+    scenes: Path,
+    rejected: Path,
+    encoder: Path,
+    classifier: Path,
+    metrics: Path,
 ) -> None:
     """Compare classifiers of labelled tiles of `scenes`; `encoder` is the one to judge."""
     source = stores.open_product(scenes)
-    labelled = _gather_tiles(params, source)
+    labelled = _gather_tiles(params, source, rejected)
     weights, description = encoders.read_encoder(encoder)
     _check_encoder(description, source, labelled.place.tile_size)
     _, day_number = np.unique(labelled.day, return_inverse=True)
@@ -136,11 +134,13 @@ def run(
     stores.write_json(metrics, summarise(product))
 
 
-def _gather_tiles(params: ClassifyParams, source: xr.Dataset) -> _Labelled:
+def _gather_tiles(params: ClassifyParams, source: xr.Dataset, rejected: Path) -> _Labelled:
     """Labelled tiles whose pixels are valid, but for a share that params allow."""
     shape = (source.sizes["row"], source.sizes["column"])
     path = Path(params.labels)
-    given = read_labels(path, granules=source.granule.values.tolist(), scene_shape=shape)
+    given = read_labels(path, rejected, granules=source.granule.values.tolist(), scene_shape=shape)
+    if given.n_rejected:
+        log.warning("%d labelled tiles are on rejected granules: left out", given.n_rejected)
     size = given.tile_size
     invalid_share = np.empty(len(given.scene))
     for scene in np.unique(given.scene):
@@ -158,7 +158,12 @@ def _gather_tiles(params: ClassifyParams, source: xr.Dataset) -> _Labelled:
             f"best {invalid_share.min():.1%}; raise classify.max_invalid_share"
         )
     place = LabelledTiles(
-        given.scene[kept], given.row[kept], given.column[kept], given.label[kept], size
+        given.scene[kept],
+        given.row[kept],
+        given.column[kept],
+        given.label[kept],
+        size,
+        given.n_rejected,
     )
     names, label = np.unique(place.label.astype(str), return_inverse=True)
     return _Labelled(
@@ -198,7 +203,7 @@ def _list_starts(
     )
     own = rebuild_encoder(weights, description)
     pretrained, last_layer = None, LAYERS[-1]
-    imagenet, note = _read_imagenet(params.imagenet_weights, backbone)
+    imagenet, note = read_imagenet(params.imagenet_weights, backbone)
     if imagenet is None:
         log.warning("the ImageNet ResNet is left out: %s", note)
     else:
@@ -210,52 +215,6 @@ def _list_starts(
         Start("own", own, LAYERS[-1], "", has_embedding=True),
         Start("ImageNet", pretrained, last_layer, note, has_embedding=False),
     ]
-
-
-def _read_imagenet(choice: str, backbone: str) -> tuple[dict[str, Tensor] | None, str]:
-    """Weights which `classify.imagenet_weights` names, or None and the reason why not."""
-    if choice == "none":
-        return None, "not asked for (classify.imagenet_weights is none)"
-    path = Path(choice)
-    if choice == "timm":
-        try:
-            path = _download(backbone)
-        except OSError as error:
-            return None, f"weights not available: {error}"
-    elif not path.is_file():
-        raise FileNotFoundError(
-            f"the weights {path} do not exist; set classify.imagenet_weights to a safetensors file,"
-            " timm or none"
-        )
-    try:
-        return load_file(path), ""
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} is no safetensors file ({error}); correct classify.imagenet_weights"
-        ) from None
-
-
-def _download(backbone: str) -> Path:
-    """Weights which timm offers for `backbone`: kept from before, else downloaded.
-
-    The hub's client retries for most of a minute, so a single request first finds out whether
-    there is a connection at all.
-
-    Raises:
-        OSError: If timm has none, or the hub cannot be reached.
-    """
-    config = timm.get_pretrained_cfg(backbone)
-    if config is None or not config.hf_hub_id:
-        raise OSError(f"timm has none for {backbone}")
-    kept = huggingface_hub.try_to_load_from_cache(config.hf_hub_id, HUB_FILE)
-    if isinstance(kept, str):
-        return Path(kept)
-    url = huggingface_hub.hf_hub_url(config.hf_hub_id, HUB_FILE)
-    log.info("downloading %s", url)
-    request = urllib.request.Request(url, method="HEAD")
-    with urllib.request.urlopen(request, timeout=CONNECTION_TIMEOUT):
-        pass
-    return Path(huggingface_hub.hf_hub_download(config.hf_hub_id, HUB_FILE))
 
 
 def _fit_all(
@@ -304,6 +263,7 @@ def _with_origin(
         tile_size=place.tile_size,
         n_tiles=len(place.row),
         n_incomplete_tiles=labelled.n_incomplete,
+        n_rejected_tiles=place.n_rejected,
         n_days=len(np.unique(labelled.day)),
         n_tiles_on_training_days=int((splits == "train").sum()),
     )

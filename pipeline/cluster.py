@@ -235,13 +235,7 @@ def _draw_examples(
         for number in range(int(best.k))
     ]
     shown = source.isel(tile=np.concatenate(examples))
-    tiles = stores.cut_tiles(
-        stores.open_product(scenes),
-        shown.scene.values,
-        shown.row.values,
-        shown.column.values,
-        source.attrs["tile_size"],
-    )
+    tiles = stores.cut_embedded_tiles(scenes, shown)
     ends = np.cumsum([len(example) for example in examples])[:-1]
     draw.tile_sheet(
         [list(row) for row in np.split(tiles, ends)],

@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 from pydantic import Field
 
-from pipeline.core.synthetic import MORPHOLOGIES, synthesise_scene
+from pipeline.core.synthetic import MORPHOLOGIES, OFF_EARTH, synthesise_scene
 from pipeline.core.tile import pure_tiles
 from pipeline.files import granules as granule_files
 from pipeline.files import mcmip, stage, stores
@@ -202,8 +202,8 @@ def _write_synthetic_granule(
                 scene.morphology,
                 {
                     "long_name": "true morphology, for judging only",
-                    "flag_values": np.arange(len(MORPHOLOGIES), dtype=np.uint8),
-                    "flag_meanings": " ".join(MORPHOLOGIES),
+                    "flag_values": np.array([*range(len(MORPHOLOGIES)), OFF_EARTH], np.uint8),
+                    "flag_meanings": " ".join([*MORPHOLOGIES, "off_earth"]),
                 },
             )
         },
@@ -219,6 +219,7 @@ def _write_synthetic_granule(
     return path, [
         (path.name, int(row), int(column), MORPHOLOGIES[code])
         for (row, column), code in zip(places, codes, strict=True)
+        if code != OFF_EARTH
     ]
 
 

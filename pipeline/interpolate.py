@@ -127,13 +127,7 @@ def _find_tile(source: xr.Dataset, place: Place) -> int:
 def _draw_sheet(product: xr.Dataset, source: xr.Dataset, scenes: Path, path: Path) -> None:
     """One row per path, each tile with its distance from its point and from the line."""
     shown = source.isel(tile=product.tile.values.ravel())
-    tiles = stores.cut_tiles(
-        stores.open_product(scenes),
-        shown.scene.values,
-        shown.row.values,
-        shown.column.values,
-        source.attrs["tile_size"],
-    )
+    tiles = stores.cut_embedded_tiles(scenes, shown)
     labels = [
         [f"{point:.2f} | {line:.2f}" for point, line in zip(points, lines, strict=True)]
         for points, lines in zip(

@@ -114,13 +114,7 @@ def draw_sheet(
     """Write a sheet of one row per query: the query itself, then its nearest tiles."""
     shown = np.column_stack([found.query_tile.values, found.tile.values])  # (query, 1 + rank)
     places = source.isel(tile=shown.ravel())
-    tiles = stores.cut_tiles(
-        stores.open_product(scenes),
-        places.scene.values,
-        places.row.values,
-        places.column.values,
-        source.attrs["tile_size"],
-    )
+    tiles = stores.cut_embedded_tiles(scenes, places)
     times = places.time.dt.strftime("%Y-%m-%d\n%H:%M").values.reshape(shown.shape)
     distances = np.column_stack([np.zeros(len(shown)), found.distance.values])
     labels = [

@@ -142,13 +142,7 @@ def _draw_thumbnails(
     """Tiles at their positions, framed in the colours of their clusters."""
     picked = draw.pick_thumbnails(positions, n_columns=params.n_thumbnails)
     shown = source.isel(tile=picked)
-    tiles = stores.cut_tiles(
-        stores.open_product(scenes),
-        shown.scene.values,
-        shown.row.values,
-        shown.column.values,
-        source.attrs["tile_size"],
-    )
+    tiles = stores.cut_embedded_tiles(scenes, shown)
     colours = draw.cluster_colours(int(clusters.k))[clusters.values[picked]]
     draw.thumbnails(
         positions,

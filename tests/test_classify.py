@@ -1,4 +1,3 @@
-import io
 import json
 import urllib.error
 import urllib.request
@@ -74,7 +73,12 @@ def inputs(toy_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
         "days": {"train": DAYS[:2], "validation": DAYS[2:3], "test": []},
     }
     encoders.write_encoder(folder / "encoder", encoder.state_dict(), description)
-    return {"scenes": folder / "scenes.zarr", "encoder": folder / "encoder"}
+    (folder / "rejected.csv").write_text("granule,reason,detail\n")
+    return {
+        "scenes": folder / "scenes.zarr",
+        "rejected": folder / "rejected.csv",
+        "encoder": folder / "encoder",
+    }
 
 
 @pytest.fixture
@@ -211,41 +215,6 @@ def test_weights_which_cannot_be_had_are_noted_in_the_table(
     row = product.sel(classifier="ImageNet layer4 unfrozen")
     assert str(row.note.values) == "weights not available: <urlopen error no route to host>"
     assert np.isnan(row["mean"]).all()
-
-
-def test_downloaded_weights_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    weights = timm.create_model("resnet10t", num_classes=0).state_dict()
-    file = tmp_path / "model.safetensors"
-    save_file(weights, file)
-    asked = []
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
-    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: io.BytesIO())
-    monkeypatch.setattr(
-        huggingface_hub, "hf_hub_download", lambda *names: asked.append(names) or str(file)
-    )
-    found, note = classify._read_imagenet("timm", "resnet10t")
-    assert asked == [("timm/resnet10t.c3_in1k", "model.safetensors")]
-    assert (set(found or {}), note) == (set(weights), "")
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: str(file))
-    monkeypatch.setattr(urllib.request, "urlopen", _no_connection)
-    assert set(classify._read_imagenet("timm", "resnet10t")[0] or {}) == set(weights)
-
-
-def test_a_refused_connection_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
-    monkeypatch.setattr(huggingface_hub, "hf_hub_url", lambda *_: "http://127.0.0.1:9/weights")
-    found, note = classify._read_imagenet("timm", "resnet10t")
-    assert found is None
-    assert note.startswith("weights not available: <urlopen error")
-
-
-def test_weights_which_are_no_weights_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"weights none\.st do not exist; set classify\.im"):
-        classify._read_imagenet("none.st", "resnet10t")
-    file = tmp_path / "text.safetensors"
-    file.write_text("this is text, and longer than a header")
-    with pytest.raises(ValueError, match=r"text\.safetensors is no safetensors file \(.*; correct"):
-        classify._read_imagenet(str(file), "resnet10t")
 
 
 def test_incomplete_tiles_alone_are_refused(

@@ -12,7 +12,9 @@ HEADER = "granule,row,column,tile_size,label\n"
 def _read(folder: Path, text: str):
     path = folder / "labels.csv"
     path.write_text(text, encoding="utf-8")
-    return read_labels(path, granules=GRANULES, scene_shape=(100, 80))
+    rejected = folder / "rejected.csv"
+    rejected.write_text("granule,reason,detail\nnight.nc,night,the sun is down\n")
+    return read_labels(path, rejected, granules=GRANULES, scene_shape=(100, 80))
 
 
 def test_tiles_keep_the_order_of_the_table(tmp_path: Path) -> None:
@@ -68,9 +70,22 @@ def test_bytes_which_are_no_text_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_bytes(b"granule,row\n\xff\xfe\xfa,1\n")
     with pytest.raises(ValueError, match=r"is no table of comma-separated values"):
-        read_labels(path, granules=GRANULES, scene_shape=(100, 80))
+        read_labels(path, tmp_path / "rejected.csv", granules=GRANULES, scene_shape=(100, 80))
 
 
 def test_no_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"none\.csv does not exist; correct classify\.lab"):
-        read_labels(tmp_path / "none.csv", granules=GRANULES, scene_shape=(100, 80))
+        read_labels(
+            tmp_path / "none.csv",
+            tmp_path / "rejected.csv",
+            granules=GRANULES,
+            scene_shape=(100, 80),
+        )
+
+
+def test_tiles_of_rejected_granules_are_left_out_and_counted(tmp_path: Path) -> None:
+    rows = "night.nc,0,0,32,Fish\na.nc,1,2,32,Sugar\nnight.nc,9,9,32,Sugar\n"
+    tiles = _read(tmp_path, HEADER + rows)
+    assert (tiles.n_rejected, tiles.label.tolist(), tiles.scene.tolist()) == (2, ["Sugar"], [1])
+    with pytest.raises(ValueError, match=r"every granule that .*labels\.csv names was rejected"):
+        _read(tmp_path, HEADER + "night.nc,0,0,32,Fish\n")

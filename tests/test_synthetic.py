@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -62,7 +64,7 @@ def _spectrum(tile: np.ndarray) -> np.ndarray:
     power = np.abs(np.fft.fft2(tile - tile.mean())) ** 2
     frequency = np.hypot(*np.meshgrid(*[np.fft.fftfreq(len(tile))] * 2))
     limits = 1 / np.array([100, 20, 11, 6, 0.5])
-    ranges = zip(limits, limits[1:], strict=False)
+    ranges = pairwise(limits)
     return np.array([power[(frequency >= a) & (frequency < b)].sum() for a, b in ranges]) / (
         power.sum()
     )

@@ -42,9 +42,9 @@ class Encoder(nn.Module):
         self.register_buffer("deviation", torch.as_tensor(deviation).float().reshape(-1, 1, 1))
 
     def forward(self, tiles: Tensor) -> Tensor:
-        """Embeddings, float32 (tile, dimension), of tiles (tile, channel, row, column)."""
+        """Embeddings of unit length (tile, dimension) of tiles (tile, channel, row, column)."""
         embeddings: Tensor = self.projection(self.backbone(self._normalise(tiles)))
-        return embeddings.float()
+        return nn.functional.normalize(embeddings.float(), dim=1)
 
     def features(self, tiles: Tensor, layer: str) -> Tensor:
         """Average-pooled output of `layer`, one of layer1 … layer4, float32 (tile, width)."""

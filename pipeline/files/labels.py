@@ -24,15 +24,17 @@ class LabelledTiles:
     column: IntArray
     label: NDArray[np.object_]
     tile_size: int
+    n_rejected: int  # tiles left out with the granules that ingest rejected
 
 
 def read_labels(
-    path: Path, *, granules: Sequence[str], scene_shape: tuple[int, int]
+    path: Path, rejected: Path, *, granules: Sequence[str], scene_shape: tuple[int, int]
 ) -> LabelledTiles:
     """The labelled tiles of the table at `path`, columns granule,row,column,tile_size,label.
 
     Args:
         path: CSV file; row and column are those of a tile's first pixel, lengths in pixels.
+        rejected: Table of the granules that ingest left out; their tiles are left out and counted.
         granules: File name of each scene's granule.
         scene_shape: Rows and columns of the scenes.
 
@@ -42,7 +44,8 @@ def read_labels(
             label, tiles of several sizes, a tile given twice or outside the scene, or a granule
             that is no scene's.
     """
-    table = _read_table(path)
+    given = _read_table(path)
+    table = _without_rejected(path, given, rejected)
     row, column, tile_size = (
         _whole_numbers(path, table[name], table.line) for name in COLUMNS[1:4]
     )
@@ -68,7 +71,23 @@ def read_labels(
     )
     repeated = table.duplicated(["granule", "row", "column"])
     _refuse(path, table, repeated, "repeats an earlier tile", "give every tile one label")
-    return LabelledTiles(scene, row, column, table.label.to_numpy(object), int(sizes[0]))
+    return LabelledTiles(
+        scene,
+        row,
+        column,
+        table.label.to_numpy(object),
+        int(sizes[0]),
+        n_rejected=len(given) - len(table),
+    )
+
+
+def _without_rejected(path: Path, table: pd.DataFrame, rejected: Path) -> pd.DataFrame:
+    left_out = table.granule.isin(pd.read_csv(rejected).granule)
+    if left_out.all():
+        raise ValueError(
+            f"every granule that {path} names was rejected, see {rejected}; change classify.labels"
+        )
+    return table[~left_out].reset_index(drop=True)
 
 
 def _read_table(path: Path) -> pd.DataFrame:

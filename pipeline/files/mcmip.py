@@ -27,13 +27,12 @@ J2000 = datetime(2000, 1, 1, 12)
 SCAN_SECONDS = 26.0
 FILL = -1
 
+BAND_WAVELENGTHS = (
+    "0.47 0.64 0.865 1.378 1.61 2.25 3.9 6.185 6.95 7.34 8.5 9.61 10.35 11.2 12.3 13.3"
+)
 WAVELENGTHS_UM = {
-    f"C{band:02d}": wavelength
-    for band, wavelength in enumerate(
-        (0.47, 0.64, 0.865, 1.378, 1.61, 2.25, 3.9, 6.185, 6.95, 7.34, 8.5, 9.61, 10.35, 11.2)
-        + (12.3, 13.3),
-        start=1,
-    )
+    f"C{number:02d}": float(wavelength)
+    for number, wavelength in enumerate(BAND_WAVELENGTHS.split(), start=1)
 }
 
 

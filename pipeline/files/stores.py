@@ -192,6 +192,17 @@ def cut_tiles(
     return tiles
 
 
+def cut_embedded_tiles(scenes: Path, embedded: xr.Dataset) -> NDArray[np.uint8]:
+    """Tiles (tile, channel, row, column) of a part of the embeddings, cut from `scenes`."""
+    return cut_tiles(
+        open_product(scenes),
+        embedded.scene.values,
+        embedded.row.values,
+        embedded.column.values,
+        embedded.attrs["tile_size"],
+    )
+
+
 def create_triplets(
     path: Path,
     split: str,

@@ -1,0 +1,151 @@
+import csv
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from pipeline import fetch
+from pipeline.core.synthetic import MORPHOLOGIES
+from pipeline.files import stage, stores
+
+SMALL = {
+    "n_days": 2,
+    "hours_utc": [15],
+    "sectors": [[-20.0, -86.0], [17.0, -48.0], [6.0, -60.0]],
+    "n_pixels": 150,
+    "label_tile_size": 32,
+    "n_labels_per_morphology": 4,
+}
+
+
+@pytest.fixture
+def synthetic(params: dict[str, Any]) -> fetch.FetchParams:
+    section = params["fetch"]
+    small = {**section, "synthetic": {**section["synthetic"], **SMALL}}
+    return stage.parse_params("fetch", small, fetch.FetchParams)
+
+
+@pytest.fixture
+def local(params: dict[str, Any]) -> Callable[[str], fetch.FetchParams]:
+    def parse(pattern: str) -> fetch.FetchParams:
+        section = {**params["fetch"], "source": "local", "local": {"granules": pattern}}
+        return stage.parse_params("fetch", section, fetch.FetchParams)
+
+    return parse
+
+
+def _manifest(folder: Path) -> xr.Dataset:
+    return stores.open_product(folder / "manifest.nc").load()
+
+
+def test_synthetic_granules_have_truth_and_labels(
+    tmp_path: Path, synthetic: fetch.FetchParams
+) -> None:
+    fetch.run(synthetic, tmp_path / "granules", tmp_path / "checksums.json")
+    manifest = _manifest(tmp_path / "granules")
+    assert manifest.sizes["file"] == 6
+    assert set(manifest.platform.values) == {"GOES-16"}
+    assert set(manifest.reader.values) == {"abi_l2_nc"}
+    hours = manifest.start_time.values.astype("datetime64[h]").astype(str)
+    assert set(hours) == {"2020-01-10T15", "2020-02-06T15"}
+    for path, granule in zip(manifest.path.values, manifest.granule.values, strict=True):
+        file = tmp_path / "granules" / path
+        assert file.exists()
+        truth = stores.open_product(tmp_path / "granules/truth" / granule).load()
+        assert truth.morphology.shape == (150, 150)
+        assert truth.morphology.attrs["flag_meanings"].split() == [*MORPHOLOGIES, "off_earth"]
+    with (tmp_path / "granules/labels.csv").open() as table:
+        rows = list(csv.DictReader(table))
+    assert rows
+    for row in rows:
+        truth = stores.open_product(tmp_path / "granules/truth" / row["granule"])
+        top, left = int(row["row"]), int(row["column"])
+        tile = truth.morphology.values[top : top + 32, left : left + 32]
+        assert (tile == MORPHOLOGIES.index(row["label"])).mean() >= 0.9
+    counts = {label: sum(row["label"] == label for row in rows) for label in MORPHOLOGIES}
+    assert max(counts.values()) <= 4
+
+
+def test_one_seed_gives_the_same_granules_whatever_the_workers(
+    tmp_path: Path, synthetic: fetch.FetchParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TILE2VEC_WORKERS", "1")
+    fetch.run(synthetic, tmp_path / "alone", tmp_path / "a.json")
+    monkeypatch.setenv("TILE2VEC_WORKERS", "2")
+    fetch.run(synthetic, tmp_path / "together", tmp_path / "b.json")
+    alone, together = _manifest(tmp_path / "alone"), _manifest(tmp_path / "together")
+    xr.testing.assert_identical(alone, together)
+    labels = [(tmp_path / name / "labels.csv").read_text() for name in ("alone", "together")]
+    assert labels[0] == labels[1]
+
+
+def test_local_granules_stay_where_they_are(
+    tmp_path: Path, granule_folder: Path, local: Callable[[str], fetch.FetchParams]
+) -> None:
+    fetch.run(local(str(granule_folder)), tmp_path / "granules", tmp_path / "checksums.json")
+    assert [path.name for path in (tmp_path / "granules").iterdir()] == ["manifest.nc"]
+    manifest = _manifest(tmp_path / "granules")
+    assert list(manifest.granule.values[:2]) == ["scene_0_13.tif", "scene_0_17.tif"]
+    assert (np.diff(manifest.start_time.values) > np.timedelta64(0)).all()
+    for path, size, digest in zip(
+        manifest.path.values, manifest["size"].values, manifest.sha256.values, strict=True
+    ):
+        assert Path(path).stat().st_size == size
+        assert hashlib.sha256(Path(path).read_bytes()).hexdigest() == digest
+    assert manifest["size"].attrs["units"] == "byte"
+
+
+def test_a_glob_picks_granules(
+    tmp_path: Path, granule_folder: Path, local: Callable[[str], fetch.FetchParams]
+) -> None:
+    pattern = f"{granule_folder}/scene_?_13.tif"
+    fetch.run(local(pattern), tmp_path / "granules", tmp_path / "checksums.json")
+    assert _manifest(tmp_path / "granules").sizes["file"] == 5
+
+
+def test_a_granule_is_hashed_once(
+    tmp_path: Path,
+    granule_folder: Path,
+    local: Callable[[str], fetch.FetchParams],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fetch.run(local(str(granule_folder)), tmp_path / "first", tmp_path / "checksums.json")
+
+    def refuse(path: Path) -> str:
+        raise AssertionError(f"{path} is hashed again")
+
+    monkeypatch.setattr(fetch, "_sha256", refuse)
+    fetch.run(local(str(granule_folder)), tmp_path / "second", tmp_path / "checksums.json")
+    xr.testing.assert_identical(_manifest(tmp_path / "first"), _manifest(tmp_path / "second"))
+    stamps = json.loads((tmp_path / "checksums.json").read_text())
+    next(iter(stamps.values()))["stamp"][0] += 1  # as if the file had another size
+    (tmp_path / "checksums.json").write_text(json.dumps(stamps))
+    with pytest.raises(AssertionError, match="is hashed again"):
+        fetch.run(local(str(granule_folder)), tmp_path / "third", tmp_path / "checksums.json")
+
+
+def test_empty_and_missing_folders_are_named(
+    tmp_path: Path, local: Callable[[str], fetch.FetchParams]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"empty' is an empty folder; .*fetch\.local\.granules"):
+        fetch.run(local(str(tmp_path / "empty")), tmp_path / "g", tmp_path / "c.json")
+    with pytest.raises(ValueError, match=r"gone' is a pattern without a file; change fetch\.loc"):
+        fetch.run(local(str(tmp_path / "gone")), tmp_path / "h", tmp_path / "c.json")
+    (tmp_path / "empty/notes.txt").write_text("no granule")
+    with pytest.raises(ValueError, match=r"holds no granule of a known format among 1 files"):
+        fetch.run(local(str(tmp_path / "empty")), tmp_path / "i", tmp_path / "c.json")
+
+
+def test_different_granules_of_one_name_are_refused(
+    tmp_path: Path, write_geotiff: Callable[..., Path], local: Callable[[str], fetch.FetchParams]
+) -> None:
+    write_geotiff(tmp_path / "raw/a/one.tif", {"visible": np.ones((3, 3))})
+    write_geotiff(tmp_path / "raw/b/one.tif", {"visible": np.ones((4, 4))})
+    with pytest.raises(ValueError, match=r"2 different granules are named one\.tif; rename"):
+        fetch.run(local(str(tmp_path / "raw")), tmp_path / "g", tmp_path / "c.json")
