@@ -1,5 +1,9 @@
 """Toy products: tiles of four textures, with embeddings that tell the textures apart."""
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -198,3 +202,104 @@ def params() -> dict[str, Any]:
     """The committed params.yaml."""
     content: dict[str, Any] = yaml.safe_load(PARAMS_FILE.read_text())
     return content
+
+
+def _copy_tree(folder: Path) -> None:
+    """The working tree as git sees it, without products."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.splitlines()
+    for name in listed:
+        if (ROOT / name).is_file() and name != "dvc.lock":
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+
+
+@pytest.fixture(scope="session")
+def dvc() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run dvc in a folder."""
+
+    def dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        return subprocess.run(
+            [sys.executable, "-m", "dvc", *arguments],
+            cwd=folder,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return dvc
+
+
+@pytest.fixture(scope="session")
+def default_flow(
+    tmp_path_factory: pytest.TempPathFactory, dvc: Callable[..., subprocess.CompletedProcess[str]]
+) -> Path:
+    """A copy of the tree with the products of the committed parameters.
+
+    They come from DVC's cache where `dvc repro` has made them before, else they are made here.
+    """
+    folder = tmp_path_factory.mktemp("default")
+    _copy_tree(folder)
+    dvc(folder, "cache", "dir", "--local", str(ROOT / ".dvc/cache"))
+    result = dvc(folder, "repro")
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder
+
+
+SMALL_FLOW: dict[str, Any] = {
+    "fetch.synthetic.n_days": 6,
+    "fetch.synthetic.hours_utc": [17],
+    "fetch.synthetic.n_pixels": 400,
+    "fetch.synthetic.n_labels_per_morphology": 12,
+    "sample.n_triplets": {"train": 2048, "validation": 192, "test": 192},
+    "sample.test_share": 0.34,
+    "train.n_epochs": 4,
+    "cluster.k_max": 12,
+    "cluster.n_seeds": 2,
+    "tsne.n_sample": 400,
+    "tsne.perplexity": 20,
+    "classify.imagenet_weights": "none",
+    "classify.n_folds": 2,
+    "classify.n_repeats": 1,
+    "classify.fine_tuning.n_epochs": 1,
+}
+
+
+@pytest.fixture(scope="session")
+def small_flow(
+    tmp_path_factory: pytest.TempPathFactory, dvc: Callable[..., subprocess.CompletedProcess[str]]
+) -> Path:
+    """A copy of the tree in which the whole flow has run with smaller numbers."""
+    folder = tmp_path_factory.mktemp("small")
+    _copy_tree(folder)
+    change_params(folder, SMALL_FLOW)
+    result = dvc(folder, "repro")
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder
+
+
+def change_params(folder: Path, changes: Mapping[str, Any]) -> None:
+    """Set parameters, named by their path of keys, in the params.yaml of a folder."""
+    content = yaml.safe_load((folder / "params.yaml").read_text())
+    for key, value in changes.items():
+        *sections, name = key.split(".")
+        section = content
+        for part in sections:
+            section = section[part]
+        assert name in section
+        section[name] = value
+    (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+@pytest.fixture
+def set_params() -> Callable[[Path, Mapping[str, Any]], None]:
+    """`change_params` for tests."""
+    return change_params
