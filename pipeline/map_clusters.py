@@ -99,7 +99,7 @@ def draw_tiles(places: xr.Dataset, numbers: IntArray, *, n_clusters: int, path: 
                 places.longitude_bounds.values[tiles],
                 colours[numbers[tiles]],
             )
-            panel.set_title(f"{title} · {len(tiles)} tiles", fontweight="normal")
+            panel.set_title(f"{title}\n{len(tiles)} tiles", fontsize=8, fontweight="normal")
         _add_legend(figure, colours)
     figures.save(figure, path)
 

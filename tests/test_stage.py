@@ -1,3 +1,4 @@
+import importlib
 import os
 import subprocess
 import sys
@@ -6,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
+import yaml
 from pydantic import Field
 
 from pipeline.files import stage
@@ -144,3 +146,14 @@ def test_bad_params_end_in_one_sentence(tmp_path: Path) -> None:
     assert result.returncode == 1
     expected = "double: double.times is 'two' in params.yaml; it should be a valid integer\n"
     assert result.stderr == expected
+
+
+@pytest.mark.parametrize("path", ["params.yaml", "docs/goes13.yaml", "docs/modis_true_colour.yaml"])
+def test_committed_params_suit_every_stage(path: str) -> None:
+    root = Path(__file__).parents[1]
+    content = yaml.safe_load((root / path).read_text())
+    for name, section in content.items():
+        module = importlib.import_module(f"pipeline.{name}")
+        words = "".join(word.title() for word in name.split("_"))
+        params_type = getattr(module, f"{words}Params")
+        assert isinstance(stage.parse_params(name, section, params_type), params_type)
