@@ -226,11 +226,15 @@ def _resume(training: _Run, path: Path, fingerprint: str) -> None:
             if name.startswith("encoder.")
         }
     )
+    parameters = list(training.encoder.parameters())
     optimizer_state: dict[int, dict[str, Any]] = {}
     for name, value in tensors.items():
         if name.startswith("optimizer."):
             _, index, key = name.split(".")
-            optimizer_state.setdefault(int(index), {})[key] = value
+            # The fused step walks through memory, so moments must lie as their parameters do.
+            like = parameters[int(index)]
+            laid_out = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+            optimizer_state.setdefault(int(index), {})[key] = laid_out
     groups = training.optimizer.state_dict()["param_groups"]
     training.optimizer.load_state_dict({"state": optimizer_state, "param_groups": groups})
     training.epoch, training.history = state["epoch"], state["history"]

@@ -22,9 +22,9 @@ PARAMS = train.TrainParams(
     n_dimensions=8,
     margin=1.0,
     n_epochs=3,
-    batch_size=32,
+    batch_size=16,
     shards_in_memory=2,
-    learning_rate=0.003,
+    learning_rate=0.001,
     weight_decay=0.0001,
     warm_up_share=0.1,
     seed=0,
@@ -50,7 +50,7 @@ def triplets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     row, column = np.mgrid[:SIZE, :SIZE]
     textures = np.stack([(row // 4) % 2, (row // 4 + column // 4) % 2]) * 120 + 60
     for number, name in enumerate(SPLITS):
-        n_triplets = 128 if name == "train" else 48
+        n_triplets = 160 if name == "train" else 48
         texture = rng.integers(0, 2, n_triplets)
         kinds = np.stack([texture, texture, 1 - texture], axis=1)
         tiles = textures[kinds][:, :, None] + rng.integers(-20, 20, (n_triplets, 3, 1, SIZE, SIZE))
