@@ -16,6 +16,7 @@ from pipeline.core import grid
 from pipeline.files import figures, stage, stores
 from pipeline.files.progress import progress
 
+FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.integer[Any]]
 
 MOST_PANELS = 12
@@ -87,6 +88,7 @@ def choose_clusters(
 def draw_tiles(places: xr.Dataset, numbers: IntArray, *, n_clusters: int, path: Path) -> None:
     """Write a map of the tiles in cluster colours, or one per day where scenes overlap much."""
     groups = group_tiles(places)
+    latitude_bounds, longitude_bounds = _cells_of_tiles(places)
     figure, panels = figures.map_panels(
         places.latitude_bounds.values, places.longitude_bounds.values, n_panels=len(groups)
     )
@@ -95,8 +97,8 @@ def draw_tiles(places: xr.Dataset, numbers: IntArray, *, n_clusters: int, path: 
         for panel, (title, tiles) in zip(panels, groups.items(), strict=True):
             figures.map_tiles(
                 panel,
-                places.latitude_bounds.values[tiles],
-                places.longitude_bounds.values[tiles],
+                latitude_bounds[tiles],
+                longitude_bounds[tiles],
                 colours[numbers[tiles]],
             )
             panel.set_title(f"{title}\n{len(tiles)} tiles", fontsize=8, fontweight="normal")
@@ -108,7 +110,8 @@ def group_tiles(places: xr.Dataset) -> dict[str, IntArray]:
     """Return the title and the tiles of each map, in the order of time.
 
     One map holds all tiles unless scenes lie on top of each other; then every day, or with a
-    single day every time, has its own, or of more than a dozen an evenly spaced dozen.
+    single day every time, has its own, or of more than a dozen an evenly spaced dozen. Where
+    scenes of one day still lie on top of each other, the day is shown at its middle time.
     """
     times = places.time.values.astype("datetime64[s]")
     order = np.argsort(times, kind="stable")
@@ -119,9 +122,27 @@ def group_tiles(places: xr.Dataset) -> dict[str, IntArray]:
     keys = days if len(np.unique(days)) > 1 else times.astype("datetime64[m]")
     moments = np.unique(keys)
     spaced = np.linspace(0, len(moments) - 1, min(len(moments), MOST_PANELS)).round().astype(int)
-    return {
-        str(moment).replace("T", " "): order[keys[order] == moment] for moment in moments[spaced]
-    }
+    groups = {}
+    for moment in moments[spaced]:
+        tiles = order[keys[order] == moment]
+        if count_overlap(places.isel(tile=tiles)) > MOST_OVERLAP:
+            hours = np.unique(times[tiles])
+            moment = hours[len(hours) // 2].astype("datetime64[m]")
+            tiles = tiles[times[tiles] == hours[len(hours) // 2]]
+        groups[str(moment).replace("T", " ")] = tiles
+    return groups
+
+
+def _cells_of_tiles(places: xr.Dataset) -> tuple[FloatArray, FloatArray]:
+    """Corners (tile, vertex) of the middle of each tile which no other tile of its grid shares."""
+    share = min(1.0, places.attrs["stride"] / places.attrs["tile_size"])
+    middles = places.latitude.values[:, None], places.longitude.values[:, None]
+    corners = places.latitude_bounds.values, places.longitude_bounds.values
+    latitude, longitude = (
+        middle + share * ((corner - middle + 180) % 360 - 180)
+        for middle, corner in zip(middles, corners, strict=True)
+    )
+    return latitude, longitude
 
 
 def count_overlap(places: xr.Dataset) -> float:

@@ -205,7 +205,7 @@ def params() -> dict[str, Any]:
 
 
 def _copy_tree(folder: Path) -> None:
-    """The working tree as git sees it, without products."""
+    """The working tree as git sees it, without products, as a repository of its own."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -214,10 +214,12 @@ def _copy_tree(folder: Path) -> None:
         text=True,
     ).stdout.splitlines()
     for name in listed:
-        if (ROOT / name).is_file() and name != "dvc.lock":
+        if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
-    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+    for command in (["init", "-q"], [*identity, "commit", "-q", "--allow-empty", "-m", "Start"]):
+        subprocess.run(["git", *command], cwd=folder, check=True)
 
 
 @pytest.fixture(scope="session")
@@ -249,19 +251,18 @@ def default_flow(
     folder = tmp_path_factory.mktemp("default")
     _copy_tree(folder)
     dvc(folder, "cache", "dir", "--local", str(ROOT / ".dvc/cache"))
+    dvc(folder, "checkout")  # of what the cache holds
     result = dvc(folder, "repro")
     assert result.returncode == 0, result.stdout + result.stderr
     return folder
 
 
 SMALL_FLOW: dict[str, Any] = {
-    "fetch.synthetic.n_days": 6,
     "fetch.synthetic.hours_utc": [17],
-    "fetch.synthetic.n_pixels": 400,
     "fetch.synthetic.n_labels_per_morphology": 12,
-    "sample.n_triplets": {"train": 2048, "validation": 192, "test": 192},
-    "sample.test_share": 0.34,
-    "train.n_epochs": 4,
+    "sample.n_triplets": {"train": 4096, "validation": 192, "test": 192},
+    "sample.validation_share": 0.1,
+    "sample.test_share": 0.2,
     "cluster.k_max": 12,
     "cluster.n_seeds": 2,
     "tsne.n_sample": 400,
@@ -280,6 +281,7 @@ def small_flow(
     """A copy of the tree in which the whole flow has run with smaller numbers."""
     folder = tmp_path_factory.mktemp("small")
     _copy_tree(folder)
+    (folder / "dvc.lock").unlink()
     change_params(folder, SMALL_FLOW)
     result = dvc(folder, "repro")
     assert result.returncode == 0, result.stdout + result.stderr

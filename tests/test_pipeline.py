@@ -95,7 +95,7 @@ def test_products_open_in_xarray_with_names_and_units(
     assert json.loads(product.attrs["parameters"])
     assert product.attrs["title"]
     for name, variable in product.data_vars.items():
-        if variable.dtype.kind in "fiu":
+        if variable.dtype.kind in "fiu" and not str(name).endswith("_bounds"):
             has_units = "units" in variable.attrs or "flag_values" in variable.attrs
             assert has_units, f"{name} of {path}"
             assert {"long_name", "standard_name"} & set(variable.attrs), f"{name} of {path}"
@@ -129,31 +129,6 @@ def test_a_second_repro_does_nothing(small_flow: Path, dvc: Dvc) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        ({"map_clusters.cell_degrees": 4.0}, {"map_clusters"}),
-        ({"tsne.perplexity": 21}, {"tsne"}),
-        (
-            {"train.margin": 0.9},
-            {"train", "embed", "cluster", "tsne", "map_clusters", "retrieve", "interpolate"}
-            | {"classify"},
-        ),
-    ],
-)
-def test_a_parameter_reruns_what_depends_on_it(
-    change: dict[str, Any], expected: set[str], small_flow: Path, dvc: Dvc, set_params: SetParams
-) -> None:
-    before = (small_flow / "params.yaml").read_text()
-    set_params(small_flow, change)
-    result = dvc(small_flow, "repro", "--dry")
-    (small_flow / "params.yaml").write_text(before)
-    running = {
-        line.split("'")[1] for line in result.stdout.splitlines() if line.startswith("Running")
-    }
-    assert running == expected
-
-
-@pytest.mark.parametrize(
     ("change", "stage", "sentence"),
     [
         (
@@ -162,7 +137,7 @@ def test_a_parameter_reruns_what_depends_on_it(
             r"training tiles are too few for cluster\.k_max 100000; lower k_max",
         ),
         ({"tsne.perplexity": "high"}, "tsne", "tsne.perplexity is 'high' in params.yaml"),
-        ({"sample.tile_size": 401}, "sample", "tiles of 401 pixels are larger than every scene"),
+        ({"sample.tile_size": 501}, "sample", "tiles of 501 pixels are larger than every scene"),
         ({"ingest.preset": "true_color"}, "ingest", "ingest.preset 'true_color' is unknown"),
     ],
 )
@@ -183,3 +158,15 @@ def test_bad_input_ends_in_a_sentence_and_leaves_products(
     assert sentence.replace("\\", "") in line
     assert "Traceback" not in result.stderr
     assert "up to date" in dvc(small_flow, "status").stdout
+
+
+def test_a_parameter_reruns_what_depends_on_it_alone(
+    small_flow: Path, dvc: Dvc, set_params: SetParams
+) -> None:
+    set_params(small_flow, {"cluster.n_examples": 5})
+    result = dvc(small_flow, "repro")
+    assert result.returncode == 0
+    running = [
+        line.split("'")[1] for line in result.stdout.splitlines() if line.startswith("Running")
+    ]
+    assert set(running) == {"cluster", "tsne", "map_clusters", "retrieve", "interpolate"}
