@@ -34,7 +34,8 @@ def lay_tiles(corners: list[tuple[float, float]], n_across: int = 4) -> xr.Datas
             "longitude": ("tile", ((longitude + 0.5 + 180) % 360 - 180).astype(np.float32)),
             "latitude_bounds": (("tile", "vertex"), latitude_bounds.astype(np.float32)),
             "longitude_bounds": (("tile", "vertex"), longitude_bounds.astype(np.float32)),
-        }
+        },
+        attrs={"stride": 64, "tile_size": 64},
     )
 
 
@@ -122,6 +123,23 @@ def test_scenes_on_top_of_each_other_are_mapped_day_by_day() -> None:
     groups = map_clusters.group_tiles(places)
     assert list(groups) == ["2020-02-01", "2020-02-02", "2020-02-03"]
     assert shown_numbers(groups) == list(range(48))
+
+
+def test_overlapping_scenes_of_a_day_are_shown_at_its_middle_time() -> None:
+    places = lay_tiles([(0.0, 0.0)] * 6)
+    start = np.datetime64("2020-02-01T10:30", "ns")
+    places["time"] = ("tile", start + places.scene.values * np.timedelta64(6, "h"))
+    groups = map_clusters.group_tiles(places)
+    assert list(groups) == ["2020-02-01 16:30", "2020-02-02 10:30"]
+    np.testing.assert_array_equal(places.scene.values[groups["2020-02-01 16:30"]], 1)
+
+
+def test_tiles_that_overlap_are_drawn_as_their_middles() -> None:
+    places = lay_tiles([(0.0, 178.0)]).assign_attrs(stride=16, tile_size=64)
+    latitude, longitude = map_clusters._cells_of_tiles(places)
+    np.testing.assert_allclose(np.ptp(latitude, axis=1), 0.25, atol=1e-5)
+    np.testing.assert_allclose(np.ptp(longitude, axis=1), 0.25, atol=1e-4)
+    np.testing.assert_allclose(latitude.mean(axis=1), places.latitude, atol=1e-5)
 
 
 def test_of_many_days_an_evenly_spaced_dozen_is_mapped() -> None:
