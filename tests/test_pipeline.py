@@ -13,6 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from pipeline.core.classification.probe import pixel_statistics
 from pipeline.core.synthetic import EQUAL_HISTOGRAM, MORPHOLOGIES
 from pipeline.files import stores
 
@@ -48,13 +49,6 @@ def _true_morphology(embeddings: xr.Dataset, truth: Path) -> np.ndarray:
     return codes
 
 
-def _pixel_statistics(tiles: np.ndarray) -> np.ndarray:
-    """Mean, standard deviation and quantiles of each channel, shape (tile, statistic)."""
-    pixels = tiles.reshape(*tiles.shape[:2], -1).astype(float)
-    quantiles = np.quantile(pixels, [0.05, 0.25, 0.5, 0.75, 0.95], axis=2)
-    return np.concatenate([pixels.mean(2), pixels.std(2), *quantiles], axis=1)
-
-
 def _accuracies(flow: Path) -> tuple[float, float]:
     """k-NN accuracy on the equal-histogram morphologies of the test days.
 
@@ -67,7 +61,7 @@ def _accuracies(flow: Path) -> tuple[float, float]:
     embeddings, codes = embeddings.isel(tile=equal), codes[equal]
     train, test = embeddings.split.values == "train", embeddings.split.values == "test"
     assert min(train.sum(), test.sum()) > 50
-    statistics = _pixel_statistics(stores.cut_embedded_tiles(flow / "data/scenes.zarr", embeddings))
+    statistics = pixel_statistics(stores.cut_embedded_tiles(flow / "data/scenes.zarr", embeddings))
     accuracies = []
     for features in (embeddings.embedding.values, statistics):
         classifier = make_pipeline(StandardScaler(), KNeighborsClassifier(15))
