@@ -7,7 +7,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
@@ -19,9 +19,9 @@ from pydantic import Field
 
 from pipeline.core.synthetic import MORPHOLOGIES, OFF_EARTH, synthesise_scene
 from pipeline.core.tile import pure_tiles
-from pipeline.files import granules as granule_files
 from pipeline.files import mcmip, stage, stores
-from pipeline.files.granules import Granule
+from pipeline.files.archives import fetch_goes, fetch_nasa
+from pipeline.files.granules import Granule, find_granules, solar_angles
 from pipeline.files.progress import progress
 from pipeline.files.workers import ordered_map
 
@@ -30,9 +30,45 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LocalParams:
-    """Granules that are on disk already."""
+    """Granules that are on disk already: folders, searched at any depth, globs or files."""
 
-    granules: str
+    granules: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class GoesParams:
+    """Granules in NOAA's open buckets; times in UTC."""
+
+    endpoint: str
+    satellite: Literal[16, 17, 18, 19]
+    product: Literal[
+        "ABI-L2-MCMIPF",
+        "ABI-L2-MCMIPC",
+        "ABI-L2-MCMIPM",
+        "ABI-L1b-RadF",
+        "ABI-L1b-RadC",
+        "ABI-L1b-RadM",
+    ]
+    bands: tuple[Annotated[str, Field(pattern="^C(0[1-9]|1[0-6])$")], ...]
+    sectors: tuple[Literal["M1", "M2"], ...]
+    start: datetime
+    end: datetime
+    days: tuple[date, ...]
+    cadence_minutes: Annotated[float, Field(ge=0)]
+    n_parallel: Annotated[int, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class NasaParams:
+    """Granules of NASA's archives; the box is west, south, east, north in degrees."""
+
+    product: Literal["MOD021KM", "MYD021KM", "VNP02MOD", "VJ102MOD", "VJ202MOD"]
+    start: datetime
+    end: datetime
+    box: tuple[float, float, float, float]
+    day_only: bool
+    count: Annotated[int, Field(ge=0)]
+    n_parallel: Annotated[int, Field(gt=0)]
 
 
 @dataclass(frozen=True)
@@ -56,8 +92,10 @@ class SyntheticParams:
 class FetchParams:
     """Section `fetch` of params.yaml."""
 
-    source: Literal["synthetic", "local"]
+    source: Literal["synthetic", "local", "goes", "nasa"]
     local: LocalParams
+    goes: GoesParams
+    nasa: NasaParams
     synthetic: SyntheticParams
 
 
@@ -70,18 +108,26 @@ class _Task:
     sector: tuple[float, float]
 
 
-def run(params: FetchParams, granules: Path, checksums: Path) -> None:
-    """Write the manifest into `granules`, beside synthetic granules where they are the source."""
+def run(params: FetchParams, granules: Path, archive: Path, checksums: Path) -> None:
+    """Write the manifest into `granules`, beside synthetic granules where they are the source.
+
+    What comes from an archive is kept in the folder `archive`, for the next time too.
+    """
     granules.mkdir(parents=True)
-    if params.source == "synthetic":
-        files = _write_synthetic(params.synthetic, granules)
-    else:
-        files = _list_files(params.local.granules)
-    found, others = granule_files.find_granules(files)
+    match params.source:
+        case "synthetic":
+            files = _write_synthetic(params.synthetic, granules)
+        case "local":
+            files = _list_files(params.local.granules)
+        case "goes":
+            files = fetch_goes(archive, **_arguments(params.goes))
+        case "nasa":
+            files = fetch_nasa(archive / "nasa", **_arguments(params.nasa))
+    found, others = find_granules(files)
     if not found:
         raise ValueError(
-            f"{params.local.granules!r} holds no granule of a known format among {len(files)} "
-            "files; change fetch.local.granules"
+            f"there is no granule of a known format among {len(files)} files; change "
+            f"fetch.{params.source}"
         )
     if others:
         log.info("%d files are no granules, %s the first of them", len(others), others[0].name)
@@ -89,15 +135,26 @@ def run(params: FetchParams, granules: Path, checksums: Path) -> None:
     stores.write_product(manifest, granules / "manifest.nc", params)
 
 
-def _list_files(pattern: str) -> list[Path]:
-    """Files of a folder, at any depth, or of a glob."""
-    folder = Path(pattern)
-    found = folder.rglob("*") if folder.is_dir() else map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207
-    files = sorted(path.resolve() for path in found if path.is_file())
-    if not files:
-        kind = "an empty folder" if folder.is_dir() else "a pattern without a file"
-        raise ValueError(f"{pattern!r} is {kind}; change fetch.local.granules")
-    return files
+def _arguments(params: GoesParams | NasaParams) -> dict[str, Any]:
+    return {field.name: getattr(params, field.name) for field in fields(params)}
+
+
+def _list_files(patterns: Iterable[str]) -> list[Path]:
+    """Whatever is in folders, at any depth, or fits a glob; broken links too, to be counted."""
+    files: set[Path] = set()
+    for pattern in patterns:
+        folder = Path(pattern)
+        found = (
+            folder.rglob("*")
+            if folder.is_dir()
+            else map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207
+        )
+        here = {path.absolute() for path in found if not path.is_dir() or path.suffix}
+        if not here:
+            kind = "an empty folder" if folder.is_dir() else "a pattern without a file"
+            raise ValueError(f"{pattern!r} is {kind}; change fetch.local.granules")
+        files |= here
+    return sorted(files)
 
 
 def _manifest(found: list[Granule], folder: Path, checksums: Path) -> xr.Dataset:
@@ -108,6 +165,9 @@ def _manifest(found: list[Granule], folder: Path, checksums: Path) -> xr.Dataset
     known = json.loads(checksums.read_text()) if checksums.exists() else {}
     seen: dict[str, Any] = {}
     for _, path in progress(entries, "checksums", total=len(entries), unit="files"):
+        if not path.is_file():  # ingest says what it is
+            seen[str(path)] = {"stamp": [0, 0], "sha256": ""}
+            continue
         status = path.stat()
         stamp = [status.st_size, status.st_mtime_ns]
         before = known.get(str(path), {})
@@ -125,12 +185,17 @@ def _manifest(found: list[Granule], folder: Path, checksums: Path) -> xr.Dataset
             "path": ("file", [_relative(path, folder) for _, path in entries]),
             "size": (
                 "file",
-                np.array([path.stat().st_size for _, path in entries]),
+                np.array([seen[str(path)]["stamp"][0] for _, path in entries]),
                 {"long_name": "size of the file", "units": "byte"},
             ),
             "sha256": ("file", [seen[str(path)]["sha256"] for _, path in entries]),
             "number": ("file", numbers, {"long_name": "granule the file belongs to", "units": "1"}),
             "granule": ("file", [granule.name for granule, _ in entries]),
+            "step": (
+                "file",
+                [granule.step for granule, _ in entries],
+                {"long_name": "position on the time axis of the file", "units": "1"},
+            ),
             "reader": ("file", [granule.reader for granule, _ in entries]),
             "platform": ("file", [granule.platform for granule, _ in entries]),
             "start_time": (
@@ -184,7 +249,7 @@ def _write_synthetic_granule(
     """Write a granule and its truth; return its path and the tiles of one morphology."""
     latitude, longitude = task.sector
     grid = mcmip.sector_grid(latitude=latitude, longitude=longitude, n_pixels=params.n_pixels)
-    sun = granule_files.solar_zenith_angle(task.start_time, grid.latitude, grid.longitude)
+    sun, _ = solar_angles(task.start_time, grid.latitude, grid.longitude)
     rng = np.random.default_rng([params.seed, task.index])
     scene = synthesise_scene(grid.latitude, grid.longitude, sun, rng=rng)
     sector = f"M{1 + params.sectors.index(task.sector) % 2}"

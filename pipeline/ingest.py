@@ -3,46 +3,97 @@
 import csv
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import xarray as xr
 from pydantic import Field
 
+from pipeline.core import quality
 from pipeline.core.false_colour import Preset, compose, missing_bands, needed_bands
-from pipeline.files import granules as granule_files
+from pipeline.core.scene import corrected_for_sun, hidden_pixels, on_equal_area_grid, with_view
+from pipeline.core.sphere import lattice, overlap
 from pipeline.files import stage, stores
-from pipeline.files.granules import UnusableGranuleError
+from pipeline.files.granules import NetcdfConventions, UnusableGranuleError, read_granule
+from pipeline.files.land import land_mask
 from pipeline.files.progress import progress
 from pipeline.files.workers import ordered_map
 
 log = logging.getLogger(__name__)
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+PLANE = ("row", "column")
 PHYSICAL = {"reflectance": "visible", "brightness_temperature": "infrared_window"}
+ANGLES = ("solar_zenith_angle", "view_zenith_angle", "glint_angle", "relative_azimuth")
+DEFAULT_SHORTWAVE_UM = 3.9
+SAME_VIEW = 0.95  # of a scene in view of another at the same time
+LATTICE_POINTS = 24  # along the edge of a scene, to see which others it overlaps
+COLUMNS_JUDGED = 128  # of a line, enough for the median that tells a stripe
+
+
+@dataclass(frozen=True)
+class GridParams:
+    """Pixels of the scenes: the instrument's own, or square ones of equal area."""
+
+    kind: Literal["native", "equal_area"]
+    resolution_km: Annotated[float, Field(gt=0)]
+    radius_km: Annotated[float, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class QualityParams:
+    """What makes pixels invalid and granules unusable; angles in degrees, shares of 1."""
+
+    max_view_zenith: Annotated[float, Field(gt=0, le=180)]
+    min_glint_angle: Annotated[float, Field(ge=0, lt=180)]
+    max_invalid_share: Share
+    max_missing_lines: Share
+    stripe_threshold: Annotated[float, Field(gt=0)]
+    max_striped_lines: Share
+    plateau_pixels: Annotated[int, Field(gt=1)]
+    max_saturated_share: Share
+    max_implausible_share: Share
+    repeat_seconds: Annotated[float, Field(ge=0)]
+    max_overlap: Share
+    max_seconds: Annotated[float, Field(gt=0)]
 
 
 @dataclass(frozen=True)
 class IngestParams:
-    """Section `ingest` of params.yaml; angles in degrees."""
+    """Section `ingest` of params.yaml."""
 
     preset: str
-    max_solar_zenith: Annotated[float, Field(gt=0, le=180)]
     bands: dict[str, tuple[str, ...]]
     presets: dict[str, Preset]
+    netcdf: NetcdfConventions
+    grid: GridParams
+    quality: QualityParams
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """A granule of the manifest."""
+    """A granule of the manifest, and its number there."""
 
+    number: int
     name: str
     files: tuple[Path, ...]
     reader: str
+    step: int
     checksums: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A scene that was made: where it is, the pixels it lost by reason, and its extent."""
+
+    part: stores.ScenePart
+    lost: dict[str, int]
+    places: np.ndarray[tuple[int, int], np.dtype[np.floating]]
 
 
 @dataclass(frozen=True)
@@ -62,29 +113,41 @@ def run(params: IngestParams, granules: Path, scenes: Path, rejected: Path, metr
             f"{', '.join(params.presets)} or add it to ingest.presets"
         )
     entries, rejections = _without_copies(_read_manifest(granules / "manifest.nc"))
-    writer = stores.SceneWriter(scenes)
-    ingest = partial(_ingest, params=params)
-    results = progress(
-        ordered_map(ingest, entries), "granules", total=len(entries), unit="granules"
+    store = stores.SceneStore(scenes)
+    parts = scenes.absolute().with_name("parts")
+    results = ordered_map(
+        partial(_ingest, params=params, parts=parts),
+        entries,
+        max_seconds=params.quality.max_seconds,
+        after_death=_rejected_by_death,
     )
-    for result in _without_repeats(results):
+    lost: Counter[str] = Counter()
+    shown = progress(results, "granules", total=len(entries), unit="granules")
+    for result in _without_repeats(shown, params.quality):
         if isinstance(result, _Rejection):
             log.info("rejected %s: %s (%s)", result.granule, result.reason, result.detail)
             rejections.append(result)
         else:
-            writer.append(result)
+            store.take_up(result.part)
+            lost.update(result.lost)
     counts = Counter(rejection.reason for rejection in rejections)
-    if not writer.scenes:
+    if not store.parts:
         first = rejections[0]
         raise ValueError(
             f"none of {len(rejections)} granules suits the preset {params.preset} "
             f"({_counted(counts)}; the first, {first.granule}: {first.detail}); change "
             "ingest.preset or fetch.source"
         )
-    writer.close(params, {"preset": params.preset, "rejected": _counted(counts)})
+    preset = params.presets[params.preset]
+    about = {"preset": params.preset, "physics": preset.physics, "rejected": _counted(counts)}
+    store.close(params, about)
     _write_rejections(rejected, rejections)
-    n_granules = len(writer.scenes) + len(rejections)
-    content = {"granules": n_granules, "scenes": len(writer.scenes), "rejected": counts}
+    content = {
+        "granules": len(store.parts) + len(rejections),
+        "scenes": len(store.parts),
+        "rejected": counts,
+        "invalid_pixels": lost,
+    }
     stores.write_json(metrics, content)
 
 
@@ -93,9 +156,11 @@ def _read_manifest(path: Path) -> list[_Entry]:
         table = manifest.to_dataframe()
     return [
         _Entry(
+            number=int(files.number.iloc[0]),
             name=str(files.granule.iloc[0]),
-            files=tuple(path.parent / name for name in files.path),
+            files=tuple(path.absolute().parent / name for name in files.path),
             reader=str(files.reader.iloc[0]),
+            step=int(files.step.iloc[0]),
             checksums=tuple(files.sha256),
         )
         for _, files in table.groupby("number")
@@ -104,86 +169,170 @@ def _read_manifest(path: Path) -> list[_Entry]:
 
 def _without_copies(entries: list[_Entry]) -> tuple[list[_Entry], list[_Rejection]]:
     """Entries whose files differ from those of all before, and the copies."""
-    first_with: dict[tuple[str, ...], str] = {}
+    first_with: dict[tuple[object, ...], str] = {}
     different, copies = [], []
     for entry in entries:
-        if entry.checksums in first_with:
-            detail = f"its files are those of {first_with[entry.checksums]}"
+        content = (entry.checksums, entry.step)
+        if content in first_with and all(entry.checksums):
+            detail = f"its files are those of {first_with[content]}"
             copies.append(_Rejection(entry.name, "repeats another", detail))
         else:
-            first_with[entry.checksums] = entry.name
+            first_with[content] = entry.name
             different.append(entry)
     return different, copies
 
 
-def _ingest(entry: _Entry, *, params: IngestParams) -> xr.Dataset | _Rejection:
-    """The false-colour scene of a granule, or why there is none."""
+def _rejected_by_death(entry: _Entry) -> _Rejection:
+    detail = "the process that read it came to an end, or took longer than quality.max_seconds"
+    return _Rejection(entry.name, "crashes its reader", detail)
+
+
+def _ingest(entry: _Entry, *, params: IngestParams, parts: Path) -> _Found | _Rejection:
+    """Make the false-colour scene of a granule, or say why there is none."""
     preset = params.presets[params.preset]
     wanted = needed_bands(preset) | set(PHYSICAL.values())
-    names = {name: params.bands.get(name, (name,)) for name in wanted}
+    bands = {name: params.bands.get(name, (name,)) for name in sorted(wanted)}
     try:
-        granule = granule_files.read_granule(entry.files, entry.reader, names)
-        scene = _compose_scene(granule, preset, params.max_solar_zenith, names)
+        granule = read_granule(
+            entry.files, entry.reader, bands, netcdf=params.netcdf, step=entry.step
+        )
+        _refuse_missing_bands(granule, preset, bands)
+        granule = _without_faults(granule, sorted(wanted), params.quality)
+        if params.grid.kind == "equal_area":
+            granule = on_equal_area_grid(
+                granule,
+                resolution_km=params.grid.resolution_km,
+                radius_km=params.grid.radius_km,
+            )
+        granule = corrected_for_sun(with_view(granule))
+        scene, lost = _compose_scene(granule, preset, params.quality)
     except UnusableGranuleError as error:
         return _Rejection(entry.name, error.reason, str(error))
-    return scene.assign_attrs(granule=entry.name)
+    scene.attrs["granule"] = entry.name
+    part = stores.write_part(parts / str(entry.number), scene)
+    places = lattice(scene.latitude.values, scene.longitude.values, LATTICE_POINTS)
+    return _Found(part, lost, places.astype(np.float32))
+
+
+def _refuse_missing_bands(
+    granule: xr.Dataset, preset: Preset, bands: dict[str, tuple[str, ...]]
+) -> None:
+    if missing := missing_bands(preset, set(map(str, granule.data_vars))):
+        wishes = "; ".join(f"{band} ({' or '.join(bands[band])})" for band in missing)
+        raise UnusableGranuleError("lacks a band", f"it has no {wishes}")
+
+
+def _without_faults(
+    granule: xr.Dataset, bands: list[str], limits: QualityParams
+) -> xr.Dataset:
+    """`granule` without striped lines, if its bands have few faults."""
+    on_earth = np.isfinite(granule.latitude.values)
+    step = max(1, granule.sizes["column"] // COLUMNS_JUDGED)
+    for name in [band for band in bands if band in granule]:
+        band = granule[name]
+        values = band.values
+        striped = quality.striped_lines(values[:, ::step], threshold=limits.stripe_threshold)
+        units = band.attrs["units"]
+        bright = values if units == "percent" else np.full_like(values, np.nan)
+        saturated = quality.saturated_pixels(bright, fewest=limits.plateau_pixels)
+        shares = [
+            ("missing lines", quality.missing_lines(values, on_earth), limits.max_missing_lines),
+            ("stripes", striped, limits.max_striped_lines),
+            ("saturated", saturated[on_earth], limits.max_saturated_share),
+            (
+                "implausible values",
+                quality.implausible_share(values, units=units),
+                limits.max_implausible_share,
+            ),
+        ]
+        for reason, faulty, limit in shares:
+            if (share := float(np.mean(faulty))) > limit:
+                raise UnusableGranuleError(reason, f"{share:.3f} of its {name} have {reason}")
+        if striped.any():
+            granule[name] = band.where(~xr.DataArray(striped, dims="row"))
+    return granule
 
 
 def _compose_scene(
-    granule: xr.Dataset, preset: Preset, max_solar_zenith: float, names: dict[str, tuple[str, ...]]
-) -> xr.Dataset:
-    if missing := missing_bands(preset, set(map(str, granule.data_vars))):
-        wishes = "; ".join(f"{band} ({' or '.join(names[band])})" for band in missing)
-        raise UnusableGranuleError("lacks a band", f"it has no {wishes}")
+    granule: xr.Dataset, preset: Preset, limits: QualityParams
+) -> tuple[xr.Dataset, dict[str, int]]:
+    """The false-colour scene, and how many pixels it lost for each reason."""
     arrays = {str(name): variable.values for name, variable in granule.data_vars.items()}
-    sun = arrays["solar_zenith_angle"]
-    sunlit_only = any(
-        channel not in granule or granule[channel].attrs["units"] != "K"
-        for channel in preset.channels
-    )
-    if sunlit_only and not (sun <= max_solar_zenith).any():
-        raise UnusableGranuleError(
-            "night", f"the sun is at least {np.nanmin(sun):.1f} degrees from the zenith"
-        )
+    wavelength = DEFAULT_SHORTWAVE_UM
+    if "shortwave_infrared" in granule:
+        wavelength = granule.shortwave_infrared.attrs.get("wavelength", wavelength)
     with np.errstate(invalid="ignore", divide="ignore"):
-        colour, valid = compose(arrays, preset)
-    if sunlit_only:
-        valid &= sun <= max_solar_zenith
-    valid &= np.isfinite(arrays["latitude"])
-    if not valid.any():
-        raise UnusableGranuleError("empty", "no pixel has every channel")
-    kept = ("latitude", "longitude", "solar_zenith_angle")
-    plane = ("row", "column")
+        colour, measured = compose({**arrays, "shortwave_infrared_wavelength": wavelength}, preset)
+    hidden = hidden_pixels(
+        granule,
+        measured,
+        max_solar_zenith=preset.max_solar_zenith,
+        max_view_zenith=limits.max_view_zenith,
+        min_glint_angle=limits.min_glint_angle,
+    )
+    valid = ~np.any(list(hidden.values()), axis=0)
+    lost = {reason: int(pixels.sum()) for reason, pixels in hidden.items()}
+    n_on_earth = valid.size - lost["off the Earth"]
+    if (share := 1 - valid.sum() / n_on_earth) > limits.max_invalid_share or not valid.any():
+        reason = max(("night", "view zenith", "glint", "missing"), key=lost.__getitem__)
+        raise UnusableGranuleError(
+            reason, f"{share:.3f} of its pixels are invalid, most of them by {reason}"
+        )
     return xr.Dataset(
         {
-            "colour": (("channel", *plane), np.where(valid, colour, 0).astype(np.uint8)),
-            "valid": (plane, valid),
-            **{name: (plane, arrays[name]) for name in kept},
-            **{name: (plane, arrays[band]) for name, band in PHYSICAL.items() if band in arrays},
+            "colour": (("channel", *PLANE), np.where(valid, colour, 0).astype(np.uint8)),
+            "valid": (PLANE, valid),
+            "land": (PLANE, land_mask(arrays["latitude"], arrays["longitude"])),
+            **{
+                name: (PLANE, arrays[name])
+                for name in ("latitude", "longitude", *ANGLES)
+                if name in arrays
+            },
+            **{name: (PLANE, arrays[band]) for name, band in PHYSICAL.items() if band in arrays},
         },
         coords={"channel": list(preset.channels)},
         attrs=granule.attrs,
-    )
+    ), lost
 
 
 def _without_repeats(
-    results: Iterator[xr.Dataset | _Rejection],
-) -> Iterator[xr.Dataset | _Rejection]:
-    """`results` in which a second view of one platform, time and place is a rejection."""
-    first_of: dict[tuple[object, ...], str] = {}
+    results: Iterator[_Found | _Rejection], limits: QualityParams
+) -> Iterator[_Found | _Rejection]:
+    """`results` in which a scene that another of its minute covers is a rejection.
+
+    The granules come by time, so that only those of the same minute are kept in mind.
+    """
+    minute = np.datetime64("NaT")
+    earlier: list[_Found] = []
     for result in results:
         if isinstance(result, _Rejection):
             yield result
             continue
-        centre = [np.nanmean(result[name].values) for name in ("latitude", "longitude")]
-        key = (result.attrs["platform"], result.attrs["time"], *np.round(centre, 2))
-        name = result.attrs["granule"]
-        if key in first_of:
-            detail = f"{first_of[key]} is of the same platform, time and place"
-            yield _Rejection(name, "repeats another", detail)
-        else:
-            first_of[key] = name
-            yield result
+        if result.part.time.astype("datetime64[m]") != minute:
+            minute, earlier = result.part.time.astype("datetime64[m]"), []
+        rejection = next(filter(None, map(_repeats(result, limits), earlier)), None)
+        if rejection is None:
+            earlier.append(result)
+        yield rejection or result
+
+
+def _repeats(found: _Found, limits: QualityParams) -> Callable[[_Found], _Rejection | None]:
+    """Compares `found` with another scene of its minute."""
+
+    def compare(other: _Found) -> _Rejection | None:
+        if other.part.platform != found.part.platform:
+            return None
+        share = overlap(found.places, other.places)
+        seconds = abs(found.part.time - other.part.time) / np.timedelta64(1, "s")
+        if share > SAME_VIEW and seconds <= limits.repeat_seconds:
+            detail = f"{other.part.granule} is of the same platform, time and place"
+            return _Rejection(found.part.granule, "repeats another", detail)
+        if share > limits.max_overlap:
+            detail = f"{other.part.granule} covers {share:.2f} of it in the same minute"
+            return _Rejection(found.part.granule, "overlaps another", detail)
+        return None
+
+    return compare
 
 
 def _counted(counts: Counter[str]) -> str:

@@ -4,7 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from pipeline.core.tile import complete_tiles, grid_tiles, pure_tiles, tile_means, window_sums
+from pipeline.core.tile import (
+    complete_tiles,
+    grid_tiles,
+    pure_tiles,
+    tile_means,
+    tile_spreads,
+    window_sums,
+)
 
 MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=12))
 
@@ -49,6 +56,34 @@ def test_tile_means_pass_over_missing_pixels() -> None:
     np.testing.assert_allclose(means, [3.0, 5.0])
     missing = tile_means(np.full((2, 2), np.nan), np.array([[0, 0]]), 2)
     np.testing.assert_array_equal(missing, [np.nan])
+
+
+@given(st.integers(0, 1000), st.integers(1, 6), st.sampled_from([0.0, 300.0, 1e7]))
+def test_tile_spreads_are_those_of_numpy(seed: int, tile_size: int, offset: float) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.normal(offset, 10, (12, 9))
+    values[rng.random(values.shape) < 0.3] = np.nan
+    values[0, 0], values[5:, 5:] = np.nan, offset  # a tile without spread
+    places = grid_tiles(np.ones((12, 9), bool), tile_size=tile_size, stride=1)
+    tiles = [values[r : r + tile_size, c : c + tile_size] for r, c in places]
+    expected = [np.nanstd(t) if np.isfinite(t).any() else np.nan for t in tiles]
+    found = tile_spreads(values, places, tile_size)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-5)
+
+
+def test_tile_spreads_of_a_large_scene_in_single_precision() -> None:
+    rng = np.random.default_rng(1)
+    values = rng.normal(290, 0.5, (1000, 1000)).astype(np.float32)
+    values[:500] -= 80
+    places = np.array([[0, 0], [492, 100], [984, 984]])
+    expected = [np.std(values[r : r + 16, c : c + 16], dtype=np.float64) for r, c in places]
+    np.testing.assert_allclose(tile_spreads(values, places, 16), expected, rtol=1e-6)
+
+
+def test_tile_spreads_where_all_is_missing() -> None:
+    places = np.array([[0, 0], [0, 1]])
+    spreads = tile_spreads(np.full((2, 3), np.nan), places, 2)
+    np.testing.assert_array_equal(spreads, [np.nan, np.nan])
 
 
 def test_pure_tiles_have_their_share() -> None:

@@ -1,14 +1,33 @@
 import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from pipeline.files.workers import n_workers, ordered_map
 
 
-@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("n", [0, 1, 2])
 def test_order_is_kept_whatever_the_workers(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TILE2VEC_WORKERS", str(n))
-    assert list(ordered_map(str.upper, "abcdefghij")) == list("ABCDEFGHIJ")
+    assert list(ordered_map(str.upper, "abcdefghijklmnop")) == list("ABCDEFGHIJKLMNOP")
+
+
+def test_few_results_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TILE2VEC_WORKERS", "2")
+    drawn = 0
+
+    def items() -> Iterator[int]:
+        nonlocal drawn
+        for number in range(100):
+            drawn += 1
+            yield number
+
+    results = ordered_map(abs, items())
+    for number in range(20):
+        assert next(results) == number
+        assert drawn - number <= 12
 
 
 def test_default_is_the_cores_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,12 +35,46 @@ def test_default_is_the_cores_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     assert n_workers() == len(os.sched_getaffinity(0))
 
 
-@pytest.mark.filterwarnings("ignore")  # the cluster's own, at its end
+def test_a_worker_that_dies_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die_once(folder: Path) -> str:  # local, since workers cannot import a test
+        if not (folder / "died").exists():
+            (folder / "died").touch()
+            os._exit(1)
+        return "alive"
+
+    monkeypatch.setenv("TILE2VEC_WORKERS", "2")
+    assert list(ordered_map(die_once, [tmp_path])) == ["alive"]
+
+
+def test_an_item_that_kills_is_told_from_its_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def die_of_three(number: int) -> int:
+        if number == 3:
+            os._exit(1)
+        return -number
+
+    monkeypatch.setenv("TILE2VEC_WORKERS", "2")
+    results = ordered_map(die_of_three, range(7), after_death=lambda number: f"{number} killed")
+    assert list(results) == [0, -1, -2, "3 killed", -4, -5, -6]
+    with pytest.raises(RuntimeError, match="two workers died of 3, one after the other"):
+        list(ordered_map(die_of_three, [3]))
+
+
+def test_an_item_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def sleep_long(number: int) -> int:
+        if number == 1:
+            time.sleep(600)
+        return number
+
+    monkeypatch.setenv("TILE2VEC_WORKERS", "2")
+    results = ordered_map(sleep_long, range(3), max_seconds=1, after_death=lambda number: -number)
+    assert list(results) == [0, -1, 2]
+
+
 def test_a_dask_cluster_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     from distributed import LocalCluster
 
     with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+        n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1"
     ) as cluster:
         monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.scheduler_address)
         assert list(ordered_map(str.upper, "abc")) == ["A", "B", "C"]

@@ -54,13 +54,14 @@ def brightness_temperature(wavelength_um: float, radiance: FloatArray) -> FloatA
     return np.asarray(SECOND_RADIATION_CONSTANT / wavelength_um / np.log1p(ratio))
 
 
-def solar_radiance_3_9um(solar_zenith_angle: FloatArray) -> FloatArray:
-    """Radiance at 3.9 µm of a white Lambertian surface in the sun, W m⁻² sr⁻¹ µm⁻¹; 0 at night.
+def solar_radiance(wavelength_um: float, solar_zenith_angle: FloatArray) -> FloatArray:
+    """Radiance of a white Lambertian surface in the sun, W m⁻² sr⁻¹ µm⁻¹; 0 at night.
 
     Args:
+        wavelength_um: In micrometres.
         solar_zenith_angle: In degrees, any shape.
     """
-    sun = radiance(SHORTWAVE_INFRARED_UM, np.asarray(SUN_TEMPERATURE))
+    sun = radiance(wavelength_um, np.asarray(SUN_TEMPERATURE))
     overhead = float(sun) * (SUN_RADIUS / ASTRONOMICAL_UNIT) ** 2
     return np.asarray(overhead * np.maximum(np.cos(np.deg2rad(solar_zenith_angle)), 0))
 
@@ -79,7 +80,7 @@ def brightness_temperature_3_9um(
     """
     reflectance = reflectance_3_9um / 100
     emitted = radiance(SHORTWAVE_INFRARED_UM, brightness_temperature_11um)
-    reflected = solar_radiance_3_9um(solar_zenith_angle)
+    reflected = solar_radiance(SHORTWAVE_INFRARED_UM, solar_zenith_angle)
     return brightness_temperature(
         SHORTWAVE_INFRARED_UM, (1 - reflectance) * emitted + reflectance * reflected
     )
@@ -89,8 +90,9 @@ def solar_reflectance_3_9um(
     brightness_temperature_3_9um: FloatArray,
     brightness_temperature_11um: FloatArray,
     solar_zenith_angle: FloatArray,
+    wavelength_um: float = SHORTWAVE_INFRARED_UM,
 ) -> FloatArray:
-    """Solar reflectance at 3.9 µm, percent; the inverse of `brightness_temperature_3_9um`.
+    """Solar reflectance near 3.9 µm, percent; the inverse of `brightness_temperature_3_9um`.
 
     NaN where the sun is so low that the surface emits more than a white one would reflect (a
     solar zenith angle of about 80° over a warm sea); noise grows on the way there. Not clipped.
@@ -99,9 +101,10 @@ def solar_reflectance_3_9um(
         brightness_temperature_3_9um: In kelvin.
         brightness_temperature_11um: In kelvin, same shape.
         solar_zenith_angle: In degrees, same shape.
+        wavelength_um: Of the imager's own band, from 3.7 (VIIRS M12) to 4 micrometres.
     """
-    emitted = radiance(SHORTWAVE_INFRARED_UM, brightness_temperature_11um)
-    measured = radiance(SHORTWAVE_INFRARED_UM, brightness_temperature_3_9um)
-    contrast = solar_radiance_3_9um(solar_zenith_angle) - emitted
+    emitted = radiance(wavelength_um, brightness_temperature_11um)
+    measured = radiance(wavelength_um, brightness_temperature_3_9um)
+    contrast = solar_radiance(wavelength_um, solar_zenith_angle) - emitted
     safe = np.where(contrast > 0, contrast, np.nan)
     return np.asarray(100 * (measured - emitted) / safe)

@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 EARTH_RADIUS_KM = 6371.0  # mean radius, Moritz (2000), doi:10.1007/s001900050278
 
@@ -28,3 +29,33 @@ def centre(latitude: FloatArray, longitude: FloatArray) -> tuple[float, float]:
     φ, λ = np.radians(latitude), np.radians(longitude)
     x, y, z = np.mean([np.cos(φ) * np.cos(λ), np.cos(φ) * np.sin(λ), np.sin(φ)], axis=1)
     return float(np.degrees(np.arctan2(z, np.hypot(x, y)))), float(np.degrees(np.arctan2(y, x)))
+
+
+def lattice(latitude: FloatArray, longitude: FloatArray, n_points: int) -> FloatArray:
+    """Unit vectors of places on a regular lattice of a scene, shape (place, 3).
+
+    Args:
+        latitude: Shape (row, column); NaN is off the Earth.
+        longitude: Likewise.
+        n_points: Along the longer edge, fewer where the scene has fewer pixels.
+    """
+    step = max(1, max(latitude.shape) // n_points)
+    φ, λ = (
+        np.radians(places[step // 2 :: step, step // 2 :: step].ravel())
+        for places in (latitude, longitude)
+    )
+    vectors = np.stack([np.cos(φ) * np.cos(λ), np.cos(φ) * np.sin(λ), np.sin(φ)], axis=1)
+    return np.asarray(vectors[np.isfinite(vectors).all(axis=1)])
+
+
+def overlap(places: FloatArray, others: FloatArray) -> float:
+    """Share of `places` that lie within the area of `others`, both from `lattice`.
+
+    A place lies within where one of the others is no farther than their own spacing.
+    """
+    if len(others) < 2 or not len(places):
+        return 0.0
+    tree = cKDTree(others)
+    spacing = tree.query(others, k=2)[0][:, 1].max()
+    distance, _ = tree.query(places)
+    return float((distance <= spacing).mean())

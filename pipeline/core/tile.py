@@ -60,6 +60,25 @@ def tile_means(values: FloatArray, places: IntArray, tile_size: int) -> FloatArr
     return means
 
 
+def tile_spreads(values: FloatArray, places: IntArray, tile_size: int) -> FloatArray:
+    """Standard deviation of `values` over each tile, without missing pixels; NaN where all are.
+
+    Rounding adds about a millionth of the standard deviation of the whole scene.
+
+    Args:
+        values: Shape (row, column); NaN is missing.
+        places: (row, column) of each tile, shape (tile, 2).
+        tile_size: Edge of a tile.
+    """
+    present = np.isfinite(values)
+    # Around 0 the squares lose no digits; a sum without terms has no mean.
+    mean = values.mean(dtype=np.float64, where=present) if present.any() else 0.0
+    deviations = np.where(present, values.astype(np.float64) - mean, np.nan)
+    mean_squares = tile_means(deviations**2, places, tile_size)
+    variances = mean_squares - tile_means(deviations, places, tile_size) ** 2
+    return np.sqrt(np.maximum(variances, 0))
+
+
 def pure_tiles(
     codes: NDArray[np.integer], *, tile_size: int, stride: int, min_share: float
 ) -> tuple[IntArray, IntArray]:

@@ -1,16 +1,20 @@
-"""Work spread over processes; how many never changes a result."""
+"""Work spread over dask workers; how many of them, or whether one dies, never changes a result."""
 
-import multiprocessing
+import faulthandler
+import logging
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from functools import cache
-from itertools import islice
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+RESULTS_HELD_PER_WORKER = 4
+THREAD_COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+log = logging.getLogger(__name__)
 
 
 def n_workers() -> int:
@@ -18,41 +22,153 @@ def n_workers() -> int:
     return int(os.environ.get("TILE2VEC_WORKERS", len(os.sched_getaffinity(0))))
 
 
-def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def ordered_map(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    max_seconds: float | None = None,
+    after_death: Callable[[Item], Result] | None = None,
+    at_most: int | None = None,
+) -> Iterator[Result]:
     """Results of `function` in the order of `items`, at most a few of them held at a time.
 
     The work goes to the dask cluster at `DASK_SCHEDULER_ADDRESS` where that is set, else to
-    processes of this machine. `function` must be importable by name.
+    `TILE2VEC_WORKERS` processes of this machine; with 0 of them it is done in this process. An
+    item whose worker dies is done once more, alone.
+
+    Args:
+        function: Importable by name where the workers are.
+        items: Whatever can be sent there.
+        max_seconds: A worker that needs longer for an item is ended.
+        after_death: Gives the result of an item whose worker died twice.
+        at_most: Bounds the processes of this machine.
+
+    Raises:
+        RuntimeError: If a worker died twice of an item and `after_death` is not given.
     """
     if "DASK_SCHEDULER_ADDRESS" in os.environ:
-        from distributed import Client  # slow to import, seldom needed
-
-        with Client() as client:
-            n_threads = sum(client.nthreads().values())
-            yield from _windowed(client.get_executor(), function, items, n_threads)
-    elif n_workers() == 1:
+        client = _connect(os.environ["DASK_SCHEDULER_ADDRESS"])
+        client.wait_for_workers(1)
+        n_parallel = max(1, sum(client.nthreads().values()))
+    elif n_workers() == 0:
         yield from map(function, items)
+        return
     else:
-        yield from _windowed(_processes(n_workers()), function, items, n_workers())
+        n_parallel = min(n_workers(), at_most or n_workers())
+        client = _start(n_parallel)
+    yield from _Flow(client, n_parallel, function, max_seconds, after_death).run(items)
 
 
 @cache
-def _processes(n_processes: int) -> Executor:
-    """Processes that live as long as this one, since each takes seconds to start.
+def _connect(address: str) -> Any:
+    from distributed import Client  # slow to import, and not needed by every stage
 
-    They are spawned: forking a process that holds threads (torch, GDAL) can hang.
-    """
-    return ProcessPoolExecutor(n_processes, mp_context=multiprocessing.get_context("spawn"))
+    return Client(address, set_as_default=False)
 
 
-def _windowed(
-    executor: Executor, function: Callable[[Item], Result], items: Iterable[Item], n_parallel: int
-) -> Iterator[Result]:
-    remaining = iter(items)
-    pending: deque[Future[Result]] = deque(
-        executor.submit(function, item) for item in islice(remaining, 2 * n_parallel)
+@cache
+def _start(n_processes: int) -> Any:
+    """A client of processes that live as long as this one, since each takes a second to start."""
+    import dask
+    from distributed import Client, LocalCluster
+
+    dask.config.set(
+        {
+            "distributed.scheduler.allowed-failures": 0,  # _Flow tries again by itself
+            # Without its MALLOC_TRIM_THRESHOLD_, by which every array is given back to the system
+            # at once: that takes half the time where arrays of megabytes come and go.
+            "distributed.nanny.pre-spawn-environ": dict.fromkeys(THREAD_COUNTS, 1),
+        }
     )
-    while pending:
-        result = pending.popleft().result()
-        pending.extend(executor.submit(function, item) for item in islice(remaining, 1))
-        yield result
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    cluster = LocalCluster(
+        n_workers=n_processes,
+        threads_per_worker=1,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        silence_logs=logging.CRITICAL,
+    )
+    return Client(cluster, set_as_default=False)
+
+
+class _Flow:
+    """Items on their way through the workers of a client."""
+
+    def __init__(
+        self,
+        client: Any,
+        n_parallel: int,
+        function: Callable[[Any], Any],
+        max_seconds: float | None,
+        after_death: Callable[[Any], Any] | None,
+    ) -> None:
+        self.client = client
+        self.n_parallel = n_parallel
+        self.function = function
+        self.max_seconds = max_seconds
+        self.after_death = after_death
+        self.running: dict[Any, tuple[int, Any]] = {}
+        self.results: dict[int, Any] = {}
+
+    def run(self, items: Iterable[Any]) -> Iterator[Any]:
+        remaining = enumerate(items)
+        following = 0
+        while True:
+            while (
+                len(self.running) <= self.n_parallel  # one waits, so that no worker does
+                and len(self.results) < RESULTS_HELD_PER_WORKER * self.n_parallel
+                and (entry := next(remaining, None))
+            ):
+                self.running[self._submit(entry[1])] = entry
+            if not self.running and not self.results:
+                return
+            while following not in self.results:
+                self._collect()
+            yield self.results.pop(following)
+            following += 1
+
+    def _submit(self, item: Any) -> Any:
+        return self.client.submit(_watched, self.function, item, self.max_seconds, pure=False)
+
+    def _collect(self) -> None:
+        """Take in what is finished, once something is."""
+        from distributed import KilledWorker, wait
+
+        suspects = []
+        with self.client.as_current():
+            finished = wait(list(self.running), return_when="FIRST_COMPLETED").done
+        for future in finished:
+            index, item = self.running.pop(future)
+            try:
+                self.results[index] = future.result()
+            except KilledWorker:
+                log.warning("a worker died of item %d, which is tried again alone", index)
+                suspects.append((index, item))
+        for index, item in suspects:
+            with self.client.as_current():
+                wait(list(self.running))  # so that no other item can be the cause
+            self.results[index] = self._try_again(item)
+
+    def _try_again(self, item: Any) -> Any:
+        from distributed import KilledWorker
+
+        try:
+            return self._submit(item).result()
+        except KilledWorker as error:
+            if self.after_death is None:
+                raise RuntimeError(f"two workers died of {item!r}, one after the other") from error
+            return self.after_death(item)
+
+
+def _watched(
+    function: Callable[[Item], Result], item: Item, max_seconds: float | None
+) -> Result:
+    """`function` of `item`; ends this process where that takes too long, even inside a library."""
+    if max_seconds is None:
+        return function(item)
+    with Path(os.devnull).open("w") as nowhere:
+        faulthandler.dump_traceback_later(max_seconds, exit=True, file=nowhere)
+        try:
+            return function(item)
+        finally:
+            faulthandler.cancel_dump_traceback_later()

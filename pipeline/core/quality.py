@@ -1,0 +1,128 @@
+"""Faults of a granule: lines and pixels that hold no picture of the Earth."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+BoolArray = NDArray[np.bool_]
+FloatArray = NDArray[np.floating]
+
+FEWEST_PIXELS = 16  # of a line; so few, at the limb say, tell nothing about the line as a whole
+SMALLEST_DIFFERENCE = 0.01  # of the standard deviation; less, as in a drawn scene, is no noise
+DEAD_SHARE = 0.25  # half of the pixels of a dead line stick out of noise, nearly all elsewhere
+
+# What a calibrated band can be; beyond it lie fill values and broken calibrations.
+PLAUSIBLE = {
+    # Noise around zero is negative. Bright cloud towards the sun exceeds a white Lambertian
+    # surface (100 %), and dividing by the cosine of a low sun exaggerates it further.
+    "percent": (-10.0, 250.0),
+    # The coldest cloud top on record had 162 K (Proud and Bachmeier 2021,
+    # doi:10.1029/2020GL092261), and noise makes it colder at 3.9 µm, where fires exceed 400 K.
+    "K": (120.0, 450.0),
+}
+
+
+def missing_lines(values: FloatArray, on_earth: BoolArray) -> BoolArray:
+    """Rows on the Earth in which nothing was measured although it was in others, shape (row,).
+
+    A band that measured nothing at all, as visible ones at night, has no missing line.
+
+    Args:
+        values: Shape (row, column); what is not finite was not measured.
+        on_earth: Pixels that see the Earth, same shape.
+    """
+    measured = (np.isfinite(values) & on_earth).any(axis=1)
+    return np.asarray(on_earth.any(axis=1) & ~measured & measured.any())
+
+
+def striped_lines(values: FloatArray, *, threshold: float) -> BoolArray:
+    """Rows that stick out of both the row above and the row below, shape (row,).
+
+    A row is striped where the median pixel is above both its neighbours, or below both, by more
+    than `threshold` times what adjoining rows differ by. That is the larger of the median absolute
+    difference between pixels that adjoin across rows anywhere, and of that between the two
+    neighbouring rows themselves. A shore, a cloud edge and a pattern repeated every few rows
+    separate a row from one neighbour or in half of its pixels, and so are no stripe. A row of one
+    value between rows of many, from a dead detector, counts too if it sticks out at either side;
+    look for it before the values are divided by the cosine of the solar zenith angle.
+
+    Rows without a measurement are passed over; the first and last of the others cannot be judged,
+    nor can rows with fewer than 16 measured pixels.
+
+    Args:
+        values: Shape (row, column), in any unit; what is not finite is missing.
+        threshold: Noise alone gives a row offset by k of its standard deviations about k - 0.5.
+    """
+    finite = np.isfinite(values)
+    striped = np.zeros(len(values), np.bool_)
+    rows = np.flatnonzero(finite.any(axis=1))
+    field = np.where(finite, values, np.nan)[rows]
+    adjoining = np.abs(np.diff(field, axis=0))
+    if np.isnan(adjoining).all():
+        return striped
+    above, here, below = field[:-2], field[1:-1], field[2:]
+    typical = np.maximum(
+        np.nanmedian(adjoining), SMALLEST_DIFFERENCE * np.nanstd(field, dtype=np.float64)
+    )
+    typical = np.fmax(typical, _row_medians(np.abs(above - below)))  # NaN where too few
+    protrusion = _shared_part(here - above, here - below)
+    stands_out = np.abs(_row_medians(protrusion)) > threshold * typical
+    striped[rows[1:-1]] = stands_out | _dead_lines(field, protrusion)
+    return striped
+
+
+def saturated_pixels(values: FloatArray, *, fewest: int) -> BoolArray:
+    """Pixels clipped at the top of the range, shape (row, column).
+
+    They hold the largest value if at least `fewest` pixels have exactly that one, and are none
+    otherwise, nor where all measured pixels are equal, as at night.
+
+    Args:
+        values: Shape (row, column); what is not finite is missing.
+        fewest: Pixels in a plateau.
+    """
+    finite = np.isfinite(values)
+    largest = np.max(values, initial=-np.inf, where=finite)
+    plateau: BoolArray = finite & (values == largest)
+    clipped = plateau.sum() >= fewest and not (plateau == finite).all()
+    return plateau if clipped else np.zeros_like(plateau)
+
+
+def implausible_share(values: FloatArray, *, units: str) -> float:
+    """Share of the measured pixels outside what `units` can be; 0 where nothing was measured.
+
+    Args:
+        values: Any shape; what is not finite is missing.
+        units: "percent" (of reflectance) or "K" (of brightness temperature); others have no bounds.
+
+    >>> implausible_share(np.array([-999.0, 20.0, 300.0, np.nan]), units="percent")
+    0.6666666666666666
+    """
+    measured = values[np.isfinite(values)]
+    if units not in PLAUSIBLE or not measured.size:
+        return 0.0
+    lowest, highest = PLAUSIBLE[units]
+    return float(((measured < lowest) | (measured > highest)).mean())
+
+
+def _shared_part(first: FloatArray, second: FloatArray) -> FloatArray:
+    """The smaller of two differences where both have the same sign, 0 elsewhere."""
+    upwards = np.maximum(np.minimum(first, second), 0)
+    downwards = np.minimum(np.maximum(first, second), 0)
+    return upwards + downwards
+
+
+def _dead_lines(field: FloatArray, protrusion: FloatArray) -> BoolArray:
+    """Rows of one value between rows of several, shape (row - 2,): without first and last."""
+    flat = np.nanmin(field, axis=1) == np.nanmax(field, axis=1)
+    compared = (~np.isnan(protrusion)).sum(axis=1)
+    protruding = (np.abs(protrusion) > 0).sum(axis=1) > DEAD_SHARE * compared
+    enough = compared >= FEWEST_PIXELS
+    return np.asarray(flat[1:-1] & ~flat[:-2] & ~flat[2:] & protruding & enough)
+
+
+def _row_medians(values: FloatArray) -> FloatArray:
+    """Median of each row, NaN where it has fewer than `FEWEST_PIXELS`."""
+    medians = np.full(len(values), np.nan)
+    enough = (~np.isnan(values)).sum(axis=1) >= FEWEST_PIXELS
+    medians[enough] = np.nanmedian(values[enough], axis=1)
+    return medians

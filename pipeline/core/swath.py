@@ -1,0 +1,138 @@
+"""Swaths of orbiting imagers on a local equal-area grid."""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import Transformer
+from pyresample.geometry import AreaDefinition, SwathDefinition
+from pyresample.kd_tree import get_neighbour_info
+
+from pipeline.core import sphere
+
+MOST_PIXELS = 20_000  # along an edge; 400 million pixels fill the memory of most computers
+
+BoolArray = NDArray[np.bool_]
+FloatArray = NDArray[np.floating]
+IntArray = NDArray[np.int64]
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+@dataclass(frozen=True)
+class LocalGrid:
+    """Square pixels of equal area, north up where the grid is centred.
+
+    Attributes:
+        latitude: Of the pixels' centres in degrees, shape (row, column); NaN off the Earth.
+        longitude: Likewise, from -180 to 180.
+        area: Its projection and extent, in metres.
+    """
+
+    latitude: FloatArray
+    longitude: FloatArray
+    area: AreaDefinition
+
+
+def local_grid(latitude: FloatArray, longitude: FloatArray, *, resolution_km: float) -> LocalGrid:
+    """Lambert azimuthal equal-area grid on WGS84 that just covers all places.
+
+    It is centred where the mean direction of the places meets the Earth, so that the date line
+    and the poles are places as any other.
+
+    Args:
+        latitude: Degrees north, any shape; NaN, or beyond 90, is no place.
+        longitude: Degrees east, same shape.
+        resolution_km: Edge of a pixel.
+
+    Raises:
+        ValueError: If there is no place, or the grid has more than 20000 rows or columns.
+
+    Source: Snyder (1987), doi:10.3133/pp1395.
+    """
+    on_earth = _on_earth(latitude, longitude)
+    if not on_earth.any():
+        raise ValueError(
+            f"none of {on_earth.size} pixels of a swath has a latitude and longitude on the Earth"
+        )
+    places = latitude[on_earth].astype(np.float64), longitude[on_earth].astype(np.float64)
+    middle = sphere.centre(*places)
+    projection = {"proj": "laea", "lat_0": middle[0], "lon_0": middle[1], "ellps": "WGS84"}
+    to_metres = Transformer.from_crs("EPSG:4326", projection)
+    eastings, northings = to_metres.transform(*places)
+    left, right, n_columns = _cover(eastings, resolution_km)
+    bottom, top, n_rows = _cover(northings, resolution_km)
+    area = AreaDefinition(
+        "local", "", "", projection, n_columns, n_rows, (left, bottom, right, top)
+    )
+    grid_longitude, grid_latitude = area.get_lonlats(
+        dtype=np.float64
+    )
+    on_map = np.isfinite(grid_latitude)  # the corners can leave it when places span the globe
+    return LocalGrid(
+        np.where(on_map, grid_latitude, np.nan), np.where(on_map, grid_longitude, np.nan), area
+    )
+
+
+def nearest_pixels(
+    latitude: FloatArray, longitude: FloatArray, grid: LocalGrid, *, radius_km: float
+) -> IntArray:
+    """Flat index into the swath of the pixel nearest to each pixel of the grid, -1 without one.
+
+    Distances are chords through a sphere, with an error of 0.3 % from the Earth's flattening.
+
+    Args:
+        latitude: Of the swath in degrees, shape (row, column), rows in any order; NaN, or
+            beyond 90, is no place.
+        longitude: Likewise, in any turn of the circle.
+        grid: Where the swath is wanted.
+        radius_km: Pixels farther away do not count.
+
+    Returns:
+        Shape (row, column) of the grid; to be used by `take`.
+    """
+    on_earth = _on_earth(latitude, longitude)
+    indices = np.full(grid.latitude.shape, -1, np.int64)
+    if not on_earth.any():
+        return indices
+    swath = SwathDefinition(
+        lats=latitude[on_earth].astype(np.float64),
+        lons=(longitude[on_earth].astype(np.float64) + 180) % 360 - 180,
+    )
+    # There is nothing to reduce: the grid covers the swath and little more.
+    _, on_map, nearest, _ = get_neighbour_info(
+        swath, grid.area, radius_km * 1000, neighbours=1, reduce_data=False
+    )
+    found = nearest < swath.size  # the tree counts on where it finds none
+    indices.reshape(-1)[np.flatnonzero(on_map)[found]] = np.flatnonzero(on_earth)[nearest[found]]
+    return indices
+
+
+def take(values: NDArray[Scalar], indices: IntArray) -> NDArray[Scalar]:
+    """Values of a swath on the grid; NaN, 0 or False where no pixel is near.
+
+    Args:
+        values: Shape (row, column) of the swath.
+        indices: Of `nearest_pixels`, shape (row, column) of the grid.
+    """
+    missing = np.nan if np.issubdtype(values.dtype, np.floating) else 0
+    taken = np.full(indices.shape, missing, values.dtype)
+    taken[indices >= 0] = values.reshape(-1)[indices[indices >= 0]]
+    return taken
+
+
+def _on_earth(latitude: FloatArray, longitude: FloatArray) -> BoolArray:
+    return np.asarray((np.abs(latitude) <= 90) & np.isfinite(longitude))
+
+
+def _cover(metres: FloatArray, resolution_km: float) -> tuple[float, float, int]:
+    """Ends of a row of pixels around all places, in metres, and how many pixels it has."""
+    edge, first, last = resolution_km * 1000, metres.min(), metres.max()
+    n_pixels = int((last - first) / edge) + 1
+    if n_pixels > MOST_PIXELS:
+        raise ValueError(
+            f"a swath {(last - first) / 1000:.0f} km across needs {n_pixels} pixels of "
+            f"{resolution_km:g} km, more than {MOST_PIXELS}; raise ingest.grid.resolution_km"
+        )
+    margin = (n_pixels * edge - (last - first)) / 2
+    return float(first - margin), float(last + margin), n_pixels

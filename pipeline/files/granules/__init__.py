@@ -1,0 +1,16 @@
+"""Granules: instruments' files become named bands with units, places, angles and a time."""
+
+from pipeline.files.granules.finding import find_granules
+from pipeline.files.granules.granule import Granule, UnusableGranuleError
+from pipeline.files.granules.netcdf import NetcdfConventions
+from pipeline.files.granules.reading import read_granule
+from pipeline.files.granules.sun import solar_angles
+
+__all__ = [
+    "Granule",
+    "NetcdfConventions",
+    "UnusableGranuleError",
+    "find_granules",
+    "read_granule",
+    "solar_angles",
+]

@@ -1,0 +1,78 @@
+"""GeoTIFF granules: bands by description, tags for time and platform."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from pyproj import Transformer
+
+from pipeline.files.granules.granule import (
+    Bands,
+    Granule,
+    Reading,
+    UnusableGranuleError,
+    choose_bands,
+    refuse_without,
+)
+
+
+def describe_geotiff(path: Path) -> Granule:
+    """The granule in `path`, without a time where the file does not tell it."""
+    try:
+        with rasterio.open(path) as file:
+            platform, time = file.tags().get("platform", "unknown"), _start_time(file)
+    except (rasterio.errors.RasterioError, ValueError):
+        platform, time = "unknown", None  # ingest says what is wrong with it
+    return Granule(path.name, (path,), "geotiff", platform, time)
+
+
+def read_geotiff(path: Path, bands: Bands) -> Reading:
+    """Bands by their scale, offset and nodata or mask; plain bytes are display brightness."""
+    with rasterio.open(path) as file:
+        chosen = choose_bands(bands, [name for name in file.descriptions if name])
+        refuse_without(chosen, bands)
+        values, attributes = {}, {}
+        for wanted, name in chosen.items():
+            index = file.descriptions.index(name)
+            counts = file.read(index + 1, masked=True).astype(np.float32).filled(np.nan)
+            values[wanted] = counts * file.scales[index] + file.offsets[index]
+            units = file.units[index]
+            if units is None and file.dtypes[index] == "uint8":
+                values[wanted] = counts * np.float32(100 / 255)
+                units = "percent"
+            attributes[wanted] = {"units": units or "1", "sun_corrected": True}
+        latitude, longitude = _places(file)
+        time = _start_time(file)
+        if time is None:
+            raise UnusableGranuleError("unreadable", "it has no tag start_time")
+        platform = file.tags().get("platform", "unknown")
+    return Reading(values, attributes, latitude, longitude, time, platform)
+
+
+def _places(file: rasterio.DatasetReader) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Latitude and longitude of the pixels' centres, longitudes from -180 to 180."""
+    rows, columns = np.mgrid[: file.height, : file.width]
+    rows, columns, affine = rows + 0.5, columns + 0.5, file.transform
+    eastings = affine.a * columns + affine.b * rows + affine.c
+    northings = affine.d * columns + affine.e * rows + affine.f
+    to_degrees = Transformer.from_crs(file.crs, "EPSG:4326", always_xy=True)
+    longitude, latitude = to_degrees.transform(eastings, northings)
+    return latitude, (longitude + 180) % 360 - 180
+
+
+def _start_time(file: rasterio.DatasetReader) -> datetime | None:
+    """Start in UTC; a date alone is completed by the local time of the overpass."""
+    tags = file.tags()
+    if "start_time" not in tags:
+        return None
+    time = datetime.fromisoformat(tags["start_time"])
+    if time.tzinfo is not None:
+        return time.astimezone(UTC).replace(tzinfo=None)
+    if len(tags["start_time"]) == len("2020-01-01") and "local_overpass_time" in tags:
+        clock = datetime.strptime(tags["local_overpass_time"], "%H:%M")
+        longitude = file.lnglat()[0]
+        return time + timedelta(hours=clock.hour - longitude / 15, minutes=clock.minute)
+    return time

@@ -1,0 +1,79 @@
+"""What a granule is, and what its readers hand on."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.floating]
+Bands = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Granule:
+    """One observation of one area: the files that hold it, and what their names or tags say.
+
+    `step` is its place on the time axis of a file that holds several.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    reader: str
+    platform: str
+    start_time: datetime | None
+    step: int = 0
+
+
+class UnusableGranuleError(Exception):
+    """A granule that cannot be read: `reason` is a kind of fault, the message its detail."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a reader found: bands by wanted name, shape (row, column), with what describes them.
+
+    Attributes:
+        values: NaN where nothing was measured.
+        attributes: Of each band: `units`, and where known `wavelength` in µm.
+        latitude: Degrees north; not finite off the Earth.
+        longitude: Degrees east.
+        time: Start, UTC.
+        platform: Name of the satellite.
+        angles: Those which the files hold, by their names in a granule.
+        satellite: Longitude, latitude (degrees) and height (m) of one that stands still.
+    """
+
+    values: Mapping[str, FloatArray]
+    attributes: Mapping[str, Mapping[str, Any]]
+    latitude: FloatArray
+    longitude: FloatArray
+    time: datetime
+    platform: str
+    angles: Mapping[str, FloatArray] = field(default_factory=dict)
+    satellite: Mapping[str, float] = field(default_factory=dict)
+
+
+def choose_bands(bands: Bands, available: Iterable[str]) -> dict[str, str]:
+    """For each wanted name the first of its bands that is available.
+
+    >>> choose_bands({"window": ["C14", "C13"], "blue": ["C01"]}, ["C02", "C13"])
+    {'window': 'C13'}
+    """
+    present = set(available)
+    found = {wanted: [name for name in names if name in present] for wanted, names in bands.items()}
+    return {wanted: names[0] for wanted, names in found.items() if names}
+
+
+def refuse_without(chosen: Mapping[str, str], bands: Bands) -> None:
+    """Raise `UnusableGranuleError` if no band was chosen."""
+    if not chosen:
+        names = ", ".join(sorted({name for names in bands.values() for name in names}))
+        raise UnusableGranuleError("lacks a band", f"it has none of {names}")

@@ -1,0 +1,120 @@
+"""Any granule's bands, places and angles, in one form."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from pipeline.files.granules.geotiff import read_geotiff
+from pipeline.files.granules.granule import Bands, Reading, UnusableGranuleError
+from pipeline.files.granules.netcdf import NetcdfConventions, read_netcdf
+from pipeline.files.granules.satellite import read_satellite
+from pipeline.files.granules.sun import solar_angles
+
+SIGNATURES = (
+    b"\x89HDF\r\n\x1a\n",  # netCDF-4
+    b"CDF",
+    b"\x0e\x03\x13\x01",  # HDF4
+    b"II*\x00",  # TIFF, either order of bytes, and BigTIFF
+    b"MM\x00*",
+    b"II+\x00",
+    b"MM\x00+",
+)
+
+
+def read_granule(
+    files: Sequence[Path],
+    reader: str,
+    bands: Bands,
+    *,
+    netcdf: NetcdfConventions,
+    step: int = 0,
+) -> xr.Dataset:
+    """Bands, places and angles of a granule, float32 (row, column).
+
+    Args:
+        files: All files of the granule.
+        reader: "geotiff", "netcdf" or the name of a satpy reader.
+        bands: For each wanted name the bands that can stand for it; the first one there is taken,
+            and the name is left out where the granule has none of them.
+        netcdf: What variables of plain netCDF files mean.
+        step: Place of the granule on the time axis of such a file.
+
+    Returns:
+        The wanted bands with `units`, `wavelength` (µm, where known) and `sun_corrected` (whether
+        a reflectance was divided by the cosine of the solar zenith angle), NaN where missing;
+        `latitude`, `longitude`, `solar_zenith_angle`, `solar_azimuth_angle` and, where the files
+        have them, `satellite_zenith_angle` and `satellite_azimuth_angle`, in degrees; attributes
+        `time` and `platform`, and of a satellite that stands still its `satellite_longitude`,
+        `satellite_latitude` (degrees) and `satellite_height` (m).
+
+    Raises:
+        UnusableGranuleError: If a file cannot be opened or read.
+    """
+    for file in files:
+        if not file.is_file():
+            kind = "a directory" if file.is_dir() else "a link to nothing, or gone"
+            raise UnusableGranuleError("unreadable", f"{file.name} is {kind}")
+        if not file.stat().st_size:
+            raise UnusableGranuleError("unreadable", f"{file.name} has no content")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # readers warn of what real files are like
+            match reader:
+                case "geotiff":
+                    reading = read_geotiff(files[0], bands)
+                case "netcdf":
+                    reading = read_netcdf(files[0], bands, netcdf, step)
+                case _:
+                    reading = read_satellite(files, reader, bands)
+            return _as_dataset(reading)
+    except UnusableGranuleError:
+        raise
+    except Exception as error:  # a damaged file can fail anywhere inside a reader
+        raise UnusableGranuleError(_fault(files), _first_line(error)) from error
+
+
+def _as_dataset(reading: Reading) -> xr.Dataset:
+    on_earth = np.isfinite(reading.latitude) & np.isfinite(reading.longitude)
+    if not on_earth.any():
+        raise UnusableGranuleError("unreadable", "none of its pixels has a place on the Earth")
+    latitude = np.where(on_earth, reading.latitude, np.nan)
+    longitude = np.where(on_earth, reading.longitude, np.nan)
+    time = reading.time.replace(tzinfo=None)
+    angles = dict(reading.angles)
+    if "solar_zenith_angle" not in angles:
+        sun = solar_angles(time, latitude, longitude)
+        angles["solar_zenith_angle"], angles["solar_azimuth_angle"] = sun
+    arrays = {**reading.values, "latitude": latitude, "longitude": longitude, **angles}
+    if len({array.shape for array in arrays.values()}) > 1:
+        shapes = ", ".join(sorted({" x ".join(map(str, a.shape)) for a in arrays.values()}))
+        raise UnusableGranuleError("unreadable", f"its bands and places have the shapes {shapes}")
+    dataset = xr.Dataset(
+        {
+            name: (("row", "column"), np.asarray(array, np.float32))
+            for name, array in arrays.items()
+        },
+        attrs={
+            "time": np.datetime64(time, "ns"),
+            "platform": reading.platform,
+            **{f"satellite_{name}": value for name, value in reading.satellite.items()},
+        },
+    )
+    for name, attributes in reading.attributes.items():
+        dataset[name].attrs.update(attributes)
+    return dataset
+
+
+def _fault(files: Sequence[Path]) -> str:
+    """Whether the files begin as their format does, so that only what follows can be damaged."""
+    for file in files:
+        with file.open("rb") as stream:
+            if not stream.read(8).startswith(SIGNATURES):
+                return "unreadable"
+    return "damaged or truncated"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

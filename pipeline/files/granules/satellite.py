@@ -1,0 +1,124 @@
+"""Granules of imagers that satpy reads."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.files.granules.granule import Bands, FloatArray, Reading, choose_bands, refuse_without
+
+CALIBRATIONS = ("reflectance", "brightness_temperature")
+ANGLES = (
+    "solar_zenith_angle",
+    "solar_azimuth_angle",
+    "satellite_zenith_angle",
+    "satellite_azimuth_angle",
+)
+
+
+def read_satellite(files: Sequence[Path], reader: str, bands: Bands) -> Reading:
+    """Bands on one grid, the coarsest of theirs; reflectances are not corrected for the sun.
+
+    satpy's own correction takes the sun of one moment for granules of minutes.
+    """
+    import dask  # slow to import
+    from satpy.scene import Scene
+
+    # The work on granules is spread already, and the worker's threads are its own.
+    with dask.config.set(scheduler="synchronous"):
+        scene = Scene(filenames=[str(file) for file in files], reader=reader)
+        found = scene.available_dataset_ids()
+        calibrated = [data for data in found if _calibration(data) in CALIBRATIONS]
+        chosen = choose_bands(bands, {data["name"] for data in calibrated})
+        refuse_without(chosen, bands)
+        angles = {data["name"] for data in found} & set(ANGLES)
+        scene = _load(scene, [data for data in calibrated if data["name"] in chosen.values()], angles)
+        loaded = {data["name"]: scene[data] for data in scene.keys()}  # noqa: SIM118
+        first = loaded[next(iter(chosen.values()))]
+        latitude, longitude = _places(first.attrs["area"])
+        names = [*chosen.values(), *angles]
+        arrays = dict(zip(names, dask.compute(*(loaded[name].data for name in names)), strict=True))
+    return Reading(
+        {wanted: arrays[name] for wanted, name in chosen.items()},
+        {wanted: _describe(loaded[name]) for wanted, name in chosen.items()},
+        latitude,
+        longitude,
+        scene.start_time,
+        str(first.attrs["platform_name"]),
+        {name: arrays[name] for name in angles},
+        _satellite(first.attrs) if len(angles) < len(ANGLES) else {},
+    )
+
+
+def _calibration(data: Any) -> str | None:
+    return data["calibration"].name if "calibration" in data.to_dict() else None
+
+
+def _load(scene: Any, calibrated: Sequence[Any], angles: set[str]) -> Any:
+    """`scene` with the bands and angles, all on one grid."""
+    from satpy.dataset import DataQuery
+
+    resolutions = defaultdict(set)
+    for data in calibrated:
+        resolutions[data["name"]].add(data.get("resolution"))
+    queries = {
+        data["name"]: DataQuery(
+            name=data["name"], calibration=_calibration(data), modifiers=()
+        )
+        for data in calibrated
+    }
+    # A swath has places for each resolution, and only one of them suits all bands.
+    coarsest = max(filter(None, set[int]().union(*resolutions.values())), default=None)
+    common = coarsest if all(coarsest in each for each in resolutions.values()) else None
+    scene.load([*queries.values(), *sorted(angles)], resolution=common)
+    if missing := scene.missing_datasets:
+        raise ValueError(f"satpy could not load {', '.join(data['name'] for data in missing)}")
+    if len({scene[query].shape for query in queries.values()}) > 1:
+        scene = scene.resample(scene.coarsest_area(), resampler="native")
+    return scene
+
+
+def _describe(band: Any) -> dict[str, Any]:
+    wavelength = band.attrs.get("wavelength")
+    return {
+        "units": band.attrs["units"].replace("%", "percent"),
+        "sun_corrected": False,
+        **({"wavelength": float(wavelength.central)} if wavelength else {}),
+    }
+
+
+def _places(area: Any) -> tuple[FloatArray, FloatArray]:
+    """Latitude and longitude of the pixels, kept for the next granule of a fixed area."""
+    from pyresample.geometry import AreaDefinition
+
+    if isinstance(area, AreaDefinition):
+        return _fixed_places(area)
+    longitude, latitude = area.get_lonlats()
+    return np.asarray(latitude), np.asarray(longitude)
+
+
+@lru_cache(maxsize=2)
+def _fixed_places(area: Any) -> tuple[FloatArray, FloatArray]:
+    longitude, latitude = area.get_lonlats()
+    return latitude.astype(np.float32), longitude.astype(np.float32)
+
+
+def _satellite(attributes: dict[str, Any]) -> dict[str, float]:
+    """Where a geostationary satellite stands, as it flew if that is known."""
+    orbit = attributes.get("orbital_parameters", {})
+    names = {"longitude": "longitude", "latitude": "latitude", "height": "altitude"}
+    found = {
+        name: next(
+            (
+                float(orbit[f"satellite_{kind}_{key}"])
+                for kind in ("actual", "nominal")
+                if f"satellite_{kind}_{key}" in orbit
+            ),
+            float(orbit.get(f"projection_{key}", np.nan)),
+        )
+        for name, key in names.items()
+    }
+    return found if all(np.isfinite(list(found.values()))) else {}

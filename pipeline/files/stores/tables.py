@@ -1,0 +1,64 @@
+"""Long products written block by block, so that memory holds one block."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import xarray as xr
+
+from pipeline.files.stores.products import TIME_ENCODING, consolidate, described
+
+BLOCK = 8192  # rows, and the length of a chunk
+
+
+def write_blocks(
+    parts: Iterable[xr.Dataset], path: Path, params: object, *, dimension: str
+) -> int:
+    """Append the parts along `dimension` to a Zarr product; return their joint length.
+
+    Args:
+        parts: Datasets of the same variables, of any length; only their attributes of the first
+            are kept. Variables without `dimension` are those of the first too.
+        path: The product, which must not exist.
+        params: What made it.
+        dimension: Along which they follow each other.
+    """
+    length = 0
+    for block in _regular(parts, dimension):
+        if length:
+            along = [name for name, each in block.variables.items() if dimension in each.dims]
+            block[along].to_zarr(path, append_dim=dimension, consolidated=False)
+        else:
+            encoding = {
+                str(name): {
+                    "chunks": tuple(
+                        BLOCK if each == dimension else block.sizes[each] for each in variable.dims
+                    ),
+                    **(TIME_ENCODING if variable.dtype.kind == "M" else {}),
+                }
+                for name, variable in block.variables.items()
+                if dimension in variable.dims
+            }
+            described(block, params).to_zarr(
+                path, zarr_format=3, consolidated=False, encoding=encoding
+            )
+        length += block.sizes[dimension]
+    if length:
+        consolidate(path)
+    return length
+
+
+def _regular(parts: Iterable[xr.Dataset], dimension: str) -> Iterator[xr.Dataset]:
+    """The same rows in blocks of one length, the last one shorter."""
+    held: list[xr.Dataset] = []
+    n_held = 0
+    for part in parts:
+        held.append(part)
+        n_held += part.sizes[dimension]
+        while n_held >= BLOCK:
+            joined = xr.concat(held, dimension, data_vars="minimal", coords="minimal")
+            yield joined.isel({dimension: slice(BLOCK)})
+            held = [joined.isel({dimension: slice(BLOCK, None)})]
+            n_held -= BLOCK
+    if n_held:
+        joined = xr.concat(held, dimension, data_vars="minimal", coords="minimal")
+        yield joined.isel({dimension: slice(n_held)})
