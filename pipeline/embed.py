@@ -2,23 +2,22 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 from pydantic import Field
+from threadpoolctl import threadpool_limits
 
 from pipeline.core.encoder import Encoder, compute_device, embed_tiles, rebuild_encoder
-from pipeline.core.tile import IntArray, grid_tiles, tile_means
+from pipeline.core.tile import IntArray, grid_tiles
+from pipeline.core.tile_statistics import CloudRule, describe_tiles
 from pipeline.files import encoders, stage, stores
+from pipeline.files.land import land_mask
 from pipeline.files.progress import progress
-
-PHYSICAL = {
-    "brightness_temperature": {"long_name": "mean window-channel brightness temperature"},
-    "reflectance": {"long_name": "mean visible reflectance"},
-}
+from pipeline.files.workers import ordered_map
 
 
 @dataclass(frozen=True)
@@ -26,75 +25,111 @@ class EmbedParams:
     """Section `embed` of params.yaml; `stride` in pixels, thresholds in percent and K."""
 
     stride: Annotated[int, Field(gt=0)]
+    max_invalid_share: Annotated[float, Field(ge=0, le=1)]
     cloud_reflectance: Annotated[float, Field(gt=0)]
     cloud_brightness_temperature: Annotated[float, Field(gt=0)]
 
 
 def run(params: EmbedParams, scenes: Path, encoder: Path, embeddings: Path) -> None:
     """Write the embeddings of the tiles of every scene to `embeddings`."""
-    weights, description = encoders.read_encoder(encoder)
+    _, description = encoders.read_encoder(encoder)
     opened = stores.open_product(scenes)
     if (channels := list(opened.channel.values)) != description["channels"]:
         raise ValueError(
             f"{scenes} has the channels {', '.join(channels)}, the encoder was trained on "
             f"{', '.join(description['channels'])}; change ingest.preset or train anew"
         )
-    split_of_day = {day: split for split, days in description["days"].items() for day in days}
-    network = rebuild_encoder(weights, description)
-    parts = list(_embed_scenes(params, opened, network, description["tile_size"], split_of_day))
-    if not parts:
-        raise ValueError(
-            f"no scene holds a complete tile of {description['tile_size']} pixels on a grid of "
-            f"{params.stride}; lower embed.stride or sample.tile_size"
-        )
-    tiles = xr.concat(parts, "tile")
-    tiles = tiles.assign_coords(granule=opened.granule.variable, platform=opened.platform.variable)
-    tiles.attrs = {
+    embed = partial(
+        _embed_scene, params=params, scenes=scenes.absolute(), encoder=encoder.absolute()
+    )
+    n_scenes = opened.sizes["scene"]
+    at_most = 1 if compute_device().type == "cuda" else None  # process for each device
+    parts = progress(
+        ordered_map(embed, range(n_scenes), at_most=at_most),
+        "embed",
+        total=n_scenes,
+        unit="scenes",
+    )
+    about = {
         "title": "Embeddings of tiles",
         "tile_size": description["tile_size"],
         "stride": params.stride,
     }
-    stores.write_product(tiles, embeddings, params)
-
-
-def _embed_scenes(
-    params: EmbedParams,
-    scenes: xr.Dataset,
-    encoder: Encoder,
-    tile_size: int,
-    split_of_day: dict[str, str],
-) -> Iterator[xr.Dataset]:
-    device = compute_device()
-    for index in progress(range(scenes.sizes["scene"]), "embed", unit="scenes"):
-        scene = scenes.isel(scene=index).load()
-        places = grid_tiles(scene.valid.values, tile_size=tile_size, stride=params.stride)
-        if not len(places):
-            continue
-        row, column = places.T
-        tiles = stores.cut_tiles(scenes, np.full(len(places), index), row, column, tile_size)
-        day = str(scene.time.values.astype("datetime64[D]"))
-        yield _as_dataset(
-            {
-                "embedding": (("tile", "dimension"), embed_tiles(encoder, tiles, device=device)),
-                "brightness": (
-                    "tile",
-                    tiles.mean((1, 2, 3), dtype=np.float64).astype(np.float32) / 255,
-                    {"long_name": "mean colour, of 1", "units": "1"},
-                ),
-                **_physical(params, scene, places, tile_size),
-            },
-            {
-                **_tile_places(scene, places, tile_size),
-                "scene": ("tile", np.full(len(places), index, np.int32)),
-                "time": ("tile", np.full(len(places), scene.time.values)),
-                "split": ("tile", np.full(len(places), split_of_day.get(day, "unseen"), object)),
-            },
+    places = {"granule": opened.granule.variable, "platform": opened.platform.variable}
+    n_tiles = stores.write_blocks(
+        (part.assign_coords(places).assign_attrs(about) for part in _some(parts)),
+        embeddings,
+        params,
+        dimension="tile",
+    )
+    if not n_tiles:
+        raise ValueError(
+            f"no scene holds a complete tile of {description['tile_size']} pixels on a grid of "
+            f"{params.stride}; lower embed.stride or sample.tile_size"
         )
 
 
-def _as_dataset(variables: dict[str, Any], coordinates: dict[str, Any]) -> xr.Dataset:
-    variables["embedding"] += ({"long_name": "embedding of the tile", "units": "1"},)
-    return xr.Dataset(variables, coords=coordinates)
+def _some(parts: Iterator[xr.Dataset | None]) -> Iterator[xr.Dataset]:
+    return (part for part in parts if part is not None)
+
+
+@cache
+def _read_network(folder: Path) -> tuple[Encoder, dict[str, Any]]:
+    """The encoder, kept for the next scene."""
+    weights, description = encoders.read_encoder(folder)
+    return rebuild_encoder(weights, description), description
+
+
+def _embed_scene(
+    index: int, *, params: EmbedParams, scenes: Path, encoder: Path
+) -> xr.Dataset | None:
+    """Embeddings and statistics of a scene's tiles, or None where it has no complete one."""
+    network, description = _read_network(encoder)
+    size = description["tile_size"]
+    with stores.open_product(scenes) as opened:
+        scene = opened.isel(scene=index).load()
+        places = grid_tiles(
+            scene.valid.values,
+            tile_size=size,
+            stride=params.stride,
+            max_invalid_share=params.max_invalid_share,
+        )
+        if not len(places):
+            return None
+        row, column = places.T
+        tiles = stores.cut_tiles(opened, np.full(len(places), index), row, column, size)
+    # One thread, so that their number cannot change the rounding; workers are parallel anyway.
+    with threadpool_limits(limits=1):
+        embedding = embed_tiles(network, tiles, device=compute_device())
+    brightness = tiles.mean((1, 2, 3), dtype=np.float64).astype(np.float32) / 255
+    split_of_day = {day: split for split, days in description["days"].items() for day in days}
+    split = split_of_day.get(str(scene.time.values.astype("datetime64[D]")), "unseen")
+    return (
+        describe_tiles(
+            scene,
+            land_mask(scene.latitude.values, scene.longitude.values),
+            places,
+            size,
+            CloudRule(params.cloud_reflectance, params.cloud_brightness_temperature),
+        )
+        .assign(
+            embedding=(
+                ("tile", "dimension"),
+                embedding,
+                {"long_name": "embedding of the tile", "units": "1"},
+            ),
+            brightness=("tile", brightness, {"long_name": "mean colour, of 1", "units": "1"}),
+        )
+        .drop_vars(["granule", "platform", "time", "angle"], errors="ignore")
+        .assign_coords(
+            {
+                **_tile_places(scene, places, size),
+                "scene": ("tile", np.full(len(places), index, np.int32)),
+                "time": ("tile", np.full(len(places), scene.time.values)),
+                "split": ("tile", np.full(len(places), split, object)),
+            }
+        )
+    )
 
 
 def _tile_places(scene: xr.Dataset, places: IntArray, tile_size: int) -> dict[str, Any]:
@@ -113,40 +148,6 @@ def _tile_places(scene: xr.Dataset, places: IntArray, tile_size: int) -> dict[st
         coordinates[name] = ("tile", field[middle], {"bounds": f"{name}_bounds"})
         coordinates[f"{name}_bounds"] = (("tile", "vertex"), bounds)
     return coordinates
-
-
-def _physical(
-    params: EmbedParams, scene: xr.Dataset, places: IntArray, tile_size: int
-) -> dict[str, Any]:
-    """Means over each tile of what was measured, and the share of cloud."""
-    found: dict[str, Any] = {
-        name: ("tile", _means(scene[name].values, places, tile_size), attributes)
-        for name, attributes in PHYSICAL.items()
-        if name in scene
-    }
-    if "reflectance" in scene:
-        field = scene.reflectance.values
-        cloudy, rule = (
-            field >= params.cloud_reflectance,
-            f"visible reflectance of at least {params.cloud_reflectance} percent",
-        )
-    elif "brightness_temperature" in scene:
-        field = scene.brightness_temperature.values
-        limit = params.cloud_brightness_temperature
-        cloudy, rule = field <= limit, f"window brightness temperature of at most {limit} K"
-    else:
-        return found
-    share = _means(np.where(np.isfinite(field), cloudy, np.nan), places, tile_size)
-    found["cloud_fraction"] = (
-        "tile",
-        share,
-        {"long_name": f"share of pixels with a {rule}", "units": "1"},
-    )
-    return found
-
-
-def _means(field: NDArray[Any], places: IntArray, tile_size: int) -> NDArray[np.float32]:
-    return tile_means(field, places, tile_size).astype(np.float32)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,10 @@ from pydantic import Field
 
 from pipeline.core.synthetic import MORPHOLOGIES, OFF_EARTH, synthesise_scene
 from pipeline.core.tile import pure_tiles
+from pipeline.core.viewing import solar_angles
 from pipeline.files import mcmip, stage, stores
 from pipeline.files.archives import fetch_goes, fetch_nasa
-from pipeline.files.granules import Granule, find_granules, solar_angles
+from pipeline.files.granules import Granule, find_granules
 from pipeline.files.progress import progress
 from pipeline.files.workers import ordered_map
 
@@ -145,9 +146,7 @@ def _list_files(patterns: Iterable[str]) -> list[Path]:
     for pattern in patterns:
         folder = Path(pattern)
         found = (
-            folder.rglob("*")
-            if folder.is_dir()
-            else map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207
+            folder.rglob("*") if folder.is_dir() else map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207
         )
         here = {path.absolute() for path in found if not path.is_dir() or path.suffix}
         if not here:
@@ -249,7 +248,7 @@ def _write_synthetic_granule(
     """Write a granule and its truth; return its path and the tiles of one morphology."""
     latitude, longitude = task.sector
     grid = mcmip.sector_grid(latitude=latitude, longitude=longitude, n_pixels=params.n_pixels)
-    sun, _ = solar_angles(task.start_time, grid.latitude, grid.longitude)
+    sun, _ = solar_angles(np.datetime64(task.start_time), grid.latitude, grid.longitude)
     rng = np.random.default_rng([params.seed, task.index])
     scene = synthesise_scene(grid.latitude, grid.longitude, sun, rng=rng)
     sector = f"M{1 + params.sectors.index(task.sector) % 2}"

@@ -15,11 +15,17 @@ from pydantic import Field
 
 from pipeline.core import quality
 from pipeline.core.false_colour import Preset, compose, missing_bands, needed_bands
-from pipeline.core.scene import corrected_for_sun, hidden_pixels, on_equal_area_grid, with_view
+from pipeline.core.scene import (
+    ANGLES,
+    at_pixels,
+    corrected_for_sun,
+    hidden_pixels,
+    on_equal_area_grid,
+    scene_angles,
+)
 from pipeline.core.sphere import lattice, overlap
 from pipeline.files import stage, stores
 from pipeline.files.granules import NetcdfConventions, UnusableGranuleError, read_granule
-from pipeline.files.land import land_mask
 from pipeline.files.progress import progress
 from pipeline.files.workers import ordered_map
 
@@ -29,7 +35,6 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 PLANE = ("row", "column")
 PHYSICAL = {"reflectance": "visible", "brightness_temperature": "infrared_window"}
-ANGLES = ("solar_zenith_angle", "view_zenith_angle", "glint_angle", "relative_azimuth")
 DEFAULT_SHORTWAVE_UM = 3.9
 SAME_VIEW = 0.95  # of a scene in view of another at the same time
 LATTICE_POINTS = 24  # along the edge of a scene, to see which others it overlaps
@@ -204,7 +209,6 @@ def _ingest(entry: _Entry, *, params: IngestParams, parts: Path) -> _Found | _Re
                 resolution_km=params.grid.resolution_km,
                 radius_km=params.grid.radius_km,
             )
-        granule = corrected_for_sun(with_view(granule))
         scene, lost = _compose_scene(granule, preset, params.quality)
     except UnusableGranuleError as error:
         return _Rejection(entry.name, error.reason, str(error))
@@ -222,9 +226,7 @@ def _refuse_missing_bands(
         raise UnusableGranuleError("lacks a band", f"it has no {wishes}")
 
 
-def _without_faults(
-    granule: xr.Dataset, bands: list[str], limits: QualityParams
-) -> xr.Dataset:
+def _without_faults(granule: xr.Dataset, bands: list[str], limits: QualityParams) -> xr.Dataset:
     """`granule` without striped lines, if its bands have few faults."""
     on_earth = np.isfinite(granule.latitude.values)
     step = max(1, granule.sizes["column"] // COLUMNS_JUDGED)
@@ -257,15 +259,25 @@ def _compose_scene(
     granule: xr.Dataset, preset: Preset, limits: QualityParams
 ) -> tuple[xr.Dataset, dict[str, int]]:
     """The false-colour scene, and how many pixels it lost for each reason."""
+    shape = granule.sizes["row"], granule.sizes["column"]
+    angles = scene_angles(granule)
+    at = {
+        name: granule[name].values if name in granule else at_pixels(getattr(angles, name), shape)
+        for name in ("solar_zenith_angle", "view_zenith_angle", "glint_angle")
+    }
+    granule = corrected_for_sun(granule, at["solar_zenith_angle"])
     arrays = {str(name): variable.values for name, variable in granule.data_vars.items()}
     wavelength = DEFAULT_SHORTWAVE_UM
     if "shortwave_infrared" in granule:
         wavelength = granule.shortwave_infrared.attrs.get("wavelength", wavelength)
     with np.errstate(invalid="ignore", divide="ignore"):
-        colour, measured = compose({**arrays, "shortwave_infrared_wavelength": wavelength}, preset)
+        colour, measured = compose(
+            {**arrays, **at, "shortwave_infrared_wavelength": wavelength}, preset
+        )
     hidden = hidden_pixels(
-        granule,
         measured,
+        np.isfinite(arrays["latitude"]),
+        at,
         max_solar_zenith=preset.max_solar_zenith,
         max_view_zenith=limits.max_view_zenith,
         min_glint_angle=limits.min_glint_angle,
@@ -282,15 +294,12 @@ def _compose_scene(
         {
             "colour": (("channel", *PLANE), np.where(valid, colour, 0).astype(np.uint8)),
             "valid": (PLANE, valid),
-            "land": (PLANE, land_mask(arrays["latitude"], arrays["longitude"])),
-            **{
-                name: (PLANE, arrays[name])
-                for name in ("latitude", "longitude", *ANGLES)
-                if name in arrays
-            },
+            "latitude": (PLANE, arrays["latitude"]),
+            "longitude": (PLANE, arrays["longitude"]),
+            "angles": (("angle", "lattice_row", "lattice_column"), angles.stacked()),
             **{name: (PLANE, arrays[band]) for name, band in PHYSICAL.items() if band in arrays},
         },
-        coords={"channel": list(preset.channels)},
+        coords={"channel": list(preset.channels), "angle": list(ANGLES)},
         attrs=granule.attrs,
     ), lost
 

@@ -40,6 +40,7 @@ class SampleParams:
 
     tile_size: Annotated[int, Field(gt=1)]
     radius: Annotated[float, Field(gt=0)]
+    max_invalid_share: Annotated[float, Field(ge=0, le=1)]
     distant_hours: Annotated[float, Field(ge=0)]
     distant_km: Annotated[float, Field(ge=0)]
     validation_share: Share
@@ -146,7 +147,9 @@ def _check_disk(params: SampleParams, *, n_channels: int, folder: Path) -> None:
 def _survey(index: int, *, scenes: Path, params: SampleParams) -> _Survey:
     with stores.open_product(scenes) as opened:
         scene = opened[["valid", "latitude", "longitude"]].isel(scene=index).load()
-    complete = complete_tiles(scene.valid.values, params.tile_size)
+    complete = complete_tiles(
+        scene.valid.values, params.tile_size, max_invalid_share=params.max_invalid_share
+    )
     counts = triplet.neighbour_counts(complete, _radius_in_pixels(params))
     valid = scene.valid.values
     latitude, longitude = scene.latitude.values[valid], scene.longitude.values[valid]
@@ -252,7 +255,9 @@ def _draw(draw: _Draw, *, scenes: Path, params: SampleParams) -> dict[str, NDArr
     with stores.open_product(scenes) as opened:
         scene = opened[["valid", "latitude", "longitude"]].isel(scene=draw.scene).load()
     rng = np.random.default_rng(draw.seed)
-    complete = complete_tiles(scene.valid.values, params.tile_size)
+    complete = complete_tiles(
+        scene.valid.values, params.tile_size, max_invalid_share=params.max_invalid_share
+    )
     radius = _radius_in_pixels(params)
     with_neighbour = triplet.neighbour_counts(complete, radius) > 0
     anchors = triplet.draw_tiles(with_neighbour, draw.n_anchors, rng)

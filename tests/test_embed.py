@@ -10,7 +10,9 @@ from pipeline import embed
 from pipeline.core.encoder import create_encoder, embed_tiles
 from pipeline.files import encoders, stores
 
-PARAMS = embed.EmbedParams(stride=8, cloud_reflectance=20.0, cloud_brightness_temperature=285.0)
+PARAMS = embed.EmbedParams(
+    stride=8, max_invalid_share=0.0, cloud_reflectance=20.0, cloud_brightness_temperature=285.0
+)
 TILE_SIZE = 16
 
 

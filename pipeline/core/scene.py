@@ -1,20 +1,53 @@
-"""Scenes: a granule's bands on a grid, with the sun, the view and what hides the picture."""
+"""Scenes: a granule's bands on a grid, with the sun, the view and what hides the picture.
+
+Sun and view change slowly across a scene, so that a lattice of every eighth pixel tells them.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.core.swath import local_grid, nearest_pixels, take
-from pipeline.core.viewing import geostationary_view, glint_angle, relative_azimuth
+from pipeline.core.viewing import (
+    geostationary_view,
+    glint_angle,
+    relative_azimuth,
+    solar_angles,
+)
+
+LATTICE_STEP = 8  # pixels
+ANGLES = ("solar_zenith_angle", "view_zenith_angle", "glint_angle", "relative_azimuth")
 
 # Where the sun is lower, a reflectance is noise and scattered light divided by next to nothing.
 MAX_SOLAR_ZENITH_OF_REFLECTANCE = 88.0  # degrees
 
 PLANE = ("row", "column")
 BoolArray = NDArray[np.bool_]
+FloatArray = NDArray[np.floating]
 
 
-def on_equal_area_grid(granule: xr.Dataset, *, resolution_km: float, radius_km: float) -> xr.Dataset:
+@dataclass(frozen=True)
+class Angles:
+    """Angles in degrees on the lattice of a scene, each (lattice row, lattice column).
+
+    Those of the view are NaN where nothing tells them.
+    """
+
+    solar_zenith_angle: FloatArray
+    view_zenith_angle: FloatArray
+    glint_angle: FloatArray
+    relative_azimuth: FloatArray
+
+    def stacked(self) -> FloatArray:
+        """All of them, shape (angle, lattice row, lattice column)."""
+        return np.stack([getattr(self, name) for name in ANGLES]).astype(np.float32)
+
+
+def on_equal_area_grid(
+    granule: xr.Dataset, *, resolution_km: float, radius_km: float
+) -> xr.Dataset:
     """`granule` on a local equal-area grid, each pixel from the nearest measured one.
 
     Args:
@@ -41,48 +74,66 @@ def on_equal_area_grid(granule: xr.Dataset, *, resolution_km: float, radius_km: 
     return gridded
 
 
-def with_view(granule: xr.Dataset) -> xr.Dataset:
-    """`granule` with `view_zenith_angle`, `glint_angle` and `relative_azimuth` in degrees.
+def scene_angles(granule: xr.Dataset) -> Angles:
+    """Angles of sun and view, from the granule where it has them, else from its places and time.
 
-    Taken from the satellite angles in the granule, else from where its satellite stands; without
-    either, they are left out.
+    Args:
+        granule: Variables (row, column), among them `latitude`, `longitude` and perhaps zenith
+            angles and azimuths of sun and satellite; attributes `time` and perhaps
+            `satellite_longitude`, `satellite_latitude` and `satellite_height` of one that stands
+            still.
     """
-    if "satellite_zenith_angle" in granule:
-        view = granule.satellite_zenith_angle.values, granule.satellite_azimuth_angle.values
+    thin = granule.isel(row=slice(None, None, LATTICE_STEP), column=slice(None, None, LATTICE_STEP))
+    places = thin.latitude.values, thin.longitude.values
+    if "solar_zenith_angle" in thin:
+        sun = thin.solar_zenith_angle.values, thin.solar_azimuth_angle.values
+    else:
+        sun = solar_angles(granule.attrs["time"], *places)
+    if "satellite_zenith_angle" in thin:
+        view = thin.satellite_zenith_angle.values, thin.satellite_azimuth_angle.values
     elif "satellite_longitude" in granule.attrs:
         view = geostationary_view(
-            granule.latitude.values,
-            granule.longitude.values,
+            *places,
             satellite_latitude=granule.attrs["satellite_latitude"],
             satellite_longitude=granule.attrs["satellite_longitude"],
             satellite_height_m=granule.attrs["satellite_height"],
         )
     else:
-        return granule
-    zenith, azimuth = (angle.astype(np.float32) for angle in view)
-    sun = granule.solar_zenith_angle.values, granule.solar_azimuth_angle.values
-    return granule.assign(
-        view_zenith_angle=(PLANE, zenith),
-        glint_angle=(PLANE, glint_angle(*sun, zenith, azimuth)),
-        relative_azimuth=(PLANE, relative_azimuth(sun[1], azimuth)),
+        view = np.full(sun[0].shape, np.nan), np.full(sun[0].shape, np.nan)
+    return Angles(sun[0], view[0], glint_angle(*sun, *view), relative_azimuth(sun[1], view[1]))
+
+
+def at_pixels(lattice: FloatArray, shape: tuple[int, int]) -> FloatArray:
+    """Values of the lattice (lattice row, lattice column) at every pixel of `shape`, float32.
+
+    Bilinear; pixels beyond the last lattice row or column have its value, and those beside a
+    lattice point off the Earth, at the limb, have NaN.
+    """
+    rows, columns = (
+        _weights(length, n_points) for length, n_points in zip(shape, lattice.shape, strict=True)
     )
+    return np.asarray(rows @ lattice.astype(np.float32) @ columns.T)
 
 
-def corrected_for_sun(granule: xr.Dataset) -> xr.Dataset:
+def _weights(n_pixels: int, n_points: int) -> FloatArray:
+    """Shares of the lattice points in each pixel, (pixel, point)."""
+    position = np.minimum(np.arange(n_pixels) / LATTICE_STEP, n_points - 1)
+    apart = np.abs(position[:, None] - np.arange(n_points))
+    return np.asarray(np.maximum(1 - apart, 0), np.float32)
+
+
+def corrected_for_sun(granule: xr.Dataset, solar_zenith_angle: FloatArray) -> xr.Dataset:
     """`granule` with reflectances of a surface under an overhead sun, NaN where it is too low.
 
     Bands whose attribute `sun_corrected` is false are divided by the cosine of the solar zenith
-    angle of each pixel.
+    angle (row, column), in degrees.
     """
-    zenith = granule.solar_zenith_angle.values
     with np.errstate(invalid="ignore"):
-        high = zenith <= MAX_SOLAR_ZENITH_OF_REFLECTANCE
-    factor = np.divide(
-        1, np.cos(np.radians(zenith)), out=np.full_like(zenith, np.nan), where=high
-    )
+        high = solar_zenith_angle <= MAX_SOLAR_ZENITH_OF_REFLECTANCE
+    cosine = np.cos(np.radians(np.where(high, solar_zenith_angle, np.nan)))
     return granule.assign(
         {
-            name: (PLANE, band.values * factor, band.attrs)
+            name: (PLANE, band.values / cosine, band.attrs)
             for name, band in granule.data_vars.items()
             if not band.attrs.get("sun_corrected", True) and band.attrs["units"] == "percent"
         }
@@ -90,8 +141,9 @@ def corrected_for_sun(granule: xr.Dataset) -> xr.Dataset:
 
 
 def hidden_pixels(
-    granule: xr.Dataset,
     measured: BoolArray,
+    on_earth: BoolArray,
+    angles: dict[str, FloatArray],
     *,
     max_solar_zenith: float,
     max_view_zenith: float,
@@ -100,24 +152,20 @@ def hidden_pixels(
     """Pixels that each reason takes away, (row, column), none of them twice.
 
     Args:
-        granule: Result of `with_view`; a reason that needs an angle it lacks takes nothing.
         measured: Where every channel was measured.
+        on_earth: Where there is a place.
+        angles: `solar_zenith_angle`, `view_zenith_angle` and `glint_angle` of each pixel in
+            degrees; a NaN takes nothing away.
         max_solar_zenith: Degrees.
         max_view_zenith: Degrees.
         min_glint_angle: Degrees.
     """
-    angles = {
-        name: granule[name].values if name in granule else np.zeros(measured.shape)
-        for name in ("solar_zenith_angle", "view_zenith_angle")
-    }
     with np.errstate(invalid="ignore"):
         reasons = {
-            "off the Earth": ~np.isfinite(granule.latitude.values),
+            "off the Earth": ~on_earth,
             "night": angles["solar_zenith_angle"] > max_solar_zenith,
             "view zenith": angles["view_zenith_angle"] > max_view_zenith,
-            "glint": granule.glint_angle.values < min_glint_angle
-            if "glint_angle" in granule
-            else np.zeros(measured.shape, np.bool_),
+            "glint": angles["glint_angle"] < min_glint_angle,
             "missing": ~measured,
         }
     left = np.ones(measured.shape, np.bool_)

@@ -65,9 +65,7 @@ def local_grid(latitude: FloatArray, longitude: FloatArray, *, resolution_km: fl
     area = AreaDefinition(
         "local", "", "", projection, n_columns, n_rows, (left, bottom, right, top)
     )
-    grid_longitude, grid_latitude = area.get_lonlats(
-        dtype=np.float64
-    )
+    grid_longitude, grid_latitude = area.get_lonlats(dtype=np.float64)
     on_map = np.isfinite(grid_latitude)  # the corners can leave it when places span the globe
     return LocalGrid(
         np.where(on_map, grid_latitude, np.nan), np.where(on_map, grid_longitude, np.nan), area

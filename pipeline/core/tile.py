@@ -25,22 +25,27 @@ def window_sums(values: NDArray[np.generic], tile_size: int) -> FloatArray:
     return np.asarray(sums[t:, t:] - sums[:-t, t:] - sums[t:, :-t] + sums[:-t, :-t])
 
 
-def complete_tiles(valid: BoolArray, tile_size: int) -> BoolArray:
-    """Whether the tile which starts at each pixel lies wholly on valid ones.
+def complete_tiles(
+    valid: BoolArray, tile_size: int, *, max_invalid_share: float = 0.0
+) -> BoolArray:
+    """Whether the tile which starts at each pixel lies on valid ones.
 
     Args:
         valid: Shape (row, column).
         tile_size: Edge of a tile.
+        max_invalid_share: So many of its pixels may be invalid.
 
     Returns:
         Shape (row - tile_size + 1, column - tile_size + 1).
     """
-    return np.asarray(window_sums(~valid, tile_size) == 0)
+    return np.asarray(window_sums(~valid, tile_size) <= max_invalid_share * tile_size**2)
 
 
-def grid_tiles(valid: BoolArray, *, tile_size: int, stride: int) -> IntArray:
+def grid_tiles(
+    valid: BoolArray, *, tile_size: int, stride: int, max_invalid_share: float = 0.0
+) -> IntArray:
     """(row, column) of every complete tile on a regular grid, shape (tile, 2)."""
-    complete = complete_tiles(valid, tile_size)
+    complete = complete_tiles(valid, tile_size, max_invalid_share=max_invalid_share)
     return np.argwhere(complete[::stride, ::stride]) * stride
 
 

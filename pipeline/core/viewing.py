@@ -6,6 +6,7 @@ angles are in degrees.
 
 import numpy as np
 from numpy.typing import NDArray
+from pyorbital.astronomy import get_alt_az
 
 # WGS84, National Geospatial-Intelligence Agency (2014), NGA.STND.0036.
 EQUATORIAL_RADIUS_M = 6_378_137.0
@@ -13,6 +14,20 @@ FLATTENING = 1 / 298.257223563
 SQUARED_ECCENTRICITY = FLATTENING * (2 - FLATTENING)
 
 FloatArray = NDArray[np.floating]
+
+
+def solar_angles(
+    time: np.datetime64, latitude: FloatArray, longitude: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Zenith angle and azimuth of the sun in degrees, at `time` in UTC.
+
+    Args:
+        time: One for all places.
+        latitude: Degrees north, any shape; NaN is no place.
+        longitude: Degrees east, same shape.
+    """
+    altitude, azimuth = get_alt_az(time, longitude, latitude)
+    return 90 - np.degrees(altitude), np.degrees(azimuth)
 
 
 def glint_angle(

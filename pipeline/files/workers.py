@@ -160,9 +160,7 @@ class _Flow:
             return self.after_death(item)
 
 
-def _watched(
-    function: Callable[[Item], Result], item: Item, max_seconds: float | None
-) -> Result:
+def _watched(function: Callable[[Item], Result], item: Item, max_seconds: float | None) -> Result:
     """`function` of `item`; ends this process where that takes too long, even inside a library."""
     if max_seconds is None:
         return function(item)

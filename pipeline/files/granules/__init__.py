@@ -4,7 +4,6 @@ from pipeline.files.granules.finding import find_granules
 from pipeline.files.granules.granule import Granule, UnusableGranuleError
 from pipeline.files.granules.netcdf import NetcdfConventions
 from pipeline.files.granules.reading import read_granule
-from pipeline.files.granules.sun import solar_angles
 
 __all__ = [
     "Granule",
@@ -12,5 +11,4 @@ __all__ = [
     "UnusableGranuleError",
     "find_granules",
     "read_granule",
-    "solar_angles",
 ]

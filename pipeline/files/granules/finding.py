@@ -106,7 +106,7 @@ def find_granules(paths: Iterable[Path]) -> tuple[list[Granule], list[Path]]:
 
 @cache
 def _patterns(reader: str) -> Any:
-    """satpy's reader, for the patterns of its files' names."""
+    """Satpy's reader, for the patterns of its files' names."""
     from satpy.readers.core.config import configs_for_reader  # slow to import
     from satpy.readers.core.loading import load_reader
 

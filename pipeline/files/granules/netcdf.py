@@ -57,9 +57,7 @@ def describe_netcdf(path: Path) -> list[Granule]:
     ]
 
 
-def read_netcdf(
-    path: Path, bands: Bands, conventions: NetcdfConventions, step: int
-) -> Reading:
+def read_netcdf(path: Path, bands: Bands, conventions: NetcdfConventions, step: int) -> Reading:
     """The variables that serve as bands at one time, the first row in the north."""
     with xr.open_dataset(path, engine="netcdf4") as file:
         chosen = choose_bands(bands, map(str, file.data_vars))
@@ -102,7 +100,8 @@ def _plane(variable: xr.DataArray, step: int) -> xr.DataArray:
     plane = variable.squeeze(drop=True)
     if plane.ndim != 2:
         raise UnusableGranuleError(
-            "unreadable", f"its {variable.name} has the dimensions {', '.join(map(str, plane.dims))}"
+            "unreadable",
+            f"its {variable.name} has the dimensions {', '.join(map(str, plane.dims))}",
         )
     return plane
 

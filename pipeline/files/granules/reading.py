@@ -11,7 +11,6 @@ from pipeline.files.granules.geotiff import read_geotiff
 from pipeline.files.granules.granule import Bands, Reading, UnusableGranuleError
 from pipeline.files.granules.netcdf import NetcdfConventions, read_netcdf
 from pipeline.files.granules.satellite import read_satellite
-from pipeline.files.granules.sun import solar_angles
 
 SIGNATURES = (
     b"\x89HDF\r\n\x1a\n",  # netCDF-4
@@ -45,10 +44,10 @@ def read_granule(
     Returns:
         The wanted bands with `units`, `wavelength` (µm, where known) and `sun_corrected` (whether
         a reflectance was divided by the cosine of the solar zenith angle), NaN where missing;
-        `latitude`, `longitude`, `solar_zenith_angle`, `solar_azimuth_angle` and, where the files
-        have them, `satellite_zenith_angle` and `satellite_azimuth_angle`, in degrees; attributes
-        `time` and `platform`, and of a satellite that stands still its `satellite_longitude`,
-        `satellite_latitude` (degrees) and `satellite_height` (m).
+        `latitude`, `longitude` and, where the files have them, `solar_zenith_angle`,
+        `solar_azimuth_angle`, `satellite_zenith_angle` and `satellite_azimuth_angle`, in degrees;
+        attributes `time` and `platform`, and of a satellite that stands still its
+        `satellite_longitude`, `satellite_latitude` (degrees) and `satellite_height` (m).
 
     Raises:
         UnusableGranuleError: If a file cannot be opened or read.
@@ -83,11 +82,7 @@ def _as_dataset(reading: Reading) -> xr.Dataset:
     latitude = np.where(on_earth, reading.latitude, np.nan)
     longitude = np.where(on_earth, reading.longitude, np.nan)
     time = reading.time.replace(tzinfo=None)
-    angles = dict(reading.angles)
-    if "solar_zenith_angle" not in angles:
-        sun = solar_angles(time, latitude, longitude)
-        angles["solar_zenith_angle"], angles["solar_azimuth_angle"] = sun
-    arrays = {**reading.values, "latitude": latitude, "longitude": longitude, **angles}
+    arrays = {**reading.values, "latitude": latitude, "longitude": longitude, **reading.angles}
     if len({array.shape for array in arrays.values()}) > 1:
         shapes = ", ".join(sorted({" x ".join(map(str, a.shape)) for a in arrays.values()}))
         raise UnusableGranuleError("unreadable", f"its bands and places have the shapes {shapes}")

@@ -24,7 +24,7 @@ def read_satellite(files: Sequence[Path], reader: str, bands: Bands) -> Reading:
 
     satpy's own correction takes the sun of one moment for granules of minutes.
     """
-    import dask  # slow to import
+    import dask.base  # slow to import
     from satpy.scene import Scene
 
     # The work on granules is spread already, and the worker's threads are its own.
@@ -35,12 +35,14 @@ def read_satellite(files: Sequence[Path], reader: str, bands: Bands) -> Reading:
         chosen = choose_bands(bands, {data["name"] for data in calibrated})
         refuse_without(chosen, bands)
         angles = {data["name"] for data in found} & set(ANGLES)
-        scene = _load(scene, [data for data in calibrated if data["name"] in chosen.values()], angles)
+        scene = _load(
+            scene, [data for data in calibrated if data["name"] in chosen.values()], angles
+        )
         loaded = {data["name"]: scene[data] for data in scene.keys()}  # noqa: SIM118
         first = loaded[next(iter(chosen.values()))]
         latitude, longitude = _places(first.attrs["area"])
         names = [*chosen.values(), *angles]
-        arrays = dict(zip(names, dask.compute(*(loaded[name].data for name in names)), strict=True))
+        arrays = dict(zip(names, dask.base.compute(*(loaded[name].data for name in names)), strict=True))
     return Reading(
         {wanted: arrays[name] for wanted, name in chosen.items()},
         {wanted: _describe(loaded[name]) for wanted, name in chosen.items()},
@@ -65,9 +67,7 @@ def _load(scene: Any, calibrated: Sequence[Any], angles: set[str]) -> Any:
     for data in calibrated:
         resolutions[data["name"]].add(data.get("resolution"))
     queries = {
-        data["name"]: DataQuery(
-            name=data["name"], calibration=_calibration(data), modifiers=()
-        )
+        data["name"]: DataQuery(name=data["name"], calibration=_calibration(data), modifiers=())
         for data in calibrated
     }
     # A swath has places for each resolution, and only one of them suits all bands.

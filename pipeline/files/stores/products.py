@@ -18,6 +18,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "valid": {"long_name": "every channel of the pixel was measured", "units": "1"},
     "latitude": {"standard_name": "latitude", "units": "degrees_north"},
     "longitude": {"standard_name": "longitude", "units": "degrees_east"},
+    "angles": {"long_name": "angles of sun and view at every eighth pixel", "units": "degree"},
     "solar_zenith_angle": {"standard_name": "solar_zenith_angle", "units": "degree"},
     "view_zenith_angle": {"standard_name": "sensor_zenith_angle", "units": "degree"},
     "glint_angle": {
@@ -28,7 +29,6 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "long_name": "angle between the azimuths of sun and satellite",
         "units": "degree",
     },
-    "land": {"long_name": "on land, lakes not included", "units": "1"},
     "brightness_temperature": {
         "long_name": "window-channel brightness temperature",
         "standard_name": "toa_brightness_temperature",

@@ -9,25 +9,25 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
-from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
 from pipeline.files.stores.products import ATTRIBUTES, TIME_ENCODING, consolidate, described
 
-CHUNK = 512  # pixels
-SHARD = 2048
+CHUNKS = {"row": 512, "column": 512, "lattice_row": 64, "lattice_column": 64}
+CHUNKS_PER_SHARD = 4  # along an edge
 
 
 @dataclass(frozen=True)
 class ScenePart:
-    """A scene on disk that is not yet in its product."""
+    """A scene on disk that is not yet in its product: what it is, and its lengths by dimension."""
 
     path: Path
     granule: str
     platform: str
     time: np.datetime64
-    channels: tuple[str, ...]
-    shapes: Mapping[str, tuple[int, ...]]
+    variables: Mapping[str, tuple[str, ...]]
+    sizes: Mapping[str, int]
+    coordinates: Mapping[str, tuple[str, ...]]
 
 
 def write_part(path: Path, scene: xr.Dataset) -> ScenePart:
@@ -35,23 +35,21 @@ def write_part(path: Path, scene: xr.Dataset) -> ScenePart:
 
     Args:
         path: Folder of its own; what it held is lost.
-        scene: Dimensions (channel, row, column), with `colour`, `valid`, places, angles and
-            physical variables, and attributes `granule`, `time` and `platform`.
+        scene: Variables (…, row, column) or (…, lattice_row, lattice_column), and attributes
+            `granule`, `time` and `platform`.
     """
     shutil.rmtree(path, ignore_errors=True)
     group = zarr.create_group(path, zarr_format=3)
     for name, variable in scene.data_vars.items():
-        dimensions = ("scene", *map(str, variable.dims))
-        shape = (1, *variable.shape)
-        array = _create(group, str(name), dimensions, shape, variable.dtype)
-        array[:] = variable.values[None]
+        _create(group, str(name), variable)[:] = variable.values[None]
     return ScenePart(
         path,
         scene.attrs["granule"],
         scene.attrs["platform"],
         scene.attrs["time"],
-        tuple(map(str, scene.channel.values)),
-        {str(name): variable.shape for name, variable in scene.data_vars.items()},
+        {str(name): tuple(map(str, each.dims)) for name, each in scene.data_vars.items()},
+        {str(name): length for name, length in scene.sizes.items()},
+        {str(name): tuple(map(str, values.values)) for name, values in scene.coords.items()},
     )
 
 
@@ -62,14 +60,12 @@ class SceneStore:
         self.path = path
         self.group = zarr.create_group(path, zarr_format=3)
         self.parts: list[ScenePart] = []
-        self.shapes: dict[str, NDArray[np.int64]] = {}
 
     def take_up(self, part: ScenePart) -> None:
         """Move the chunks of `part` to where the next scene's are; its metadata goes."""
-        for name, shape in part.shapes.items():
-            if name not in self.shapes:
+        for name in part.variables:
+            if not (self.path / name).exists():
                 shutil.copytree(part.path / name, self.path / name, ignore=lambda *_: ["c"])
-            self.shapes[name] = np.maximum(self.shapes.get(name, 0), shape)
             chunks = part.path / name / "c" / "0"
             if chunks.exists():  # there are none where all is fill
                 (self.path / name / "c").mkdir(exist_ok=True)
@@ -79,17 +75,18 @@ class SceneStore:
 
     def close(self, params: object, attributes: Mapping[str, Any]) -> None:
         """Write what is known of the scenes as a whole."""
-        edges = np.max([shape[-2:] for shape in self.shapes.values()], axis=0)
-        for name, shape in self.shapes.items():
+        variables = {name: dims for part in self.parts for name, dims in part.variables.items()}
+        for name, dimensions in variables.items():
+            largest = [max(part.sizes.get(each, 0) for part in self.parts) for each in dimensions]
             array = self.group[name]
             assert isinstance(array, zarr.Array)
-            array.resize((len(self.parts), *map(int, shape[:-2]), *map(int, edges)))
+            array.resize((len(self.parts), *largest))
         table = xr.Dataset(
             coords={
                 "granule": ("scene", [part.granule for part in self.parts]),
                 "platform": ("scene", [part.platform for part in self.parts]),
                 "time": ("scene", np.array([part.time for part in self.parts])),
-                "channel": list(self.parts[0].channels),
+                **{name: list(values) for name, values in self.parts[0].coordinates.items()},
             },
             attrs={"title": "False-colour scenes", **attributes},
         )
@@ -99,22 +96,21 @@ class SceneStore:
         consolidate(self.path)
 
 
-def _create(
-    group: zarr.Group,
-    name: str,
-    dimensions: tuple[str, ...],
-    shape: tuple[int, ...],
-    dtype: np.dtype[Any],
-) -> zarr.Array[Any]:
-    between = shape[1:-2]
+def _create(group: zarr.Group, name: str, variable: xr.DataArray) -> zarr.Array[Any]:
+    dimensions = tuple(map(str, variable.dims))
+    chunks = [CHUNKS.get(each, variable.sizes[each]) for each in dimensions]
+    shards = [
+        chunk * (CHUNKS_PER_SHARD if each in CHUNKS else 1)
+        for each, chunk in zip(dimensions, chunks, strict=True)
+    ]
     return group.create_array(
         name,
-        shape=shape,
-        dtype=dtype,
-        chunks=(1, *between, CHUNK, CHUNK),
-        shards=(1, *between, SHARD, SHARD),
-        compressors=BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"),
-        fill_value=np.nan if dtype.kind == "f" else 0,
-        dimension_names=dimensions,
+        shape=(1, *variable.shape),
+        dtype=variable.dtype,
+        chunks=(1, *chunks),
+        shards=(1, *shards),
+        compressors=BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),
+        fill_value=np.nan if variable.dtype.kind == "f" else 0,
+        dimension_names=("scene", *dimensions),
         attributes={**ATTRIBUTES[name], "coordinates": "granule platform time"},
     )

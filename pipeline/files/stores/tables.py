@@ -10,14 +10,12 @@ from pipeline.files.stores.products import TIME_ENCODING, consolidate, described
 BLOCK = 8192  # rows, and the length of a chunk
 
 
-def write_blocks(
-    parts: Iterable[xr.Dataset], path: Path, params: object, *, dimension: str
-) -> int:
+def write_blocks(parts: Iterable[xr.Dataset], path: Path, params: object, *, dimension: str) -> int:
     """Append the parts along `dimension` to a Zarr product; return their joint length.
 
     Args:
-        parts: Datasets of the same variables, of any length; only their attributes of the first
-            are kept. Variables without `dimension` are those of the first too.
+        parts: Datasets of the same variables, of any length; attributes, and variables
+            without `dimension`, are those of the first.
         path: The product, which must not exist.
         params: What made it.
         dimension: Along which they follow each other.
@@ -55,10 +53,21 @@ def _regular(parts: Iterable[xr.Dataset], dimension: str) -> Iterator[xr.Dataset
         held.append(part)
         n_held += part.sizes[dimension]
         while n_held >= BLOCK:
-            joined = xr.concat(held, dimension, data_vars="minimal", coords="minimal")
+            joined = _join(held, dimension)
             yield joined.isel({dimension: slice(BLOCK)})
             held = [joined.isel({dimension: slice(BLOCK, None)})]
             n_held -= BLOCK
     if n_held:
-        joined = xr.concat(held, dimension, data_vars="minimal", coords="minimal")
-        yield joined.isel({dimension: slice(n_held)})
+        yield _join(held, dimension)
+
+
+def _join(parts: list[xr.Dataset], dimension: str) -> xr.Dataset:
+    return xr.concat(
+        parts,
+        dimension,
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="override",
+        combine_attrs="override",
+    )

@@ -1,0 +1,130 @@
+"""What surrounds an embedding: sun, view, time, surface and cloud of each tile."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from pipeline.core.tile import IntArray, tile_means, tile_spreads
+from pipeline.core.viewing import local_solar_time
+
+FloatArray = NDArray[np.floating]
+BoolArray = NDArray[np.bool_]
+
+ATTRIBUTES = {
+    "solar_zenith_angle": {"standard_name": "solar_zenith_angle", "units": "degree"},
+    "view_zenith_angle": {"standard_name": "sensor_zenith_angle", "units": "degree"},
+    "glint_angle": {
+        "long_name": "angle between the satellite and the mirror image of the sun",
+        "units": "degree",
+    },
+    "relative_azimuth": {
+        "long_name": "angle between the azimuths of sun and satellite",
+        "units": "degree",
+    },
+    "local_solar_time": {"long_name": "mean local solar time at the centre", "units": "hour"},
+    "land_fraction": {"standard_name": "land_area_fraction", "units": "1"},
+    "invalid_fraction": {"long_name": "share of invalid pixels, black in the tile", "units": "1"},
+    "brightness_temperature": {
+        "long_name": "mean window-channel brightness temperature",
+        "standard_name": "toa_brightness_temperature",
+        "units": "K",
+    },
+    "brightness_temperature_spread": {
+        "long_name": "standard deviation of the window-channel brightness temperature",
+        "units": "K",
+    },
+    "reflectance": {
+        "long_name": "mean visible reflectance",
+        "standard_name": "toa_bidirectional_reflectance",
+        "units": "percent",
+    },
+    "reflectance_spread": {
+        "long_name": "standard deviation of the visible reflectance",
+        "units": "percent",
+    },
+}
+
+
+@dataclass(frozen=True)
+class CloudRule:
+    """What pixel is cloud: bright, or cold where nothing visible was measured."""
+
+    reflectance: float  # percent
+    brightness_temperature: float  # K
+
+    def fractions(
+        self, fields: dict[str, FloatArray], places: IntArray, tile_size: int
+    ) -> tuple[FloatArray, str]:
+        """Share of cloud among the measured pixels of each tile, and the rule in words."""
+        cold = f"brightness temperature of at most {self.brightness_temperature} K"
+        bright = f"visible reflectance of at least {self.reflectance} percent"
+        if "reflectance" in fields and np.isfinite(fields["reflectance"]).any():
+            field, rule = fields["reflectance"], bright
+            cloudy = field >= self.reflectance
+        else:
+            field, rule = fields["brightness_temperature"], cold
+            cloudy = field <= self.brightness_temperature
+        return tile_means(np.where(np.isfinite(field), cloudy, np.nan), places, tile_size), rule
+
+
+def describe_tiles(
+    scene: xr.Dataset, land: BoolArray, places: IntArray, tile_size: int, cloud: CloudRule
+) -> xr.Dataset:
+    """Statistics of tiles, each (tile,), with units.
+
+    Angles are means over the lattice points of a tile, NaN where nothing tells the view.
+
+    Args:
+        scene: One of the scenes product.
+        land: Where there is land, shape (row, column).
+        places: (row, column) of each tile, shape (tile, 2).
+        tile_size: Edge of a tile in pixels.
+        cloud: What is counted as cloud.
+    """
+    fields = {
+        name: scene[name].values
+        for name in ("brightness_temperature", "reflectance")
+        if name in scene
+    }
+    found = {
+        "land_fraction": tile_means(land.astype(np.float32), places, tile_size),
+        "invalid_fraction": tile_means((~scene.valid.values).astype(np.float32), places, tile_size),
+    }
+    for name, field in fields.items():
+        found[name] = tile_means(field, places, tile_size)
+        found[f"{name}_spread"] = tile_spreads(field, places, tile_size)
+    if "angles" in scene:
+        step = round(scene.sizes["row"] / scene.sizes["lattice_row"])
+        means = _lattice_means(scene.angles.values, places, tile_size, step)
+        found |= dict(zip(map(str, scene.angle.values), means, strict=True))
+    row, column = (places + tile_size // 2).T
+    longitude = scene.longitude.values[row, column]
+    found["local_solar_time"] = local_solar_time(scene.time.values, longitude)
+    described = xr.Dataset(
+        {
+            name: ("tile", values.astype(np.float32), ATTRIBUTES[name])
+            for name, values in found.items()
+        }
+    )
+    if fields:
+        fraction, rule = cloud.fractions(fields, places, tile_size)
+        attributes = {"long_name": f"share of pixels with a {rule}", "units": "1"}
+        described["cloud_fraction"] = ("tile", fraction.astype(np.float32), attributes)
+    return described
+
+
+def _lattice_means(lattice: FloatArray, places: IntArray, tile_size: int, step: int) -> FloatArray:
+    """Means of (…, lattice row, lattice column) over the points in each tile, shape (…, tile)."""
+    return np.stack(
+        [
+            lattice[
+                ...,
+                row // step : (row + tile_size - 1) // step + 1,
+                column // step : (column + tile_size - 1) // step + 1,
+            ].mean((-2, -1))
+            for row, column in places
+        ],
+        axis=-1,
+    )
