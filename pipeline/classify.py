@@ -230,7 +230,7 @@ def _fit_all(
         for repeat in range(n_repeats)
         for tested in folds[repeat]
     ]
-    n_parallel = n_workers() if device.type == "cpu" else 1
+    n_parallel = max(1, n_workers()) if device.type == "cpu" else 1
     # Small networks gain more from fits side by side, one thread each, than from threads within a
     # fit, and so the number of threads cannot change the rounding.
     with (

@@ -136,7 +136,7 @@ def _find_clusters(params: ClusterParams, tiles: _Tiles) -> xr.Dataset:
     """The product: clusters for every k, with scores and the recommended k."""
     k = np.arange(params.k_min, params.k_max + 1)
     # Threads share the embeddings; the limit keeps BLAS from rounding by their number.
-    with threadpool_limits(limits=1), ThreadPoolExecutor(n_workers()) as executor:
+    with threadpool_limits(limits=1), ThreadPoolExecutor(max(1, n_workers())) as executor:
         find = partial(_find_k_clusters, params, tiles)
         found = list(progress(executor.map(find, k.tolist()), "k-means", total=len(k), unit="k"))
     product = xr.concat(found, "k").assign_coords(k=k)

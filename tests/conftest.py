@@ -28,6 +28,12 @@ TEMPERATURES = np.array([230.0, 290.0, 250.0, 275.0])  # of each texture, K
 SPLITS = np.array(["train", "train", "validation", "test"], dtype=object)  # of each day
 
 
+@pytest.fixture(autouse=True)
+def _work_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starting workers takes longer than most tests; those about workers set their number."""
+    monkeypatch.setenv("TILE2VEC_WORKERS", "0")
+
+
 def _draw_texture(texture: int, rng: np.random.Generator) -> np.ndarray:
     row, column = np.mgrid[:TILE_SIZE, :TILE_SIZE]
     shapes = [
@@ -228,10 +234,12 @@ def dvc() -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        environment = {**os.environ, "PATH": path}
+        environment.pop("TILE2VEC_WORKERS", None)
         return subprocess.run(
             [sys.executable, "-m", "dvc", *arguments],
             cwd=folder,
-            env={**os.environ, "PATH": path},
+            env=environment,
             capture_output=True,
             text=True,
             check=False,

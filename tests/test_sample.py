@@ -16,6 +16,7 @@ from pipeline.files import stores
 PARAMS = sample.SampleParams(
     tile_size=16,
     radius=1.0,
+    max_invalid_share=0.0,
     distant_hours=20.0,
     distant_km=500.0,
     validation_share=0.2,
@@ -133,7 +134,8 @@ def _contents(triplets: Path) -> list[xr.Dataset]:
 def test_one_seed_gives_the_same_triplets_whatever_the_workers(
     run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stores, "TRIPLETS_PER_SHARD", 64)
+    for module in (stores, stores.triplets):
+        monkeypatch.setattr(module, "TRIPLETS_PER_SHARD", 64)
     monkeypatch.setenv("TILE2VEC_WORKERS", "1")
     alone = _contents(run(name="alone.zarr"))
     monkeypatch.setenv("TILE2VEC_WORKERS", "3")

@@ -42,7 +42,9 @@ def read_satellite(files: Sequence[Path], reader: str, bands: Bands) -> Reading:
         first = loaded[next(iter(chosen.values()))]
         latitude, longitude = _places(first.attrs["area"])
         names = [*chosen.values(), *angles]
-        arrays = dict(zip(names, dask.base.compute(*(loaded[name].data for name in names)), strict=True))
+        arrays = dict(
+            zip(names, dask.base.compute(*(loaded[name].data for name in names)), strict=True)
+        )
     return Reading(
         {wanted: arrays[name] for wanted, name in chosen.items()},
         {wanted: _describe(loaded[name]) for wanted, name in chosen.items()},
