@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import pytest
 import rasterio
 import xarray as xr
 import yaml
+from archive_server import Bucket
+from moto.server import ThreadedMotoServer
 
 from pipeline.files import stores
 
@@ -203,6 +205,19 @@ def granule_folder(
     return folder
 
 
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[tuple[str, int]]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield server.get_host_and_port()
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def whole_bucket(s3_server: tuple[str, int]) -> Bucket:
+    return Bucket("http://{}:{}".format(*s3_server))
+
+
 @pytest.fixture
 def params() -> dict[str, Any]:
     """The committed params.yaml."""
@@ -283,17 +298,27 @@ SMALL_FLOW: dict[str, Any] = {
 
 
 @pytest.fixture(scope="session")
-def small_flow(
+def run_flow(
     tmp_path_factory: pytest.TempPathFactory, dvc: Callable[..., subprocess.CompletedProcess[str]]
-) -> Path:
-    """A copy of the tree in which the whole flow has run with smaller numbers."""
-    folder = tmp_path_factory.mktemp("small")
-    _copy_tree(folder)
-    (folder / "dvc.lock").unlink()
-    change_params(folder, SMALL_FLOW)
-    result = dvc(folder, "repro")
-    assert result.returncode == 0, result.stdout + result.stderr
-    return folder
+) -> Callable[..., Path]:
+    """Run stages with changed parameters in a copy of the tree without products."""
+
+    def run_flow(changes: Mapping[str, Any], *stages: str) -> Path:
+        folder = tmp_path_factory.mktemp("flow")
+        _copy_tree(folder)
+        (folder / "dvc.lock").unlink()
+        change_params(folder, changes)
+        result = dvc(folder, "repro", *stages)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return folder
+
+    return run_flow
+
+
+@pytest.fixture(scope="session")
+def small_flow(run_flow: Callable[..., Path]) -> Path:
+    """A folder in which the whole flow has run with smaller numbers."""
+    return run_flow(SMALL_FLOW)
 
 
 def change_params(folder: Path, changes: Mapping[str, Any]) -> None:

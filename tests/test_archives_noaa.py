@@ -16,10 +16,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import boto3
 import numpy as np
 import pytest
-from moto.server import ThreadedMotoServer
+from archive_server import Bucket
 
 from pipeline.files.archives import attempts, fetch_goes, targets
 from pipeline.files.archives.bucket import RemoteFile
@@ -36,41 +35,6 @@ def _key(start: datetime, *, sector: str = "M1", band: str = "", created: int = 
     stamp = f"{start:%Y%j%H%M%S}{start.microsecond // 100_000}"
     name = f"OR_{product}{sector}-M6{band}_G19_s{stamp}_e{stamp}_c{int(stamp) + created}.nc"
     return f"{product}{sector[0]}/{start:%Y/%j/%H}/{name}"
-
-
-class Bucket:
-    """noaa-goes19 of the S3 server."""
-
-    def __init__(self, endpoint: str) -> None:
-        self.client = boto3.client(
-            "s3",
-            endpoint_url=endpoint,
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
-        self.client.create_bucket(Bucket="noaa-goes19")
-
-    def put(self, key: str, body: bytes | None = None) -> str:
-        self.client.put_object(
-            Bucket="noaa-goes19", Key=key, Body=body or key.encode(), ACL="public-read"
-        )
-        return key
-
-    def put_in_parts(self, key: str, body: bytes) -> str:
-        place = {"Bucket": "noaa-goes19", "Key": key}
-        upload = self.client.create_multipart_upload(**place, ACL="public-read")["UploadId"]
-        part = self.client.upload_part(**place, UploadId=upload, PartNumber=1, Body=body)
-        self.client.complete_multipart_upload(
-            **place,
-            UploadId=upload,
-            MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]},
-        )
-        return key
-
-    def delete_all(self) -> None:
-        for entry in self.client.list_objects_v2(Bucket="noaa-goes19").get("Contents", []):
-            self.client.delete_object(Bucket="noaa-goes19", Key=entry["Key"])
 
 
 class Proxy(ThreadingHTTPServer):
@@ -152,19 +116,6 @@ class Handler(BaseHTTPRequestHandler):
             return answer.status, answer.headers, answer.read()
         finally:
             connection.close()
-
-
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[tuple[str, int]]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield server.get_host_and_port()
-    server.stop()
-
-
-@pytest.fixture(scope="session")
-def whole_bucket(s3_server: tuple[str, int]) -> Bucket:
-    return Bucket("http://{}:{}".format(*s3_server))
 
 
 @pytest.fixture

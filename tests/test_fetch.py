@@ -87,7 +87,12 @@ def test_one_seed_gives_the_same_granules_whatever_the_workers(
 def test_local_granules_stay_where_they_are(
     tmp_path: Path, granule_folder: Path, local: Callable[[str], fetch.FetchParams]
 ) -> None:
-    fetch.run(local(str(granule_folder)), tmp_path / "granules", tmp_path / "archive", tmp_path / "checksums.json")
+    fetch.run(
+        local(str(granule_folder)),
+        tmp_path / "granules",
+        tmp_path / "archive",
+        tmp_path / "checksums.json",
+    )
     assert [path.name for path in (tmp_path / "granules").iterdir()] == ["manifest.nc"]
     manifest = _manifest(tmp_path / "granules")
     assert list(manifest.granule.values[:2]) == ["scene_0_13.tif", "scene_0_17.tif"]
@@ -104,7 +109,9 @@ def test_a_glob_picks_granules(
     tmp_path: Path, granule_folder: Path, local: Callable[[str], fetch.FetchParams]
 ) -> None:
     pattern = f"{granule_folder}/scene_?_13.tif"
-    fetch.run(local(pattern), tmp_path / "granules", tmp_path / "archive", tmp_path / "checksums.json")
+    fetch.run(
+        local(pattern), tmp_path / "granules", tmp_path / "archive", tmp_path / "checksums.json"
+    )
     assert _manifest(tmp_path / "granules").sizes["file"] == 5
 
 
@@ -114,19 +121,34 @@ def test_a_granule_is_hashed_once(
     local: Callable[[str], fetch.FetchParams],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    fetch.run(local(str(granule_folder)), tmp_path / "first", tmp_path / "archive", tmp_path / "checksums.json")
+    fetch.run(
+        local(str(granule_folder)),
+        tmp_path / "first",
+        tmp_path / "archive",
+        tmp_path / "checksums.json",
+    )
 
     def refuse(path: Path) -> str:
         raise AssertionError(f"{path} is hashed again")
 
     monkeypatch.setattr(fetch, "_sha256", refuse)
-    fetch.run(local(str(granule_folder)), tmp_path / "second", tmp_path / "archive", tmp_path / "checksums.json")
+    fetch.run(
+        local(str(granule_folder)),
+        tmp_path / "second",
+        tmp_path / "archive",
+        tmp_path / "checksums.json",
+    )
     xr.testing.assert_identical(_manifest(tmp_path / "first"), _manifest(tmp_path / "second"))
     stamps = json.loads((tmp_path / "checksums.json").read_text())
     next(iter(stamps.values()))["stamp"][0] += 1  # as if the file had another size
     (tmp_path / "checksums.json").write_text(json.dumps(stamps))
     with pytest.raises(AssertionError, match="is hashed again"):
-        fetch.run(local(str(granule_folder)), tmp_path / "third", tmp_path / "archive", tmp_path / "checksums.json")
+        fetch.run(
+            local(str(granule_folder)),
+            tmp_path / "third",
+            tmp_path / "archive",
+            tmp_path / "checksums.json",
+        )
 
 
 def test_empty_and_missing_folders_are_named(
@@ -134,12 +156,26 @@ def test_empty_and_missing_folders_are_named(
 ) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"empty' is an empty folder; .*fetch\.local\.granules"):
-        fetch.run(local(str(tmp_path / "empty")), tmp_path / "g", tmp_path / "archive", tmp_path / "c.json")
+        fetch.run(
+            local(str(tmp_path / "empty")),
+            tmp_path / "g",
+            tmp_path / "archive",
+            tmp_path / "c.json",
+        )
     with pytest.raises(ValueError, match=r"gone' is a pattern without a file; change fetch\.loc"):
-        fetch.run(local(str(tmp_path / "gone")), tmp_path / "h", tmp_path / "archive", tmp_path / "c.json")
+        fetch.run(
+            local(str(tmp_path / "gone")), tmp_path / "h", tmp_path / "archive", tmp_path / "c.json"
+        )
     (tmp_path / "empty/notes.txt").write_text("no granule")
-    with pytest.raises(ValueError, match=r"no granule of a known format among 1 files; change fetch\.local"):
-        fetch.run(local(str(tmp_path / "empty")), tmp_path / "i", tmp_path / "archive", tmp_path / "c.json")
+    with pytest.raises(
+        ValueError, match=r"no granule of a known format among 1 files; change fetch\.local"
+    ):
+        fetch.run(
+            local(str(tmp_path / "empty")),
+            tmp_path / "i",
+            tmp_path / "archive",
+            tmp_path / "c.json",
+        )
 
 
 def test_different_granules_of_one_name_are_refused(
@@ -148,4 +184,6 @@ def test_different_granules_of_one_name_are_refused(
     write_geotiff(tmp_path / "raw/a/one.tif", {"visible": np.ones((3, 3))})
     write_geotiff(tmp_path / "raw/b/one.tif", {"visible": np.ones((4, 4))})
     with pytest.raises(ValueError, match=r"2 different granules are named one\.tif; rename"):
-        fetch.run(local(str(tmp_path / "raw")), tmp_path / "g", tmp_path / "archive", tmp_path / "c.json")
+        fetch.run(
+            local(str(tmp_path / "raw")), tmp_path / "g", tmp_path / "archive", tmp_path / "c.json"
+        )

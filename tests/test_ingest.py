@@ -3,6 +3,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import xarray as xr
 
 from pipeline import fetch, ingest
 from pipeline.core.viewing import solar_angles
-from pipeline.files import stage, stores
+from pipeline.files import mcmip, stage, stores
 
 VISIBLE = np.full((6, 8), 50.0)
 INFRARED = np.full((6, 8), 250.0)
@@ -64,7 +65,7 @@ def test_scenes_are_coloured_placed_and_sorted(
     np.testing.assert_allclose(scenes.reflectance, 50)
     assert scenes.valid.all()
     assert scenes.angles.attrs["units"] == "degree"
-    assert list(scenes.angle.values)[0] == "solar_zenith_angle"
+    assert next(iter(scenes.angle.values)) == "solar_zenith_angle"
     assert scenes.attrs["preset"] == "visible_infrared"
 
 
@@ -99,6 +100,133 @@ def test_every_rejection_has_its_reason(
     assert metrics["scenes"] == 1
     assert metrics["rejected"]["repeats another"] == 2
     assert "2 repeats another" in stores.open_product(folder / "scenes.zarr").attrs["rejected"]
+
+
+LINES = np.arange(40)[:, None]
+SMOOTH = 30 + 0.2 * LINES + 0.1 * np.arange(48) + np.random.default_rng(0).normal(0, 0.3, (40, 48))
+FAULTS = {
+    "missing lines": np.where((LINES >= 10) & (LINES < 20), np.nan, SMOOTH),
+    "stripes": np.where(LINES % 6 == 3, SMOOTH + 20, SMOOTH),
+    "saturated": np.minimum(SMOOTH, 34.0),
+    "implausible values": np.where((LINES > 15) & (LINES < 18), 400.0, SMOOTH),
+    "missing": np.where(np.arange(48) > 0, np.nan, SMOOTH),
+}
+LIMITS = {
+    "missing lines": {"max_missing_lines": 1.0},
+    "stripes": {"max_striped_lines": 1.0},
+    "saturated": {"max_saturated_share": 1.0},
+    "implausible values": {"max_implausible_share": 1.0},
+    "missing": {"max_invalid_share": 1.0},
+}
+
+
+@pytest.mark.parametrize("reason", FAULTS)
+def test_a_faulty_granule_is_rejected_unless_its_limit_is_lifted(
+    reason: str,
+    tmp_path: Path,
+    write_geotiff: Callable[..., Path],
+    run: Callable[..., Path],
+    ingest_params: ingest.IngestParams,
+) -> None:
+    write_geotiff(tmp_path / "raw/good.tif", {"visible": SMOOTH, "infrared_10_7um": SMOOTH + 250})
+    write_geotiff(
+        tmp_path / "raw/bad.tif",
+        {"visible": FAULTS[reason], "infrared_10_7um": SMOOTH + 250},
+        start_time="2020-01-10T16:00Z",
+    )
+    strict = replace(ingest_params.quality, plateau_pixels=100, max_invalid_share=0.9)
+    folder = run(tmp_path / "raw", quality=strict)
+    [row] = csv.DictReader((folder / "rejected.csv").read_text().splitlines())
+    assert (row["granule"], row["reason"]) == ("bad.tif", reason)
+    lifted = run(tmp_path / "raw", quality=replace(strict, **LIMITS[reason]))
+    assert stores.open_product(lifted / "scenes.zarr").sizes["scene"] == 2
+
+
+def test_a_lone_stripe_is_made_invalid(
+    tmp_path: Path, write_geotiff: Callable[..., Path], run: Callable[..., Path]
+) -> None:
+    visible = np.where(LINES == 21, SMOOTH + 20, SMOOTH)
+    write_geotiff(tmp_path / "raw/a.tif", {"visible": visible, "infrared_10_7um": SMOOTH + 250})
+    folder = run(tmp_path / "raw")
+    valid = stores.open_product(folder / "scenes.zarr").valid.values[0]
+    np.testing.assert_array_equal(np.flatnonzero(~valid.all(axis=1)), [21])
+    metrics = json.loads((folder / "ingest.json").read_text())
+    assert metrics["invalid_pixels"]["missing"] == 48
+
+
+@pytest.fixture
+def write_sector(tmp_path: Path) -> Callable[..., Path]:
+    """Write a small MCMIP granule with clouds."""
+
+    def write(hour: float, *, latitude: float = 0.0, longitude: float = -75.0, **name: str) -> Path:
+        grid = mcmip.sector_grid(latitude=latitude, longitude=longitude, n_pixels=64)
+        rng = np.random.default_rng(0)
+        bands = {
+            "C02": rng.uniform(0.1, 0.6, (64, 64)),
+            "C03": rng.uniform(0.1, 0.6, (64, 64)),
+            "C14": rng.uniform(230, 290, (64, 64)),
+        }
+        return mcmip.write_mcmip(
+            tmp_path / "raw",
+            grid=grid,
+            bands=bands,
+            start_time=datetime(2020, 3, 20) + timedelta(hours=hour),
+            **{"sector": "M1", **name},
+        )
+
+    return write
+
+
+def test_oblique_views_are_invalid(
+    write_sector: Callable[..., Path], run: Callable[..., Path], tmp_path: Path
+) -> None:
+    write_sector(17.0)
+    far = write_sector(17.5, latitude=0.0, longitude=-10.0)
+    edge = write_sector(18.0, latitude=0.0, longitude=-13.0)
+    folder = run(tmp_path / "raw")
+    rejected = (folder / "rejected.csv").read_text()
+    assert f"{far.name},view zenith" in rejected
+    scenes = stores.open_product(folder / "scenes.zarr")
+    assert list(scenes.granule.values)[1:] == [edge.name]
+    view = scenes.angles.sel(angle="view_zenith_angle").values[1]
+    valid = scenes.valid.values[1, ::8, ::8]
+    assert 0 < valid.mean() < 1
+    np.testing.assert_array_equal(valid, view <= 70)
+
+
+def test_glint_is_invalid_where_wanted(
+    write_sector: Callable[..., Path],
+    run: Callable[..., Path],
+    tmp_path: Path,
+    ingest_params: ingest.IngestParams,
+) -> None:
+    write_sector(17.0)  # noon at the equinox below the satellite: the sun is mirrored there
+    write_sector(14.0)
+    kept = stores.open_product(run(tmp_path / "raw") / "scenes.zarr")
+    assert kept.sizes["scene"] == 2
+    glint = kept.angles.sel(angle="glint_angle").values
+    assert glint[0].min() > 40 > 3 > glint[1].min()
+    folder = run(tmp_path / "raw", quality=replace(ingest_params.quality, min_glint_angle=30.0))
+    [row] = csv.DictReader((folder / "rejected.csv").read_text().splitlines())
+    assert row["reason"] == "glint"
+
+
+def test_sectors_of_one_minute_that_overlap_are_counted(
+    write_sector: Callable[..., Path],
+    run: Callable[..., Path],
+    tmp_path: Path,
+    ingest_params: ingest.IngestParams,
+) -> None:
+    write_sector(15.0)
+    near = write_sector(15.0 + 30 / 3600, sector="M2", longitude=-75.2)
+    write_sector(15.0 + 90 / 3600, sector="M2", longitude=-75.2)  # of the next minute
+    write_sector(15.0 + 40 / 3600, sector="M2", longitude=-70.0)
+    folder = run(tmp_path / "raw")
+    [row] = csv.DictReader((folder / "rejected.csv").read_text().splitlines())
+    assert (row["granule"], row["reason"]) == (near.name, "overlaps another")
+    assert "covers 0." in row["detail"]
+    lifted = run(tmp_path / "raw", quality=replace(ingest_params.quality, max_overlap=1.0))
+    assert stores.open_product(lifted / "scenes.zarr").sizes["scene"] == 4
 
 
 def test_low_sun_makes_pixels_invalid(
@@ -136,7 +264,7 @@ def test_a_preset_no_granule_suits_is_named(
     with pytest.raises(
         ValueError,
         match=r"none of 1 granules suits the preset day_microphysics \(1 lacks a band; the first, "
-        r"a\.tif: it has no shortwave_infrared \(C07 or M12 or 20 .*change ingest\.preset or fetch\.source",
+        r"a\.tif: it has no shortwave_infrared \(C07 or M12 .*change ingest\.preset or fetch\.s",
     ):
         run(tmp_path / "raw", preset="day_microphysics")
 

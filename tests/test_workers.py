@@ -2,6 +2,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,3 +79,25 @@ def test_a_dask_cluster_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     ) as cluster:
         monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.scheduler_address)
         assert list(ordered_map(str.upper, "abc")) == ["A", "B", "C"]
+
+
+@pytest.mark.filterwarnings("ignore")  # dask-jobqueue's own
+def test_the_readmes_slurm_cluster_does_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for sbatch starts the job's script on this machine."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    snippet = readme.split("```python\nfrom dask_jobqueue")[1].split("```")[0]
+    commands = {
+        "sbatch": 'setsid bash "$1" >/dev/null 2>&1 & echo "Submitted batch job $!"',
+        "scancel": 'kill -- "-$1"',
+    }
+    for name, command in commands.items():
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{command}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    here: dict[str, Any] = {}
+    exec("from dask_jobqueue" + snippet.replace("64", "2"), here)
+    with here["cluster"] as cluster:
+        monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.scheduler_address)
+        assert list(ordered_map(str.upper, "abcde")) == list("ABCDE")

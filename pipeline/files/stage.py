@@ -58,7 +58,7 @@ def parse_params(name: str, section: object, params_type: type[Params]) -> Param
     try:
         # JSON has one kind of list and no dates, so that YAML can hold tuples and dates.
         params = TypeAdapter(params_type).validate_json(
-            json.dumps(section), strict=True, extra="forbid"
+            json.dumps(section, default=str), strict=True, extra="forbid"
         )
     except ValidationError as error:
         raise ValueError(_first_problem(name, error, params_type)) from None
