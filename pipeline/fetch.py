@@ -115,6 +115,7 @@ def run(params: FetchParams, granules: Path, archive: Path, checksums: Path) -> 
     What comes from an archive is kept in the folder `archive`, for the next time too.
     """
     granules.mkdir(parents=True)
+    archive = archive.absolute()
     match params.source:
         case "synthetic":
             files = _write_synthetic(params.synthetic, granules)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
+from uuid import uuid4
 
 import numpy as np
 import xarray as xr
@@ -38,6 +39,7 @@ PHYSICAL = {"reflectance": "visible", "brightness_temperature": "infrared_window
 DEFAULT_SHORTWAVE_UM = 3.9
 SAME_VIEW = 0.95  # of a scene in view of another at the same time
 LATTICE_POINTS = 24  # along the edge of a scene, to see which others it overlaps
+LONGEST_SCAN = np.timedelta64(1, "h")  # names tell the start, the end or a nominal time
 COLUMNS_JUDGED = 128  # of a line, enough for the median that tells a stripe
 
 
@@ -89,6 +91,7 @@ class _Entry:
     files: tuple[Path, ...]
     reader: str
     step: int
+    start_time: np.datetime64
     checksums: tuple[str, ...]
 
 
@@ -166,6 +169,7 @@ def _read_manifest(path: Path) -> list[_Entry]:
             files=tuple(path.absolute().parent / name for name in files.path),
             reader=str(files.reader.iloc[0]),
             step=int(files.step.iloc[0]),
+            start_time=files.start_time.to_numpy()[0],
             checksums=tuple(files.sha256),
         )
         for _, files in table.groupby("number")
@@ -201,21 +205,25 @@ def _ingest(entry: _Entry, *, params: IngestParams, parts: Path) -> _Found | _Re
         granule = read_granule(
             entry.files, entry.reader, bands, netcdf=params.netcdf, step=entry.step
         )
+        _refuse_other_time(granule.attrs["time"], entry.start_time)
         _refuse_missing_bands(granule, preset, bands)
         granule = _without_faults(granule, sorted(wanted), params.quality)
         if params.grid.kind == "equal_area":
-            granule = on_equal_area_grid(
-                granule,
-                resolution_km=params.grid.resolution_km,
-                radius_km=params.grid.radius_km,
-            )
+            granule = _gridded(granule, params.grid)
         scene, lost = _compose_scene(granule, preset, params.quality)
     except UnusableGranuleError as error:
         return _Rejection(entry.name, error.reason, str(error))
     scene.attrs["granule"] = entry.name
-    part = stores.write_part(parts / str(entry.number), scene)
+    # A folder of its own for each attempt, since what a dying worker writes must not mix with it.
+    part = stores.write_part(parts / f"{entry.number}-{uuid4().hex}", scene)
     places = lattice(scene.latitude.values, scene.longitude.values, LATTICE_POINTS)
     return _Found(part, lost, places.astype(np.float32))
+
+
+def _refuse_other_time(found: np.datetime64, expected: np.datetime64) -> None:
+    if abs(found - expected) > LONGEST_SCAN:
+        detail = f"it is of {str(found)[:16]}, by its name of {str(expected)[:16]}"
+        raise UnusableGranuleError("other time", detail)
 
 
 def _refuse_missing_bands(
@@ -224,6 +232,15 @@ def _refuse_missing_bands(
     if missing := missing_bands(preset, set(map(str, granule.data_vars))):
         wishes = "; ".join(f"{band} ({' or '.join(bands[band])})" for band in missing)
         raise UnusableGranuleError("lacks a band", f"it has no {wishes}")
+
+
+def _gridded(granule: xr.Dataset, grid: GridParams) -> xr.Dataset:
+    try:
+        return on_equal_area_grid(
+            granule, resolution_km=grid.resolution_km, radius_km=grid.radius_km
+        )
+    except ValueError as error:
+        raise UnusableGranuleError("too wide", str(error)) from error
 
 
 def _without_faults(granule: xr.Dataset, bands: list[str], limits: QualityParams) -> xr.Dataset:
@@ -246,6 +263,7 @@ def _without_faults(granule: xr.Dataset, bands: list[str], limits: QualityParams
                 quality.implausible_share(values, units=units),
                 limits.max_implausible_share,
             ),
+            ("static", quality.static_share(values, units=units), limits.max_implausible_share),
         ]
         for reason, faulty, limit in shares:
             if (share := float(np.mean(faulty))) > limit:

@@ -231,22 +231,37 @@ def _draw_distant_scenes(
     ).T
     hours = (table.time.values - table.time.values[0]) / np.timedelta64(1, "h")
     distant_scene = np.empty_like(anchor_scene)
-    for scene in np.unique(anchor_scene):
-        weights = n_complete * triplet.may_be_distant(
-            hours_apart=hours - hours[scene],
+    scenes, n_relaxed = np.unique(anchor_scene), 0
+    for scene in scenes:
+        others = np.where(np.arange(len(n_complete)) == scene, 0, n_complete)
+        hours_apart = hours - hours[scene]
+        weights = others * triplet.may_be_distant(
+            hours_apart=hours_apart,
             km_apart=triplet.gap_km(latitude, longitude, radius_km, int(scene)),
             min_hours=params.distant_hours,
             min_km=params.distant_km,
         )
-        weights[scene] = 0
-        if not weights.any():
+        if not others.any():
             raise ValueError(
-                f"no other granule of the {name} split is {params.distant_hours} hours or "
-                f"{params.distant_km} km from {table.granule.values[scene]}; lower "
-                "sample.distant_hours or sample.distant_km"
+                f"the {name} split has no granule beside {table.granule.values[scene]}; add "
+                "granules of other days or change sample.validation_share and sample.test_share"
             )
+        if not weights.any():
+            n_relaxed += 1
+            weights = others * (abs(hours_apart) == abs(hours_apart[others > 0]).max())
         chosen = anchor_scene == scene
         distant_scene[chosen] = rng.choice(len(weights), chosen.sum(), p=weights / weights.sum())
+    if n_relaxed:
+        log.warning(
+            "%d of %d granules of the %s split have no other %g hours or %g km away, so that their "
+            "distant tiles come from the farthest in time; more days, or a lower "
+            "sample.distant_hours, would help",
+            n_relaxed,
+            len(scenes),
+            name,
+            params.distant_hours,
+            params.distant_km,
+        )
     return distant_scene
 
 

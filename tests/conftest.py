@@ -334,7 +334,7 @@ def change_params(folder: Path, changes: Mapping[str, Any]) -> None:
     (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def set_params() -> Callable[[Path, Mapping[str, Any]], None]:
     """`change_params` for tests."""
     return change_params

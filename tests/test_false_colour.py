@@ -1,6 +1,9 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
+from pipeline.core import planck
 from pipeline.core.false_colour import (
     Preset,
     compose,
@@ -8,8 +11,16 @@ from pipeline.core.false_colour import (
     missing_bands,
     needed_bands,
 )
+from pipeline.files.stage import parse_params
 
-PRESET = Preset(("visible", "infrared_window"), (0.0, 300.0), (100.0, 200.0))
+
+def _preset(channels: tuple[str, ...], minimum: Any, maximum: Any) -> Preset:
+    return Preset("Of a test.", channels, minimum, maximum, 75.0)
+
+
+PRESET = _preset(("visible", "infrared_window"), (0.0, 300.0), (100.0, 200.0))
+REFLECTANCE = _preset(("solar_reflectance_3_9um",), (0.0,), (50.0,))
+SHORTWAVE = (3.7, 3.75, 3.9)  # of VIIRS, MODIS and ABI, µm
 
 
 def test_stretch_is_fixed_and_inverts() -> None:
@@ -39,7 +50,7 @@ def test_a_pixel_without_a_channel_is_invalid_and_black() -> None:
 
 
 def test_green_is_measured_or_derived() -> None:
-    preset = Preset(("red", "green", "blue"), (0.0,) * 3, (100.0,) * 3)
+    preset = _preset(("red", "green", "blue"), (0.0,) * 3, (100.0,) * 3)
     bands = {"red": np.array([[40.0]]), "blue": np.array([[20.0]])}
     assert missing_bands(preset, set(bands)) == ["near_infrared"]
     bands["near_infrared"] = np.array([[60.0]])
@@ -55,12 +66,66 @@ def test_green_of_a_grey_scene_is_grey() -> None:
     np.testing.assert_allclose(green_from_neighbours(grey, grey, grey), grey, rtol=1e-12)
 
 
-def test_needed_bands_include_those_of_derived_channels() -> None:
-    preset = Preset(("solar_reflectance_3_9um",), (0.0,), (20.0,))
+@pytest.mark.parametrize("wavelength", SHORTWAVE)
+def test_the_sun_near_3_9um_is_told_at_each_imagers_wavelength(wavelength: float) -> None:
+    """One cloud has one colour, though its brightness temperatures are kelvins apart."""
+    share = np.array([[0.0, 0.1, 0.3]])
+    window, sun = np.full((1, 3), 280.0), np.full((1, 3), 40.0)
+    emitted = (1 - share) * planck.radiance(wavelength, window)
+    shortwave = planck.brightness_temperature(
+        wavelength, emitted + share * planck.solar_radiance(wavelength, sun)
+    )
+    bands = {
+        "shortwave_infrared": shortwave,
+        "infrared_window": window,
+        "solar_zenith_angle": sun,
+        "shortwave_infrared_wavelength": wavelength,
+    }
+    colour, valid = compose(bands, REFLECTANCE)
+    np.testing.assert_array_equal(colour, [[[0, 51, 153]]])
+    assert valid.all()
+    elsewhere, _ = compose({**bands, "shortwave_infrared_wavelength": 3.8}, REFLECTANCE)
+    assert (elsewhere[0, 0, 1:] != colour[0, 0, 1:]).all()
+
+
+def test_differences_of_the_window_channels() -> None:
+    preset = _preset(("split_window_difference", "shortwave_difference"), (-5.0, 5.0), (5.0, -5.0))
+    bands = {
+        "infrared_window": np.array([[280.0, 280.0]]),
+        "infrared_12um": np.array([[280.0, 277.5]]),
+        "shortwave_infrared": np.array([[280.0, 277.5]]),
+    }
+    assert missing_bands(preset, set(bands) - {"infrared_12um"}) == ["infrared_12um"]
+    colour, _ = compose(bands, preset)
+    np.testing.assert_array_equal(colour[:, 0], [[128, 64], [128, 191]])
+
+
+def test_needed_and_missing_bands_are_bands_alone() -> None:
+    """Sun and wavelength are circumstances, which every granule has."""
     wanted = {"solar_reflectance_3_9um", "shortwave_infrared", "infrared_window"}
-    assert needed_bands(preset) == wanted
+    assert needed_bands(REFLECTANCE) == wanted
+    assert missing_bands(REFLECTANCE, {"infrared_window"}) == ["shortwave_infrared"]
+    assert missing_bands(REFLECTANCE, {"solar_reflectance_3_9um"}) == []
+
+
+def test_the_presets_of_the_parameters_need_bands_that_are_named(params: dict[str, Any]) -> None:
+    named = set(params["ingest"]["bands"])
+    derived = {"solar_reflectance_3_9um", "split_window_difference", "shortwave_difference"}
+    for section in params["ingest"]["presets"].values():
+        preset = parse_params("ingest", section, Preset)
+        assert needed_bands(preset) - derived <= named
+        assert missing_bands(preset, named) == []
+        assert preset.physics.endswith(".")
+        infrared = all("infrared" in name or "difference" in name for name in preset.channels)
+        near = any("near_infrared" in name for name in preset.channels)
+        assert preset.max_solar_zenith == (180.0 if infrared and not near else 75.0)
 
 
 def test_uneven_preset_is_refused() -> None:
     with pytest.raises(ValueError, match=r"not 2, 1 and 2; complete it in ingest\.presets"):
-        Preset(("red", "blue"), (0.0,), (1.0, 1.0))
+        _preset(("red", "blue"), (0.0,), (1.0, 1.0))
+
+
+def test_a_channel_without_a_range_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"red, blue has the same minimum and maximum; part them"):
+        _preset(("red", "blue"), (0.0, 3.0), (1.0, 3.0))

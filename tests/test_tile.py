@@ -46,6 +46,30 @@ def test_grid_tiles_are_complete_and_on_the_grid(
         assert tile.all()
 
 
+@given(MASKS, st.integers(1, 6), st.sampled_from([0.0, 0.01, 0.25, 0.5, 1.0]))
+def test_a_share_of_the_pixels_may_be_invalid(
+    valid: np.ndarray, tile_size: int, share: float
+) -> None:
+    complete = complete_tiles(valid, tile_size, max_invalid_share=share)
+    for row, column in np.ndindex(complete.shape):
+        tile = valid[row : row + tile_size, column : column + tile_size]
+        assert complete[row, column] == ((~tile).sum() <= share * tile_size**2)
+    places = grid_tiles(valid, tile_size=tile_size, stride=2, max_invalid_share=share)
+    assert [tuple(place) for place in places] == [
+        (row, column)
+        for row in range(0, complete.shape[0], 2)
+        for column in range(0, complete.shape[1], 2)
+        if complete[row, column]
+    ]
+
+
+def test_the_share_itself_is_allowed() -> None:
+    valid = np.ones((4, 4), bool)
+    valid[0] = False
+    assert complete_tiles(valid, 4, max_invalid_share=0.25).all()
+    assert not complete_tiles(valid, 4, max_invalid_share=0.24).any()
+
+
 def test_window_sums_by_hand() -> None:
     np.testing.assert_array_equal(window_sums(np.arange(6).reshape(2, 3), 2), [[8, 12]])
 

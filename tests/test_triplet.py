@@ -77,7 +77,8 @@ def test_no_day_is_on_both_sides(
     times = np.datetime64("2020-01-01T00", "ns") + np.array(hours, "timedelta64[h]")
     days = times.astype("datetime64[D]")
     n_days = len(np.unique(days))
-    n_held_out = max(1, round(validation * n_days)) + max(1, round(test * n_days))
+    fewest = 2 if n_days >= 6 else 1
+    n_held_out = max(fewest, round(validation * n_days)) + max(fewest, round(test * n_days))
     rng = np.random.default_rng(seed)
     if n_held_out >= n_days:
         with pytest.raises(ValueError, match=f"{n_days} days cannot be split"):

@@ -20,6 +20,9 @@ PLAUSIBLE = {
     "K": (120.0, 450.0),
 }
 
+# Of one pixel out of both its neighbours. Fires exceed them at 3.9 µm, in few pixels of a granule.
+LARGEST_SPIKES = {"percent": 100.0, "K": 60.0}
+
 
 def missing_lines(values: FloatArray, on_earth: BoolArray) -> BoolArray:
     """Rows on the Earth in which nothing was measured although it was in others, shape (row,).
@@ -102,6 +105,25 @@ def implausible_share(values: FloatArray, *, units: str) -> float:
         return 0.0
     lowest, highest = PLAUSIBLE[units]
     return float(((measured < lowest) | (measured > highest)).mean())
+
+
+def static_share(values: FloatArray, *, units: str) -> float:
+    """Share of the pixels that stick out of both neighbours in their row as no scene does.
+
+    So do most pixels of a garbled file, whose values are random though each is plausible.
+
+    Args:
+        values: Shape (row, column); what is not finite sticks out of nothing.
+        units: "percent" (of reflectance) or "K" (of brightness temperature); others have no bounds.
+
+    >>> static_share(np.array([[250.0, 330.0, 251.0, 252.0]]), units="K")
+    0.25
+    """
+    if units not in LARGEST_SPIKES or not values.size:
+        return 0.0
+    step = np.diff(values, axis=1)
+    protrusion = _shared_part(step[:, :-1], -step[:, 1:])
+    return float((np.abs(protrusion) > LARGEST_SPIKES[units]).sum() / values.size)
 
 
 def _shared_part(first: FloatArray, second: FloatArray) -> FloatArray:

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from pipeline.core.swath import local_grid, nearest_pixels, take
 from pipeline.core.viewing import (
+    LATTICE_STEP,
     geostationary_view,
     glint_angle,
     relative_azimuth,
     solar_angles,
 )
 
-LATTICE_STEP = 8  # pixels
 ANGLES = ("solar_zenith_angle", "view_zenith_angle", "glint_angle", "relative_azimuth")
 
 # Where the sun is lower, a reflectance is noise and scattered light divided by next to nothing.
@@ -61,6 +62,11 @@ def on_equal_area_grid(
     places = granule.latitude.values, granule.longitude.values
     grid = local_grid(*places, resolution_km=resolution_km)
     indices = nearest_pixels(*places, grid, radius_km=radius_km)
+    measured = _measured(granule)
+    if not measured.all():  # the rows that VIIRS deletes on board lie among those of other scans
+        latitude = np.where(measured, places[0], np.nan)
+        nearest = nearest_pixels(latitude, places[1], grid, radius_km=radius_km)
+        indices = np.where(nearest >= 0, nearest, indices)
     gridded = xr.Dataset(
         {
             name: (PLANE, take(variable.values, indices), variable.attrs)
@@ -72,6 +78,12 @@ def on_equal_area_grid(
     gridded["latitude"] = (PLANE, np.where(seen, grid.latitude, np.nan).astype(np.float32))
     gridded["longitude"] = (PLANE, np.where(seen, grid.longitude, np.nan).astype(np.float32))
     return gridded
+
+
+def _measured(granule: xr.Dataset) -> BoolArray:
+    """Where any band was measured; bands are the variables with units."""
+    bands = [each.values for each in granule.data_vars.values() if "units" in each.attrs]
+    return np.asarray(np.logical_or.reduce([np.isfinite(band) for band in bands]))
 
 
 def scene_angles(granule: xr.Dataset) -> Angles:
@@ -106,9 +118,13 @@ def scene_angles(granule: xr.Dataset) -> Angles:
 def at_pixels(lattice: FloatArray, shape: tuple[int, int]) -> FloatArray:
     """Values of the lattice (lattice row, lattice column) at every pixel of `shape`, float32.
 
-    Bilinear; pixels beyond the last lattice row or column have its value, and those beside a
-    lattice point off the Earth, at the limb, have NaN.
+    Bilinear; pixels beyond the last lattice row or column have its value, and a lattice point off
+    the Earth that of the nearest one on it, so that pixels at the limb have an angle too.
     """
+    missing = np.isnan(lattice)
+    if missing.any() and not missing.all():
+        nearest = distance_transform_edt(missing, return_distances=False, return_indices=True)
+        lattice = lattice[tuple(nearest)]
     rows, columns = (
         _weights(length, n_points) for length, n_points in zip(shape, lattice.shape, strict=True)
     )

@@ -7,7 +7,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.core.tile import IntArray, tile_means, tile_spreads
-from pipeline.core.viewing import local_solar_time
+from pipeline.core.viewing import LATTICE_STEP, local_solar_time
 
 FloatArray = NDArray[np.floating]
 BoolArray = NDArray[np.bool_]
@@ -96,8 +96,7 @@ def describe_tiles(
         found[name] = tile_means(field, places, tile_size)
         found[f"{name}_spread"] = tile_spreads(field, places, tile_size)
     if "angles" in scene:
-        step = round(scene.sizes["row"] / scene.sizes["lattice_row"])
-        means = _lattice_means(scene.angles.values, places, tile_size, step)
+        means = _lattice_means(scene.angles.values, places, tile_size)
         found |= dict(zip(map(str, scene.angle.values), means, strict=True))
     row, column = (places + tile_size // 2).T
     longitude = scene.longitude.values[row, column]
@@ -115,16 +114,16 @@ def describe_tiles(
     return described
 
 
-def _lattice_means(lattice: FloatArray, places: IntArray, tile_size: int, step: int) -> FloatArray:
+def _lattice_means(lattice: FloatArray, places: IntArray, tile_size: int) -> FloatArray:
     """Means of (…, lattice row, lattice column) over the points in each tile, shape (…, tile)."""
-    return np.stack(
-        [
-            lattice[
-                ...,
-                row // step : (row + tile_size - 1) // step + 1,
-                column // step : (column + tile_size - 1) // step + 1,
-            ].mean((-2, -1))
-            for row, column in places
-        ],
-        axis=-1,
-    )
+    means = [
+        lattice[..., _points(row, tile_size), _points(column, tile_size)].mean((-2, -1))
+        for row, column in places
+    ]
+    return np.stack(means, axis=-1)
+
+
+def _points(first: int, tile_size: int) -> slice:
+    """Lattice points in a tile along an edge; the one before it where a small one has none."""
+    last = (first + tile_size - 1) // LATTICE_STEP
+    return slice(min(-(-first // LATTICE_STEP), last), last + 1)

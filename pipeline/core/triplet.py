@@ -22,7 +22,8 @@ def split_by_day(
 
     Args:
         times: Start of each granule.
-        validation: Share of the days, of which at least one is taken.
+        validation: Share of the days, of which at least one is taken, of six or more at least two:
+            a tile of the same place on another day is needed.
         test: Share of the days, likewise.
         rng: Chooses the days.
 
@@ -30,8 +31,9 @@ def split_by_day(
         ValueError: If there are too few days for three splits.
     """
     days, day_of_time = np.unique(times.astype("datetime64[D]"), return_inverse=True)
-    n_validation = max(1, round(validation * len(days)))
-    n_test = max(1, round(test * len(days)))
+    fewest = 2 if len(days) >= 6 else 1
+    n_validation = max(fewest, round(validation * len(days)))
+    n_test = max(fewest, round(test * len(days)))
     if n_validation + n_test >= len(days):
         raise ValueError(
             f"{len(days)} days cannot be split into training, {n_validation} validation and "

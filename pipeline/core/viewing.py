@@ -13,6 +13,8 @@ EQUATORIAL_RADIUS_M = 6_378_137.0
 FLATTENING = 1 / 298.257223563
 SQUARED_ECCENTRICITY = FLATTENING * (2 - FLATTENING)
 
+LATTICE_STEP = 8  # pixels between the points at which a scene holds its angles
+
 FloatArray = NDArray[np.floating]
 
 

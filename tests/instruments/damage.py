@@ -247,7 +247,9 @@ def _claim_more_rows(file: Path) -> None:
         tag, kind = struct.unpack_from("<HH", content, place)
         if tag == IMAGE_LENGTH_TAG:
             form = "<H" if kind == SHORT else "<I"
-            struct.pack_into(form, content, place + 8, 2 * struct.unpack_from(form, content, place + 8)[0])
+            struct.pack_into(
+                form, content, place + 8, 2 * struct.unpack_from(form, content, place + 8)[0]
+            )
     file.write_bytes(content)
 
 

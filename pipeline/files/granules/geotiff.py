@@ -9,6 +9,7 @@ import rasterio
 from numpy.typing import NDArray
 from pyproj import Transformer
 
+from pipeline.files.granules.checks import refuse_absurd_scale, refuse_torn_places
 from pipeline.files.granules.granule import (
     Bands,
     Granule,
@@ -37,6 +38,8 @@ def read_geotiff(path: Path, bands: Bands) -> Reading:
         values, attributes = {}, {}
         for wanted, name in chosen.items():
             index = file.descriptions.index(name)
+            if (kind := np.dtype(file.dtypes[index])).kind in "iu":
+                refuse_absurd_scale(name, file.scales[index], np.iinfo(kind).max)
             counts = file.read(index + 1, masked=True).astype(np.float32).filled(np.nan)
             values[wanted] = counts * file.scales[index] + file.offsets[index]
             units = file.units[index]
@@ -45,6 +48,7 @@ def read_geotiff(path: Path, bands: Bands) -> Reading:
                 units = "percent"
             attributes[wanted] = {"units": units or "1", "sun_corrected": True}
         latitude, longitude = _places(file)
+        refuse_torn_places(latitude, longitude)
         time = _start_time(file)
         if time is None:
             raise UnusableGranuleError("unreadable", "it has no tag start_time")

@@ -75,5 +75,5 @@ def choose_bands(bands: Bands, available: Iterable[str]) -> dict[str, str]:
 def refuse_without(chosen: Mapping[str, str], bands: Bands) -> None:
     """Raise `UnusableGranuleError` if no band was chosen."""
     if not chosen:
-        names = ", ".join(sorted({name for names in bands.values() for name in names}))
-        raise UnusableGranuleError("lacks a band", f"it has none of {names}")
+        detail = f"it has no band for {', '.join(bands)}; ingest.bands names those that are known"
+        raise UnusableGranuleError("lacks a band", detail)

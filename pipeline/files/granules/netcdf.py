@@ -1,8 +1,8 @@
 """Plain netCDF granules: level-2 products and model output, one granule a time."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,23 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError
 
+from pipeline.files.granules.checks import (
+    PERCENT_OR_K,
+    refuse_absurd_scales,
+    refuse_torn_places,
+)
 from pipeline.files.granules.granule import (
     Bands,
+    FloatArray,
     Granule,
     Reading,
     UnusableGranuleError,
     choose_bands,
     refuse_without,
 )
+from pipeline.files.granules.times import find_times, is_time
 
 
 @dataclass(frozen=True)
@@ -44,8 +52,10 @@ class NetcdfConventions:
 def describe_netcdf(path: Path) -> list[Granule]:
     """The granules in `path`, one a time; without a time where the file does not tell it."""
     try:
-        with xr.open_dataset(path, engine="netcdf4") as file:
-            times = _times(file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of unusual calendars
+            with _open(path) as file:
+                times = find_times(file)
     except Exception:  # a damaged file can fail anywhere; ingest says what is wrong with it
         times = []
     if len(times) < 2:
@@ -58,52 +68,59 @@ def describe_netcdf(path: Path) -> list[Granule]:
 
 
 def read_netcdf(path: Path, bands: Bands, conventions: NetcdfConventions, step: int) -> Reading:
-    """The variables that serve as bands at one time, the first row in the north."""
-    with xr.open_dataset(path, engine="netcdf4") as file:
+    """The variables that serve as bands at one time, north up and east to the right."""
+    refuse_absurd_scales([path], only=PERCENT_OR_K)
+    with _open(path) as file:
         chosen = choose_bands(bands, map(str, file.data_vars))
         refuse_without(chosen, bands)
-        times = _times(file)
+        times = find_times(file)
         if not times:
             raise UnusableGranuleError("unreadable", "it has no time")
-        fields = {wanted: _plane(file[name], step) for wanted, name in chosen.items()}
         for name in chosen.values():
             _check_units(file[name], conventions)
-        first = next(iter(fields.values()))
-        latitude, longitude = _places(file, first, conventions)
-        values = {wanted: plane.values for wanted, plane in fields.items()}
+        planes = {wanted: _at(file[name], step) for wanted, name in chosen.items()}
+        if conventions.projection:
+            plane = next(iter(planes.values()))
+            latitude, longitude = _unprojected(file, plane, conventions.projection)
+        else:
+            latitude, longitude = _places(file, conventions, step)
+        values = {wanted: _along(plane, latitude.dims) for wanted, plane in planes.items()}
         platform = str(file.attrs.get("platform", conventions.platform or "unknown"))
     attributes = {
         wanted: {"units": conventions.units[name], "sun_corrected": True}
         for wanted, name in chosen.items()
     }
-    if latitude[0].mean() < latitude[-1].mean():
-        latitude, longitude = latitude[::-1], longitude[::-1]
-        values = {wanted: plane[::-1] for wanted, plane in values.items()}
-    return Reading(values, attributes, latitude, longitude, times[step], platform)
+    refuse_torn_places(latitude.values, longitude.values)
+    turn = _turn(latitude.values, longitude.values)
+    return Reading(
+        {wanted: plane[turn] for wanted, plane in values.items()},
+        attributes,
+        latitude.values[turn],
+        (longitude.values[turn] + 180) % 360 - 180,
+        times[step],
+        platform,
+    )
 
 
-def _times(file: xr.Dataset) -> list[datetime]:
-    """Times of the file in UTC: of its time axis, its one time, or its coverage."""
-    for name, variable in file.variables.items():
-        if variable.dtype.kind == "M" and (variable.dims == (name,) or not variable.dims):
-            return list(np.atleast_1d(variable.values).astype("datetime64[us]").tolist())
-    if "time_coverage_start" in file.attrs:
-        return [datetime.fromisoformat(file.attrs["time_coverage_start"]).replace(tzinfo=None)]
-    return []
+def _open(path: Path) -> xr.Dataset:
+    return xr.open_dataset(path, engine="netcdf4", decode_timedelta=False)
 
 
-def _plane(variable: xr.DataArray, step: int) -> xr.DataArray:
-    """`variable` (row, column) at one time."""
+def _at(variable: xr.DataArray, step: int) -> xr.DataArray:
+    """`variable` at one time, without axes of one point."""
     for name in variable.dims:
-        if name in variable.coords and variable[name].dtype.kind == "M":
+        if name in variable.coords and is_time(variable[name]):
             variable = variable.isel({name: step})
-    plane = variable.squeeze(drop=True)
-    if plane.ndim != 2:
-        raise UnusableGranuleError(
-            "unreadable",
-            f"its {variable.name} has the dimensions {', '.join(map(str, plane.dims))}",
-        )
-    return plane
+    return variable.squeeze(drop=True)
+
+
+def _along(plane: xr.DataArray, dimensions: tuple[Hashable, ...]) -> NDArray[Any]:
+    """Values of `plane` in the order of `dimensions`."""
+    if set(plane.dims) != set(dimensions) or plane.ndim != 2:
+        found, wanted = (", ".join(map(str, each)) for each in (plane.dims, dimensions))
+        detail = f"its {plane.name} lies along {found}, its places along {wanted}, not the same two"
+        raise UnusableGranuleError("unreadable", detail)
+    return plane.transpose(*dimensions).values
 
 
 def _check_units(variable: xr.DataArray, conventions: NetcdfConventions) -> None:
@@ -118,34 +135,50 @@ def _check_units(variable: xr.DataArray, conventions: NetcdfConventions) -> None
 
 
 def _places(
-    file: xr.Dataset, plane: xr.DataArray, conventions: NetcdfConventions
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Latitude and longitude (row, column), longitudes from -180 to 180."""
-    if conventions.projection:
-        latitude, longitude = _unprojected(file, plane, conventions.projection)
-    else:
-        names = conventions.latitude, conventions.longitude
-        if absent := [name for name in names if name not in file.variables]:
-            raise UnusableGranuleError("unreadable", f"it has no {' and no '.join(absent)}")
-        latitude, longitude = (file[name].squeeze(drop=True).values for name in names)
-        if latitude.ndim == 1:
-            longitude, latitude = np.meshgrid(longitude, latitude)
-    return latitude, (longitude + 180) % 360 - 180
+    file: xr.Dataset, conventions: NetcdfConventions, step: int
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Latitude and longitude (row, column) as the file has them."""
+    names = conventions.latitude, conventions.longitude
+    _refuse_without_variables(file, names)
+    latitude, longitude = xr.broadcast(*(_at(file[name], step) for name in names))
+    return latitude, longitude
 
 
 def _unprojected(
     file: xr.Dataset, plane: xr.DataArray, projection: str
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    northings, eastings = (file[name] for name in plane.dims)
-    x, y = eastings.values, northings.values
-    if projection in file.variables:
-        mapping = file[projection].attrs
-        crs = CRS.from_cf(mapping)
-        if eastings.attrs.get("units") in ("rad", "radian"):  # scanning angles
-            height = mapping["perspective_point_height"]
-            x, y = x * height, y * height
-    else:
-        crs = CRS.from_user_input(projection)
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Latitude and longitude (row, column) of a projected grid whose rows come first."""
+    _refuse_without_variables(file, map(str, plane.dims))
+    mapping = file[projection].attrs if projection in file.variables else {}
+    try:
+        crs = CRS.from_cf(mapping) if mapping else CRS.from_user_input(projection)
+    except CRSError as error:
+        detail = f"{projection} is neither a grid mapping of it nor the code of a projection"
+        raise UnusableGranuleError("unreadable", detail) from error
+    metres = []
+    for name in plane.dims:
+        coordinate = file[name]
+        height = mapping.get("perspective_point_height", 1.0)  # by which scanning angles grow
+        factors = {"rad": height, "radian": height, "km": 1000.0}
+        metres.append(coordinate.values * factors.get(coordinate.attrs.get("units", "m"), 1.0))
     to_degrees = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
-    longitude, latitude = to_degrees.transform(*np.meshgrid(x, y))
-    return latitude, longitude
+    longitude, latitude = to_degrees.transform(*np.meshgrid(*reversed(metres)))
+    return xr.DataArray(latitude, dims=plane.dims), xr.DataArray(longitude, dims=plane.dims)
+
+
+def _refuse_without_variables(file: xr.Dataset, names: Iterable[str]) -> None:
+    if absent := [name for name in names if name not in file.variables]:
+        raise UnusableGranuleError("unreadable", f"it has no {' and no '.join(absent)}")
+
+
+def _turn(latitude: FloatArray, longitude: FloatArray) -> tuple[slice, slice]:
+    """Rows and columns in the order that puts north up and east to the right."""
+    return (
+        slice(None, None, -1 if _mean_step(latitude, axis=0) > 0 else 1),
+        slice(None, None, -1 if _mean_step(longitude, axis=1) < 0 else 1),
+    )
+
+
+def _mean_step(degrees: FloatArray, *, axis: int) -> float:
+    steps = np.diff(np.where(np.isfinite(degrees), degrees, np.nan), axis=axis)
+    return float(np.nanmean((steps + 180) % 360 - 180))

@@ -20,6 +20,9 @@ SIGNATURES = (
     b"MM\x00*",
     b"II+\x00",
     b"MM\x00+",
+    b"\x01\x1a\x01",  # Himawari Standard Data: block 1, of 282 bytes
+    b"BZh",
+    b"FormatNa",  # SEVIRI's native format
 )
 
 

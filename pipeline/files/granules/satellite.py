@@ -8,15 +8,33 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.files.granules.granule import Bands, FloatArray, Reading, choose_bands, refuse_without
+from pipeline.files.granules.checks import (
+    refuse_absurd_scales,
+    refuse_stretched_areas,
+    refuse_torn_places,
+)
+from pipeline.files.granules.granule import (
+    Bands,
+    FloatArray,
+    Reading,
+    UnusableGranuleError,
+    choose_bands,
+    refuse_without,
+)
 
 CALIBRATIONS = ("reflectance", "brightness_temperature")
-ANGLES = (
-    "solar_zenith_angle",
-    "solar_azimuth_angle",
-    "satellite_zenith_angle",
-    "satellite_azimuth_angle",
-)
+ANGLES = {
+    body: {f"{body}_zenith_angle", f"{body}_azimuth_angle"} for body in ("solar", "satellite")
+}
+
+# Wavelengths in µm by which files and satpy's readers turn radiances near 3.9 µm into
+# temperatures: h c / (k planck_fk2) in files of GOES-16, 1 / 2641.775 cm for MODIS. Those that
+# satpy lists are nominal, and 0.01 µm are 3 % of a reflectance of the sun.
+EFFECTIVE_UM = {"C07": 3.8905, "20": 3.7853}
+
+# In the names of the files that say where the pixels of others lie. Without one satpy has no
+# places, or interpolates those of MODIS, which breaks at the date line.
+GEOLOCATION = {"modis_l1b": ("D03", ".geo.", ".GEO"), "viirs_l1b": ("03MOD", "GEOM")}
 
 
 def read_satellite(files: Sequence[Path], reader: str, bands: Bands) -> Reading:
@@ -27,6 +45,7 @@ def read_satellite(files: Sequence[Path], reader: str, bands: Bands) -> Reading:
     import dask.base  # slow to import
     from satpy.scene import Scene
 
+    refuse_absurd_scales(files)
     # The work on granules is spread already, and the worker's threads are its own.
     with dask.config.set(scheduler="synchronous"):
         scene = Scene(filenames=[str(file) for file in files], reader=reader)
@@ -34,14 +53,16 @@ def read_satellite(files: Sequence[Path], reader: str, bands: Bands) -> Reading:
         calibrated = [data for data in found if _calibration(data) in CALIBRATIONS]
         chosen = choose_bands(bands, {data["name"] for data in calibrated})
         refuse_without(chosen, bands)
-        angles = {data["name"] for data in found} & set(ANGLES)
+        _refuse_without_places(files, reader)
+        names = {data["name"] for data in found}
+        angles = set[str]().union(*(pair for pair in ANGLES.values() if pair <= names))
         scene = _load(
             scene, [data for data in calibrated if data["name"] in chosen.values()], angles
         )
         loaded = {data["name"]: scene[data] for data in scene.keys()}  # noqa: SIM118
         first = loaded[next(iter(chosen.values()))]
         latitude, longitude = _places(first.attrs["area"])
-        names = [*chosen.values(), *angles]
+        names = {*chosen.values(), *angles}
         arrays = dict(
             zip(names, dask.base.compute(*(loaded[name].data for name in names)), strict=True)
         )
@@ -53,8 +74,15 @@ def read_satellite(files: Sequence[Path], reader: str, bands: Bands) -> Reading:
         scene.start_time,
         str(first.attrs["platform_name"]),
         {name: arrays[name] for name in angles},
-        _satellite(first.attrs) if len(angles) < len(ANGLES) else {},
+        {} if ANGLES["satellite"] <= angles else _satellite(first.attrs),
     )
+
+
+def _refuse_without_places(files: Sequence[Path], reader: str) -> None:
+    marks = GEOLOCATION.get(reader, ("",))
+    if not any(mark in file.name for file in files for mark in marks):
+        detail = f"no {' or '.join(marks)} file tells where its pixels lie"
+        raise UnusableGranuleError("lacks its geolocation", detail)
 
 
 def _calibration(data: Any) -> str | None:
@@ -63,6 +91,7 @@ def _calibration(data: Any) -> str | None:
 
 def _load(scene: Any, calibrated: Sequence[Any], angles: set[str]) -> Any:
     """`scene` with the bands and angles, all on one grid."""
+    from pyresample.geometry import AreaDefinition
     from satpy.dataset import DataQuery
 
     resolutions = defaultdict(set)
@@ -74,21 +103,24 @@ def _load(scene: Any, calibrated: Sequence[Any], angles: set[str]) -> Any:
     }
     # A swath has places for each resolution, and only one of them suits all bands.
     coarsest = max(filter(None, set[int]().union(*resolutions.values())), default=None)
-    common = coarsest if all(coarsest in each for each in resolutions.values()) else None
+    common = coarsest if all(coarsest in each for each in resolutions.values()) else "*"
     scene.load([*queries.values(), *sorted(angles)], resolution=common)
     if missing := scene.missing_datasets:
         raise ValueError(f"satpy could not load {', '.join(data['name'] for data in missing)}")
+    areas = [(scene[data].attrs.get("area"), data.get("resolution")) for data in scene.keys()]  # noqa: SIM118
+    if fixed := [(area, size) for area, size in areas if isinstance(area, AreaDefinition)]:
+        refuse_stretched_areas(fixed)
     if len({scene[query].shape for query in queries.values()}) > 1:
         scene = scene.resample(scene.coarsest_area(), resampler="native")
     return scene
 
 
 def _describe(band: Any) -> dict[str, Any]:
-    wavelength = band.attrs.get("wavelength")
+    name, listed = band.attrs["name"], band.attrs.get("wavelength")
     return {
         "units": band.attrs["units"].replace("%", "percent"),
         "sun_corrected": False,
-        **({"wavelength": float(wavelength.central)} if wavelength else {}),
+        **({"wavelength": EFFECTIVE_UM.get(name, float(listed.central))} if listed else {}),
     }
 
 
@@ -98,8 +130,9 @@ def _places(area: Any) -> tuple[FloatArray, FloatArray]:
 
     if isinstance(area, AreaDefinition):
         return _fixed_places(area)
-    longitude, latitude = area.get_lonlats()
-    return np.asarray(latitude), np.asarray(longitude)
+    longitude, latitude = map(np.asarray, area.get_lonlats())
+    refuse_torn_places(latitude, longitude)
+    return latitude, longitude
 
 
 @lru_cache(maxsize=2)

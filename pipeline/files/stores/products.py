@@ -92,7 +92,12 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def consolidate(path: Path) -> None:
-    """Gather the metadata of a Zarr product in one place, for xarray to open it at once."""
+    """Gather the metadata of a Zarr product in one place, for xarray to open it at once.
+
+    What killed writers left of chunks, under the names zarr gives to unfinished ones, is removed.
+    """
+    for unfinished in path.rglob("*.partial"):
+        unfinished.unlink()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Consolidated metadata", zarr.errors.ZarrUserWarning)
         zarr.consolidate_metadata(path)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
@@ -22,27 +23,33 @@ def write_blocks(parts: Iterable[xr.Dataset], path: Path, params: object, *, dim
     """
     length = 0
     for block in _regular(parts, dimension):
+        along = block.drop_vars(
+            [name for name, each in block.variables.items() if dimension not in each.dims]
+        )
         if length:
-            along = [name for name, each in block.variables.items() if dimension in each.dims]
-            block[along].to_zarr(path, append_dim=dimension, consolidated=False)
+            along.to_zarr(path, append_dim=dimension, consolidated=False)
         else:
-            encoding = {
-                str(name): {
-                    "chunks": tuple(
-                        BLOCK if each == dimension else block.sizes[each] for each in variable.dims
-                    ),
-                    **(TIME_ENCODING if variable.dtype.kind == "M" else {}),
-                }
-                for name, variable in block.variables.items()
-                if dimension in variable.dims
-            }
-            described(block, params).to_zarr(
+            fixed = described(block.drop_dims(dimension), params)
+            encoding = _encoding(along, dimension)
+            described(along, None).to_zarr(
                 path, zarr_format=3, consolidated=False, encoding=encoding
             )
         length += block.sizes[dimension]
     if length:
+        fixed.to_zarr(path, mode="a", consolidated=False)  # last, since appending loses coordinates
         consolidate(path)
     return length
+
+
+def _encoding(block: xr.Dataset, dimension: str) -> dict[str, dict[str, Any]]:
+    lengths = {**block.sizes, dimension: BLOCK}
+    return {
+        str(name): {
+            "chunks": tuple(lengths[each] for each in variable.dims),
+            **(TIME_ENCODING if variable.dtype.kind == "M" else {}),
+        }
+        for name, variable in block.variables.items()
+    }
 
 
 def _regular(parts: Iterable[xr.Dataset], dimension: str) -> Iterator[xr.Dataset]:

@@ -1,0 +1,135 @@
+"""What no sound granule has: absurd scales, torn places, stretched pixels."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from netCDF4 import Dataset
+from numpy.typing import NDArray
+from pyhdf.SD import SD  # type: ignore[import-untyped]
+
+from pipeline.files.granules.granule import FloatArray, UnusableGranuleError
+
+NETCDF_SUFFIXES = {".nc", ".nc4"}
+PERCENT_OR_K = {"percent", "%", "K"}
+SMALLEST_SPAN, LARGEST_SPAN = 1e-3, 1e7  # of all counts, in any unit of bands and angles
+HDF4_SCALES = ("scale_factor", "reflectance_scales", "radiance_scales")
+HDF4_COUNTS = 32767
+TABLE, N_COUNTS = "_brightness_temperature_lut", 65536  # of VIIRS; satpy looks up past a short end
+FURTHEST_STEPS = 10.0  # from both neighbours; mountains at the edge of a swath move pixels by fewer
+PIXEL_TOLERANCE = 0.01  # ABI's pixels of 56 µrad are 2004 m
+SQUARE_TOLERANCE = 1e-4
+
+
+def refuse_absurd_scales(files: Iterable[Path], *, only: set[str] | None = None) -> None:
+    """Raise `UnusableGranuleError` if all counts of a band or angle would become one value.
+
+    Args:
+        files: netCDF-4 and HDF4 files are looked at.
+        only: Variables in these units are judged, by default all.
+    """
+    for file in files:
+        for name, scale, n_counts in _scales(file, only):
+            refuse_absurd_scale(name, scale, n_counts)
+
+
+def refuse_absurd_scale(name: str, scale: float, n_counts: float) -> None:
+    """Likewise, of one band or angle."""
+    if not SMALLEST_SPAN <= scale * n_counts <= LARGEST_SPAN:
+        detail = f"{n_counts:g} counts of {name} are scaled by {scale:g}"
+        raise UnusableGranuleError("absurd scale", detail)
+
+
+def refuse_torn_places(latitude: FloatArray, longitude: FloatArray) -> None:
+    """Raise `UnusableGranuleError` if a place is none, or far from both of its neighbours.
+
+    Args:
+        latitude: Degrees, shape (row, column); what is not finite is no place.
+        longitude: Likewise.
+    """
+    with np.errstate(invalid="ignore"):
+        faulty = (np.abs(latitude) > 90) | (np.abs(longitude) > 360)
+        faulty &= np.isfinite(latitude) & np.isfinite(longitude)
+        torn = faulty | _far_from_neighbours(latitude, longitude)
+        torn |= _far_from_neighbours(latitude.T, longitude.T).T
+    if torn.any():
+        row, column = np.argwhere(torn)[0]
+        detail = (
+            f"{torn.sum()} of its places do not join the others, the first of them "
+            f"{latitude[row, column]:g}, {longitude[row, column]:g}"
+        )
+        raise UnusableGranuleError("implausible places", detail)
+
+
+def refuse_stretched_areas(areas: Sequence[tuple[Any, float | None]]) -> None:
+    """Raise `UnusableGranuleError` if areas have other pixels than the imager, or differ.
+
+    Args:
+        areas: Those of pyresample, of bands on a fixed grid, each with its resolution in m, at
+            least nominally.
+    """
+    for area, resolution in areas:
+        width, height = area.pixel_size_x, area.pixel_size_y
+        expected = resolution or abs(width)
+        square = abs(width - height) <= SQUARE_TOLERANCE * expected
+        if not square or abs(width - expected) > PIXEL_TOLERANCE * expected:
+            detail = f"its pixels are {width:.0f} m x {height:.0f} m, not {expected:.0f} m wide"
+            raise UnusableGranuleError("implausible places", detail)
+    extents = np.array([area.area_extent for area, _ in areas])
+    if np.ptp(extents, axis=0).max() > max(area.pixel_size_x for area, _ in areas) / 2:
+        raise UnusableGranuleError("implausible places", "its bands lie in different places")
+
+
+def _scales(file: Path, only: set[str] | None) -> Iterator[tuple[str, float, float]]:
+    """Name, scale and number of counts of each image that is stored as counts."""
+    if file.suffix == ".hdf":
+        content = SD(str(file))
+        try:
+            for name in content.datasets():
+                attributes = content.select(name).attributes()
+                for key in HDF4_SCALES:
+                    for scale in np.atleast_1d(attributes.get(key, [])):
+                        yield name, float(scale), HDF4_COUNTS
+        finally:
+            content.end()
+    elif file.suffix in NETCDF_SUFFIXES:
+        with Dataset(file) as content:
+            yield from _netcdf_scales(content, only)
+
+
+def _netcdf_scales(group: Any, only: set[str] | None) -> Iterator[tuple[str, float, float]]:
+    for name, variable in group.variables.items():
+        if name.endswith(TABLE) and variable.size < N_COUNTS:
+            raise UnusableGranuleError(
+                "damaged or truncated", f"{name} has {variable.size} of {N_COUNTS} values"
+            )
+        if variable.ndim < 2 or variable.dtype.kind not in "iu":
+            continue
+        attributes = set(variable.ncattrs())
+        if "scale_factor" in attributes and (
+            only is None or getattr(variable, "units", "") in only
+        ):
+            counts = np.iinfo(variable.dtype).max - np.iinfo(variable.dtype).min
+            if "valid_range" in attributes:
+                counts = abs(int(np.diff(variable.valid_range)[0]))
+            yield name, float(variable.scale_factor), counts
+    for child in group.groups.values():
+        yield from _netcdf_scales(child, only)
+
+
+def _far_from_neighbours(latitude: FloatArray, longitude: FloatArray) -> NDArray[np.bool_]:
+    """Places away, on the same side, from the ones before and after in their row."""
+    far = np.zeros(latitude.shape, np.bool_)
+    north = np.diff(latitude, axis=1)
+    east = (np.diff(longitude, axis=1) + 180) % 360 - 180
+    east *= np.cos(np.radians(latitude[:, 1:]))
+    lengths = np.hypot(north, east)
+    if not np.isfinite(lengths).any():
+        return far
+    limit = FURTHEST_STEPS * np.median(lengths[np.isfinite(lengths)])
+    for step in (north, east):
+        from_before, from_after = step[:, :-1], -step[:, 1:]
+        nearer = np.minimum(np.abs(from_before), np.abs(from_after))
+        far[:, 1:-1] |= (from_before * from_after > 0) & (nearer > limit)
+    return far

@@ -1,0 +1,387 @@
+"""Damaged granules, killed workers and killed stages: the same product, byte for byte."""
+
+import csv
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import xarray as xr
+from distributed import LocalCluster
+from instruments.damage import KINDS, damage
+from instruments.small import UNITS, WRITERS, write_small_geotiff, write_small_mcmip
+
+from pipeline import fetch, ingest
+from pipeline.core.encoder import create_encoder
+from pipeline.files import encoders, stage, stores
+
+ROOT = Path(__file__).parents[1]
+FIRST = datetime(2025, 3, 20, 15)
+N_DAMAGED = 1000
+N_GOOD = 50
+FORMATS = {"mcmip": 0.22, "abi_l1b": 0.13, "viirs": 0.13, "modis": 0.13, "geotiff": 0.2}
+FORMATS["netcdf"] = 1 - sum(FORMATS.values())
+KIND_SHARES = {
+    "truncated": 0.2,
+    "flipped": 0.32,
+    "dropped": 0.1,
+    "renamed": 0.08,
+    "misshapen": 0.1,
+    "rescaled": 0.12,
+    "empty": 0.03,
+    "directory": 0.03,
+    "dangling": 0.02,
+}
+TOLERANCES = {  # of float32, of another source for the sun, and of 1 in 255 where that rounds
+    "colour": 1.0,
+    "valid": 0.0,
+    "latitude": 0.002,
+    "longitude": 0.002,
+    "reflectance": 0.05,
+    "brightness_temperature": 0.05,
+}
+# Formats without checksums: a flipped bit in a MODIS array or a TIFF tag can leave a plausible
+# picture, which no reader can tell from the true one.
+UNCHECKED = {"modis", "geotiff"}
+MOST_UNNOTICED = 2  # of N_DAMAGED
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A granule of a format and time, and what was done to it, if anything."""
+
+    name: str
+    form: str
+    start: datetime
+    kind: str = "good"
+    how: str = ""
+
+
+def _write_cases(folder: Path) -> list[_Case]:
+    """Damaged granules, with a good one after every twentieth."""
+    rng = np.random.default_rng(11)
+    cases = []
+    every = N_DAMAGED // N_GOOD + 1
+    for number in range(N_DAMAGED + N_GOOD):
+        form = str(rng.choice(list(FORMATS), p=list(FORMATS.values())))
+        start = FIRST + timedelta(days=number // 60, minutes=number % 60)
+        files = WRITERS[form](folder, start)
+        name = min(file.name for file in files)
+        if number % every == every - 1:
+            cases.append(_Case(name, form, start))
+            continue
+        kind = str(rng.choice(list(KIND_SHARES), p=list(KIND_SHARES.values())))
+        how = damage(files[rng.integers(len(files))], kind, rng)
+        cases.append(_Case(name, form, start, kind, how))
+    return cases
+
+
+def _run(folder: Path, params: dict[str, Any], **quality: Any) -> tuple[xr.Dataset, dict[str, str]]:
+    """Fetch and ingest the granules in folder/raw: scenes by name, and reasons by name."""
+    local = {**params["fetch"], "source": "local", "local": {"granules": [str(folder / "raw")]}}
+    fetch.run(
+        stage.parse_params("fetch", local, fetch.FetchParams),
+        folder / "granules",
+        folder / "archive",
+        folder / "checksums.json",
+    )
+    section = {
+        **params["ingest"],
+        "preset": "visible_infrared",
+        "netcdf": {**params["ingest"]["netcdf"], "units": UNITS},
+        "quality": {**params["ingest"]["quality"], **quality},
+    }
+    ingest.run(
+        stage.parse_params("ingest", section, ingest.IngestParams),
+        folder / "granules",
+        folder / "scenes.zarr",
+        folder / "rejected.csv",
+        folder / "ingest.json",
+    )
+    with (folder / "rejected.csv").open() as file:
+        rejected = {row["granule"]: row["reason"] for row in csv.DictReader(file) if row["detail"]}
+    scenes = stores.open_product(folder / "scenes.zarr").load()
+    return scenes.set_index(scene="granule"), rejected
+
+
+def _differences(found: xr.Dataset, expected: xr.Dataset) -> list[str]:
+    different = [name for name in ("time", "platform") if found[name] != expected[name]]
+    for name, tolerance in TOLERANCES.items():
+        pair = found[name].values.astype(float), expected[name].values.astype(float)
+        if not np.allclose(*pair, rtol=0, atol=tolerance, equal_nan=True):
+            different.append(name)
+    return different
+
+
+def test_a_thousand_damaged_granules_are_read_as_they_were_or_rejected(
+    tmp_path: Path, params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TILE2VEC_WORKERS", "2")
+    cases = _write_cases(tmp_path / "damaged/raw")
+    kinds = Counter(case.kind for case in cases)
+    assert set(kinds) == {*KINDS, "good"}
+    assert min(kinds.values()) > 10
+    scenes, rejected = _run(tmp_path / "damaged", params, max_seconds=60.0)
+    names = set(scenes.scene.values)
+    assert names.isdisjoint(rejected)
+    assert names | set(rejected) == {case.name for case in cases}
+    assert all(rejected.values())
+    good = [case for case in cases if case.kind == "good"]
+    assert not {case.name for case in good} & set(rejected)
+
+    read = [case for case in cases if case.name in names]
+    for case in read:
+        WRITERS[case.form](tmp_path / "whole/raw", case.start)
+    whole, _ = _run(tmp_path / "whole", params, max_seconds=60.0)
+    for case in good:
+        for name, variable in scenes.sel(scene=case.name).data_vars.items():
+            np.testing.assert_array_equal(variable, whole.sel(scene=case.name)[name])
+    unnoticed = [
+        (case, different)
+        for case in read
+        if (different := _differences(scenes.sel(scene=case.name), whole.sel(scene=case.name)))
+    ]
+    assert {case.form for case, _ in unnoticed} <= UNCHECKED, unnoticed
+    assert {case.kind for case, _ in unnoticed} <= {"flipped"}, unnoticed
+    assert len(unnoticed) <= MOST_UNNOTICED, unnoticed
+
+
+# --- stages as processes, to be killed ---
+
+# Stands for a library that a damaged file crashes, or sends around in circles.
+STALLING_LIBRARY = """
+import os, pathlib, signal, time
+is_file = pathlib.Path.is_file
+def stall(path, **options):
+    if path.name.startswith("crash"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if path.name.startswith("hang"):
+        time.sleep(3600)
+    return is_file(path, **options)
+pathlib.Path.is_file = stall
+"""
+OUTS = {
+    "ingest": ("scenes.zarr", "rejected.csv", "metrics/ingest.json"),
+    "sample": ("triplets.zarr", "metrics/sample.json"),
+    "embed": ("embeddings.zarr",),
+}
+FLOW: dict[str, Any] = {
+    "fetch.source": "local",
+    "ingest.preset": "visible_infrared",
+    "sample.tile_size": 32,
+    "sample.n_triplets": {"train": 3072, "validation": 32, "test": 32},
+    "embed.stride": 8,
+}
+OTHER: dict[str, dict[str, Any]] = {
+    "ingest": {"ingest.quality.max_view_zenith": 60.0},
+    "sample": {"sample.seed": 2},
+    "embed": {"embed.stride": 16},
+}
+N_SCENES = 12
+SECONDS_TO_START, SECONDS_TO_DIE = 2, 30
+
+Flow = tuple[Path, dict[str, dict[str, dict[str, str]]]]
+
+
+def _start(folder: Path, name: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", f"pipeline.{name}"],
+        cwd=folder,
+        env={**os.environ, "TILE2VEC_WORKERS": "2", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _finish(process: subprocess.Popen[str]) -> str:
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return output
+
+
+def _content(folder: Path, name: str) -> dict[str, dict[str, str]]:
+    """Of each product of a stage the digest of every file, {} where it is absent."""
+    contents = {}
+    for out in OUTS[name]:
+        path = folder / "data" / out
+        files = sorted(file for file in [path, *path.rglob("*")] if file.is_file())
+        contents[out] = {
+            str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in files
+        }
+    return contents
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _children(process: subprocess.Popen[str], command: str = "") -> list[psutil.Process]:
+    below = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in below if command in " ".join(child.cmdline())]
+
+
+def _until(reached: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
+    """What `reached` gives once that is something."""
+    while process.poll() is None:
+        with suppress(psutil.NoSuchProcess):
+            if found := reached():
+                return found
+        time.sleep(0.0005)
+    raise AssertionError(f"the stage ended before it could be killed: {process.communicate()[0]}")
+
+
+def _busy_worker(process: subprocess.Popen[str]) -> psutil.Process | None:
+    """A worker that has begun to work, which takes more time than to start."""
+    workers = _children(process, "spawn_main")
+    return next((each for each in workers if each.cpu_times().user > SECONDS_TO_START), None)
+
+
+def _worker_in_mid_write(process: subprocess.Popen[str]) -> tuple[psutil.Process, Path] | None:
+    """A worker, stopped, and the file it has not finished."""
+    for worker in _children(process, "spawn_main"):
+        worker.suspend()
+        for file in worker.open_files():
+            if file.path.endswith(".partial"):
+                return worker, Path(file.path)
+        worker.resume()
+    return None
+
+
+@pytest.fixture(scope="module")
+def flow(tmp_path_factory: pytest.TempPathFactory, set_params: Callable[..., None]) -> Flow:
+    """A folder in which the stages have run unharmed, and what each of them made."""
+    folder = tmp_path_factory.mktemp("flow")
+    for number in range(N_SCENES):
+        write_small_mcmip(folder / "raw", FIRST + timedelta(days=number), n_pixels=160)
+    (spoilt,) = write_small_mcmip(folder / "raw", FIRST - timedelta(days=1))
+    damage(spoilt, "truncated", np.random.default_rng(0))
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, folder)
+    set_params(folder, {**FLOW, "fetch.local.granules": [str(folder / "raw")]})
+    network = create_encoder(backbone="resnet10t", n_channels=3, n_dimensions=8, seed=0)
+    description = {
+        "backbone": "resnet10t",
+        "channels": ["visible", "near_infrared", "infrared_window"],
+        "n_dimensions": 8,
+        "tile_size": 32,
+        "days": {},
+    }
+    encoders.write_encoder(folder / "data/encoder", network.state_dict(), description)
+    for name in ("fetch", *OUTS):
+        _finish(_start(folder, name))
+    return folder, {name: _content(folder, name) for name in OUTS}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("name", ["ingest", "embed"])
+def test_a_worker_killed_in_mid_scene_changes_no_byte(flow: Flow, name: str, seed: int) -> None:
+    folder, unharmed = flow
+    process = _start(folder, name)
+    worker = _until(lambda: _busy_worker(process), process)
+    time.sleep(np.random.default_rng(seed).uniform(0, 0.2))
+    worker.kill()
+    assert "a worker died of item" in _finish(process)
+    assert _content(folder, name) == unharmed[name]
+
+
+def test_a_worker_killed_in_mid_write_changes_no_byte(flow: Flow) -> None:
+    folder, unharmed = flow
+    process = _start(folder, "sample")
+    worker, unfinished = _until(lambda: _worker_in_mid_write(process), process)
+    worker.kill()
+    worker.wait(SECONDS_TO_DIE)
+    assert unfinished.exists()
+    assert "a worker died of item" in _finish(process)
+    assert _content(folder, "sample") == unharmed["sample"]
+
+
+@pytest.mark.parametrize(
+    ("name", "moment"),
+    [
+        ("ingest", 0.5),
+        ("ingest", "parts/*"),
+        ("ingest", "scenes.zarr/colour/c/3"),
+        ("ingest", "replaced-*"),
+        ("sample", "triplets.zarr/train/tiles/c/1"),
+        ("embed", 6.0),
+        ("embed", "replaced-*"),
+    ],
+)
+def test_a_killed_stage_leaves_whole_products_and_starts_again(
+    flow: Flow, name: str, moment: float | str, set_params: Callable[..., None]
+) -> None:
+    folder, unharmed = flow
+    former = _former(folder, name, set_params)
+    process = _start(folder, name)
+    if isinstance(moment, str):
+        _until(lambda: list((folder / "data" / f".{name}").glob(moment)), process)
+    else:
+        time.sleep(moment)
+    workers = _children(process)
+    process.kill()
+    process.communicate()
+    assert not psutil.wait_procs(workers, SECONDS_TO_DIE)[1]
+    for out, files in _content(folder, name).items():
+        assert files in ({}, former[out], unharmed[name][out])
+    _finish(_start(folder, name))
+    assert _content(folder, name) == unharmed[name]
+
+
+def _former(folder: Path, name: str, set_params: Callable[..., None]) -> dict[str, dict[str, str]]:
+    """What the stage makes of other parameters, which are as before afterwards."""
+    params = (folder / "params.yaml").read_text()
+    set_params(folder, OTHER[name])
+    _finish(_start(folder, name))
+    (folder / "params.yaml").write_text(params)
+    return _content(folder, name)
+
+
+@pytest.mark.parametrize("name", OUTS)
+def test_the_number_of_workers_changes_no_byte(flow: Flow, name: str) -> None:
+    folder, unharmed = flow
+    for n_workers in ("0", "1"):
+        _finish(_start(folder, name, TILE2VEC_WORKERS=n_workers))
+        assert _content(folder, name) == unharmed[name]
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1"
+    ) as cluster:
+        _finish(_start(folder, name, DASK_SCHEDULER_ADDRESS=cluster.scheduler_address))
+    assert _content(folder, name) == unharmed[name]
+
+
+def test_what_crashes_or_hangs_a_library_is_rejected(
+    tmp_path: Path, set_params: Callable[..., None]
+) -> None:
+    for number, name in enumerate(("a", "crash", "b", "hang", "c")):
+        (file,) = write_small_geotiff(tmp_path / "raw", FIRST + timedelta(days=number))
+        file.rename(file.with_stem(name))
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library/sitecustomize.py").write_text(STALLING_LIBRARY)
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    set_params(tmp_path, {**FLOW, "fetch.local.granules": [str(tmp_path / "raw")]})
+    set_params(tmp_path, {"ingest.quality.max_seconds": 10.0})
+    _finish(_start(tmp_path, "fetch"))
+    _finish(_start(tmp_path, "ingest", PYTHONPATH=str(tmp_path / "library")))
+    with (tmp_path / "data/rejected.csv").open() as file:
+        reasons = {row["granule"]: row["reason"] for row in csv.DictReader(file)}
+    assert reasons == {"crash.tif": "crashes its reader", "hang.tif": "crashes its reader"}
+    scenes = stores.open_product(tmp_path / "data/scenes.zarr")
+    assert list(scenes.granule.values) == ["a.tif", "b.tif", "c.tif"]

@@ -1,0 +1,379 @@
+"""Plain netCDF: level-2 products and model output."""
+
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from netCDF4 import Dataset, date2num
+
+from pipeline.core.sphere import great_circle_km
+from pipeline.files import granules
+from pipeline.files.granules import NetcdfConventions, UnusableGranuleError, find_granules
+from pipeline.files.mcmip import (
+    GRID_LONGITUDE,
+    SATELLITE_HEIGHT_M,
+    SEMI_MAJOR_AXIS_M,
+    SEMI_MINOR_AXIS_M,
+    sector_grid,
+)
+
+UNITS = {"rlut": "W m-2", "clt": "%", "COD": "1"}
+BANDS = {"infrared_window": ["rlut"], "visible": ["clt"], "near_infrared": ["COD"]}
+RLUT = np.arange(2 * 3 * 4).reshape(2, 3, 4) + 200.0
+LATITUDE, LONGITUDE = np.array([10.0, 0.0, -10.0]), np.array([0.0, 90.0, 180.0, 270.0])
+TIMES = np.array(["2020-06-01T00:00", "2020-06-01T06:00"], "M8[ns]")
+
+
+def _read(path: Path, step: int = 0, bands: Any = BANDS, **conventions: Any) -> xr.Dataset:
+    defaults = {
+        "units": UNITS,
+        "latitude": "latitude",
+        "longitude": "longitude",
+        "projection": "",
+        "platform": "ICON",
+    }
+    return granules.read_granule(
+        [path],
+        "netcdf",
+        bands,
+        netcdf=NetcdfConventions(**{**defaults, **conventions}),
+        step=step,
+    )
+
+
+def _model(**attributes: Any) -> xr.Dataset:
+    """Output of a model on latitudes and longitudes, at two times."""
+    return xr.Dataset(
+        {"rlut": (("time", "latitude", "longitude"), RLUT, {"units": "W m-2"})},
+        coords={"time": TIMES, "latitude": LATITUDE, "longitude": LONGITUDE},
+        attrs=attributes,
+    )
+
+
+def _write(dataset: xr.Dataset, path: Path, **encoding: Any) -> Path:
+    dataset.to_netcdf(path, engine="netcdf4", encoding=encoding)
+    return path
+
+
+def _refused(read: Any, detail: str) -> str:
+    """The reason of a rejection with this detail."""
+    with pytest.raises(UnusableGranuleError, match=detail) as raised:
+        read()
+    return raised.value.reason
+
+
+# --- times ---
+
+
+def test_every_time_of_a_file_is_a_granule(tmp_path: Path) -> None:
+    path = _write(_model(), tmp_path / "model.nc")
+    found, others = find_granules([path])
+    assert others == []
+    assert [(granule.name, granule.step) for granule in found] == [
+        ("model.nc@20200601T000000", 0),
+        ("model.nc@20200601T060000", 1),
+    ]
+    assert [granule.start_time for granule in found] == list(TIMES.astype("M8[s]").tolist())
+    for granule in found:
+        read = _read(path, granule.step)
+        np.testing.assert_array_equal(np.sort(read.infrared_window, axis=1), RLUT[granule.step])
+        assert read.attrs == {"time": TIMES[granule.step], "platform": "ICON"}
+        assert read.infrared_window.attrs == {"units": "W m-2", "sun_corrected": True}
+        assert list(read.data_vars) == ["infrared_window", "latitude", "longitude"]
+
+
+def test_a_file_of_one_time_keeps_its_name(tmp_path: Path) -> None:
+    path = _write(_model(platform="MSG").isel(time=[1]), tmp_path / "one.nc")
+    [granule], _ = find_granules([path])
+    assert (granule.name, granule.start_time) == ("one.nc", datetime(2020, 6, 1, 6))
+    assert _read(path).attrs["platform"] == "MSG"
+
+
+def test_the_time_axis_goes_before_other_times(tmp_path: Path) -> None:
+    model = _model(time_coverage_start="2020-05-31T00:00:00Z")
+    started = xr.Dataset({"forecast_reference_time": TIMES[0] - np.timedelta64(1, "D")})
+    path = _write(started.merge(model, combine_attrs="override"), tmp_path / "a.nc")
+    assert len(find_granules([path])[0]) == 2
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        ("2020-06-01T12:30:17.2Z", "2020-06-01T12:30:17.200"),
+        ("2020-06-01T12:30:17", "2020-06-01T12:30:17"),
+        ("2020-06-01T12:30:17+02:00", "2020-06-01T10:30:17"),
+    ],
+)
+def test_the_start_of_the_coverage_goes_before_a_single_time(
+    start: str, expected: str, tmp_path: Path
+) -> None:
+    product = _model(time_coverage_start=start).isel(time=1)
+    path = _write(product, tmp_path / "a.nc")
+    assert _read(path).attrs["time"] == np.datetime64(expected)
+    product.attrs.clear()
+    path = _write(product, tmp_path / "b.nc")
+    assert _read(path).attrs["time"] == TIMES[1]
+
+
+def test_a_file_without_a_time_is_refused(tmp_path: Path) -> None:
+    path = _write(_model().isel(time=0, drop=True), tmp_path / "a.nc")
+    [granule], _ = find_granules([path])
+    assert granule.start_time is None
+    assert _refused(partial(_read, path), "it has no time") == "unreadable"
+
+
+def _with_calendar(path: Path, calendar: str, times: list[float], units: str) -> Path:
+    model = _model().isel(time=[0] * len(times)).drop_vars("time")
+    _write(model, path)
+    with Dataset(path, "a") as file:
+        variable = file.createVariable("time", "f8", ("time",))
+        variable.setncatts({"units": units, "calendar": calendar})
+        variable[:] = times
+    return path
+
+
+def test_a_day_of_another_calendar_is_the_day_of_its_name(tmp_path: Path) -> None:
+    """365 days a year: the first of March is the day after 28 February in 2020 as well."""
+    path = _with_calendar(tmp_path / "a.nc", "noleap", [58, 59.25], "days since 2020-01-01")
+    found, _ = find_granules([path])
+    assert [granule.start_time for granule in found] == [
+        datetime(2020, 2, 28),
+        datetime(2020, 3, 1, 6),
+    ]
+    assert found[1].name == "a.nc@20200301T060000"
+    assert _read(path, 1).attrs["time"] == np.datetime64("2020-03-01T06:00")
+    np.testing.assert_array_equal(np.sort(_read(path, 1).infrared_window, axis=1), RLUT[0])
+
+
+@pytest.mark.parametrize(
+    ("calendar", "day", "since", "detail"),
+    [
+        ("360_day", 59, "2020-01-01", "time 2020-02-30 00:00:00 is no day outside of its calendar"),
+        ("noleap", 0, "0001-01-01", "its time 0001-01-01 00:00:00 is not in the years 1678 to"),
+        ("standard", 0, "3000-01-01", "its time 3000-01-01 00:00:00 is not in the years 1678 to"),
+    ],
+)
+def test_a_day_that_products_cannot_hold_is_refused(
+    calendar: str, day: int, since: str, detail: str, tmp_path: Path
+) -> None:
+    path = _with_calendar(tmp_path / "a.nc", calendar, [day], f"days since {since}")
+    [granule], _ = find_granules([path])
+    assert granule.start_time is None
+    assert _refused(partial(_read, path), detail) == "unreadable"
+
+
+def test_a_missing_time_is_refused(tmp_path: Path) -> None:
+    model = _model().assign_coords(time=[TIMES[0], np.datetime64("NaT", "ns")])
+    path = _write(model, tmp_path / "a.nc")
+    assert len(find_granules([path])[0]) == 1
+    assert _refused(partial(_read, path), "one of its times is missing") == "unreadable"
+
+
+# --- places ---
+
+
+def test_longitudes_run_from_west_to_east(tmp_path: Path) -> None:
+    read = _read(_write(_model(), tmp_path / "a.nc"))
+    np.testing.assert_array_equal(read.longitude[0], [0, 90, -180, -90])
+    np.testing.assert_array_equal(read.latitude[:, 0], LATITUDE)
+    np.testing.assert_array_equal(read.infrared_window, RLUT[0])
+
+
+@pytest.mark.parametrize("rows", [slice(None), slice(None, None, -1)])
+@pytest.mark.parametrize("columns", [slice(None), slice(None, None, -1)])
+@pytest.mark.parametrize("order", [("latitude", "longitude"), ("longitude", "latitude")])
+def test_north_is_up_and_east_to_the_right(
+    rows: slice, columns: slice, order: tuple[str, str], tmp_path: Path
+) -> None:
+    turned = _model().isel(latitude=rows, longitude=columns).transpose("time", *order)
+    read = _read(_write(turned, tmp_path / "a.nc"), step=1)
+    np.testing.assert_array_equal(read.infrared_window, RLUT[1])
+    np.testing.assert_array_equal(read.latitude[:, 0], LATITUDE)
+    np.testing.assert_array_equal(read.longitude[0], [0, 90, -180, -90])
+
+
+def test_a_swath_is_turned_and_never_mirrored(tmp_path: Path) -> None:
+    """Rows of an ascending pass begin in the south, and columns in the east."""
+    row, column = np.mgrid[:5, :7]
+    latitude, longitude = 10.0 - row - 0.1 * column, 178.0 + column - 0.1 * row
+    plane = ("nscan", "npixel")
+    north_up = xr.Dataset(
+        {"clt": (plane, 10.0 * row + column, {"units": "%"})},
+        coords={"lat": (plane, latitude), "lon": (plane, longitude), "t": TIMES[0]},
+    )
+    north_up["lat"][4, 6] = np.nan
+    for name, swath in {
+        "descending.nc": north_up,
+        "ascending.nc": north_up.isel(nscan=slice(None, None, -1), npixel=slice(None, None, -1)),
+    }.items():
+        read = _read(_write(swath, tmp_path / name), latitude="lat", longitude="lon")
+        np.testing.assert_array_equal(read.visible, north_up.clt)
+        np.testing.assert_allclose(read.latitude, north_up.lat, rtol=1e-6)
+        assert read.longitude.min() >= -180
+        assert read.longitude.max() < 180
+        assert read.longitude[0, 0] == 178
+        assert np.isnan(read.longitude[4, 6])
+
+
+def test_places_may_move_with_time(tmp_path: Path) -> None:
+    model = _model()
+    plane = model.latitude.broadcast_like(model.longitude).transpose("latitude", "longitude")
+    moving = model.drop_vars(["latitude", "longitude"]).assign_coords(
+        lat=(("time", "latitude", "longitude"), np.stack([plane, plane + 1])),
+        lon=(("time", "latitude", "longitude"), np.broadcast_to(LONGITUDE, (2, 3, 4))),
+    )
+    path = _write(moving, tmp_path / "a.nc")
+    read = _read(path, 1, latitude="lat", longitude="lon")
+    np.testing.assert_array_equal(read.latitude[:, 0], LATITUDE + 1)
+
+
+def _abi_cod(path: Path, *, rows: slice = slice(None), latitude: float = 15) -> tuple[Any, ...]:
+    """A file laid out as ABI's cloud optical depth: scanning angles and a grid mapping."""
+    grid = sector_grid(latitude=latitude, longitude=-55, n_pixels=40)
+    depth = np.arange(1600.0).reshape(40, 40) / 100
+    start = datetime(2025, 3, 20, 17, 0, 17)
+    epoch = "seconds since 2000-01-01 12:00:00"
+    with Dataset(path, "w") as file:
+        file.setncatts({"time_coverage_start": "2025-03-20T17:00:17.3Z", "platform_ID": "G19"})
+        time = file.createVariable("t", "f8", ())
+        time.setncatts({"units": epoch, "standard_name": "time"})
+        time[...] = date2num(start, epoch)
+        for name, angles in (("y", grid.y[rows]), ("x", grid.x)):
+            file.createDimension(name, 40)
+            variable = file.createVariable(name, "i2", (name,))
+            step = float(angles[1] - angles[0])
+            variable.setncatts(
+                {
+                    "scale_factor": np.float32(step),
+                    "add_offset": np.float32(angles[0]),
+                    "units": "rad",
+                }
+            )
+            variable.set_auto_maskandscale(False)
+            variable[:] = np.arange(40)
+        file.createVariable("goes_imager_projection", "i4").setncatts(
+            {
+                "grid_mapping_name": "geostationary",
+                "perspective_point_height": SATELLITE_HEIGHT_M,
+                "semi_major_axis": SEMI_MAJOR_AXIS_M,
+                "semi_minor_axis": SEMI_MINOR_AXIS_M,
+                "latitude_of_projection_origin": 0.0,
+                "longitude_of_projection_origin": GRID_LONGITUDE,
+                "sweep_angle_axis": "x",
+            }
+        )
+        image = file.createVariable("COD", "i2", ("y", "x"), fill_value=-1)
+        image.setncatts({"units": "1", "scale_factor": np.float32(0.0025), "_Unsigned": "true"})
+        image[:] = depth[rows]
+    return grid, depth
+
+
+@pytest.mark.parametrize("rows", [slice(None), slice(None, None, -1)])
+def test_scanning_angles_become_places(rows: slice, tmp_path: Path) -> None:
+    grid, depth = _abi_cod(tmp_path / "a.nc", rows=rows)
+    read = _read(tmp_path / "a.nc", projection="goes_imager_projection", platform="GOES-19")
+    found = read.latitude.values.astype(float), read.longitude.values.astype(float)
+    assert great_circle_km(*found, grid.latitude, grid.longitude).max() < 0.02
+    np.testing.assert_allclose(read.near_infrared, depth, atol=0.0013)
+    assert read.attrs["time"] == np.datetime64("2025-03-20T17:00:17.3")
+    assert read.attrs["platform"] == "GOES-19"
+
+
+@pytest.mark.parametrize("rows", [slice(None), slice(None, None, -1)])
+def test_the_limb_does_not_hide_where_north_is(rows: slice, tmp_path: Path) -> None:
+    """The northernmost row lies off the Earth as a whole."""
+    grid, depth = _abi_cod(tmp_path / "a.nc", rows=rows, latitude=78.5)
+    assert np.isnan(grid.latitude[0]).all()
+    assert np.isfinite(grid.latitude[-1]).any()
+    read = _read(tmp_path / "a.nc", projection="goes_imager_projection")
+    np.testing.assert_array_equal(np.isnan(read.latitude), np.isnan(grid.latitude))
+    np.testing.assert_allclose(read.near_infrared, depth, atol=0.0013)
+
+
+@pytest.mark.parametrize(("units", "metres"), [("m", 1), ("km", 1000)])
+def test_a_code_names_the_projection(units: str, metres: int, tmp_path: Path) -> None:
+    equator_m = 40_075_016.686  # of the sphere that web maps use
+    product = xr.Dataset(
+        {"clt": (("y", "x"), [[1.0, 2.0], [3.0, 4.0]], {"units": "%"})},
+        coords={
+            "y": ("y", np.array([0.0, equator_m / 8]) / metres, {"units": units}),
+            "x": ("x", np.array([-equator_m / 4, 0.0]) / metres, {"units": units}),
+            "time": TIMES[0],
+        },
+    )
+    read = _read(_write(product, tmp_path / "a.nc"), projection="EPSG:3857")
+    north = np.degrees(np.arctan(np.sinh(np.pi / 4)))
+    np.testing.assert_allclose(read.latitude[:, 0], [north, 0], atol=1e-5)
+    np.testing.assert_allclose(read.longitude[0], [-90, 0], atol=1e-5)
+    np.testing.assert_array_equal(read.visible, [[3, 4], [1, 2]])
+
+
+# --- refusals ---
+
+
+def test_places_that_are_not_there_are_named(tmp_path: Path) -> None:
+    path = _write(_model(), tmp_path / "a.nc")
+    read = partial(_read, path, latitude="lat", longitude="lon")
+    assert _refused(read, "it has no lat and no lon") == "unreadable"
+    read = partial(_read, path, projection="crs")
+    detail = "crs is neither a grid mapping of it nor the code of a projection"
+    assert _refused(read, detail) == "unreadable"
+    bare = _write(_model().drop_vars("latitude"), tmp_path / "b.nc")
+    read = partial(_read, bare, projection="EPSG:4326")
+    assert _refused(read, "it has no latitude") == "unreadable"
+
+
+def test_bands_and_places_share_two_axes(tmp_path: Path) -> None:
+    model = _model()
+    model["rlut"] = model.rlut.expand_dims(height=[1.0, 2.0], axis=1)
+    path = _write(model, tmp_path / "levels.nc")
+    detail = "its rlut lies along height, latitude, longitude, its places along latitude, longitude"
+    assert _refused(partial(_read, path), detail) == "unreadable"
+    cells = xr.Dataset(
+        {"rlut": ("cell", RLUT[0, 0], {"units": "W m-2"})},
+        coords={
+            "latitude": ("cell", np.zeros(4)),
+            "longitude": ("cell", LONGITUDE),
+            "time": TIMES[0],
+        },
+    )
+    path = _write(cells, tmp_path / "cells.nc")
+    detail = "its rlut lies along cell, its places along cell, not the same two"
+    assert _refused(partial(_read, path), detail) == "unreadable"
+
+
+def test_other_units_are_refused(tmp_path: Path) -> None:
+    path = _write(_model(), tmp_path / "a.nc")
+    read = partial(_read, path, units={"rlut": "K"})
+    assert _refused(read, "its rlut is in W m-2, not in K") == "other units"
+    read = partial(_read, path, units={})
+    assert _refused(read, r"ingest\.netcdf\.units has no rlut") == "other units"
+    bare = _model()
+    del bare.rlut.attrs["units"]
+    assert _read(_write(bare, tmp_path / "b.nc")).infrared_window.attrs["units"] == "W m-2"
+
+
+def test_a_band_in_units_of_time_is_no_time(tmp_path: Path) -> None:
+    model = _model()
+    model.rlut.attrs["units"] = "hours"
+    read = _read(_write(model, tmp_path / "a.nc"), units={"rlut": "hours"})
+    np.testing.assert_array_equal(read.infrared_window, RLUT[0])
+
+
+def test_a_file_without_the_variables_is_refused(tmp_path: Path) -> None:
+    path = _write(_model(), tmp_path / "a.nc")
+    read = partial(_read, path, bands={"visible": ["clt", "C02"]})
+    assert _refused(read, r"it has no band for visible; ingest\.bands names") == "lacks a band"
+
+
+@pytest.mark.parametrize("length", [100, 4000])
+def test_a_truncated_file_has_its_reason(length: int, tmp_path: Path) -> None:
+    path = _write(_model(), tmp_path / "a.nc")
+    path.write_bytes(path.read_bytes()[:length])
+    [granule], _ = find_granules([path])
+    assert (granule.name, granule.start_time) == ("a.nc", None)
+    assert _refused(partial(_read, path), ".") == "damaged or truncated"
