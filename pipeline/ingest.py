@@ -40,7 +40,7 @@ DEFAULT_SHORTWAVE_UM = 3.9
 SAME_VIEW = 0.95  # of a scene in view of another at the same time
 LATTICE_POINTS = 24  # along the edge of a scene, to see which others it overlaps
 LONGEST_SCAN = np.timedelta64(1, "h")  # names tell the start, the end or a nominal time
-COLUMNS_JUDGED = 128  # of a line, enough for the median that tells a stripe
+COLUMNS_JUDGED = 64  # of a line, enough for the median that tells a stripe
 
 
 @dataclass(frozen=True)

@@ -190,7 +190,8 @@ OTHER: dict[str, dict[str, Any]] = {
     "embed": {"embed.stride": 16},
 }
 N_SCENES = 12
-SECONDS_TO_START, SECONDS_TO_DIE = 2, 30
+N_WORKERS = 2
+SECONDS_TO_DIE = 30
 
 Flow = tuple[Path, dict[str, dict[str, dict[str, str]]]]
 
@@ -199,7 +200,7 @@ def _start(folder: Path, name: str, **environment: str) -> subprocess.Popen[str]
     return subprocess.Popen(
         [sys.executable, "-m", f"pipeline.{name}"],
         cwd=folder,
-        env={**os.environ, "TILE2VEC_WORKERS": "2", **environment},
+        env={**os.environ, "TILE2VEC_WORKERS": str(N_WORKERS), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -247,10 +248,11 @@ def _until(reached: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
     raise AssertionError(f"the stage ended before it could be killed: {process.communicate()[0]}")
 
 
-def _busy_worker(process: subprocess.Popen[str]) -> psutil.Process | None:
-    """A worker that has begun to work, which takes more time than to start."""
+def _workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Both workers, once they have reported for work."""
     workers = _children(process, "spawn_main")
-    return next((each for each in workers if each.cpu_times().user > SECONDS_TO_START), None)
+    connected = [worker for worker in workers if worker.net_connections()]
+    return connected if len(connected) == N_WORKERS else []
 
 
 def _worker_in_mid_write(process: subprocess.Popen[str]) -> tuple[psutil.Process, Path] | None:
@@ -294,11 +296,26 @@ def flow(tmp_path_factory: pytest.TempPathFactory, set_params: Callable[..., Non
 def test_a_worker_killed_in_mid_scene_changes_no_byte(flow: Flow, name: str, seed: int) -> None:
     folder, unharmed = flow
     process = _start(folder, name)
-    worker = _until(lambda: _busy_worker(process), process)
-    time.sleep(np.random.default_rng(seed).uniform(0, 0.2))
-    worker.kill()
+    rng = np.random.default_rng(seed)
+    workers = _until(lambda: _workers(process), process)
+    time.sleep(rng.uniform(0.2, 0.8))
+    rng.choice(workers).kill()
     assert "a worker died of item" in _finish(process)
     assert _content(folder, name) == unharmed[name]
+
+
+def test_a_worker_killed_while_it_starts_again_changes_no_byte(flow: Flow) -> None:
+    folder, unharmed = flow
+    process = _start(folder, "ingest")
+    worker, other = _until(lambda: _workers(process), process)
+    worker.kill()
+    known = {worker.pid, other.pid}
+    _until(
+        lambda: [each for each in _children(process, "spawn_main") if each.pid not in known],
+        process,
+    )[0].kill()
+    _finish(process)
+    assert _content(folder, "ingest") == unharmed["ingest"]
 
 
 def test_a_worker_killed_in_mid_write_changes_no_byte(flow: Flow) -> None:

@@ -116,8 +116,10 @@ def compose(
         Colour (channel, row, column) from 0 to 255, 0 where invalid; validity (row, column).
     """
     channels = np.stack([_channel(bands, name) for name in preset.channels])
-    minimum = np.reshape(preset.minimum, (-1, 1, 1))
-    maximum = np.reshape(preset.maximum, (-1, 1, 1))
+    minimum, maximum = (
+        np.reshape(np.asarray(limits, channels.dtype), (-1, 1, 1))
+        for limits in (preset.minimum, preset.maximum)
+    )
     valid = np.asarray(np.isfinite(channels).all(axis=0))
     shares = np.clip((channels - minimum) / (maximum - minimum), 0, 1)
     colour = np.where(valid, np.rint(255 * shares), 0).astype(np.uint8)

@@ -12,6 +12,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 RESULTS_HELD_PER_WORKER = 4
+SECONDS_BETWEEN_LOOKS = 5.0  # for processes that died while they started, and so start no more
 THREAD_COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ def _start(n_processes: int) -> Any:
     dask.config.set(
         {
             "distributed.scheduler.allowed-failures": 0,  # _Flow tries again by itself
+            "distributed.deploy.lost-worker-timeout": "60s",  # to start again on a busy machine
             # Without its MALLOC_TRIM_THRESHOLD_, by which every array is given back to the system
             # at once: that takes half the time where arrays of megabytes come and go.
             "distributed.nanny.pre-spawn-environ": dict.fromkeys(THREAD_COUNTS, 1),
@@ -132,12 +134,10 @@ class _Flow:
 
     def _collect(self) -> None:
         """Take in what is finished, once something is."""
-        from distributed import KilledWorker, wait
+        from distributed import KilledWorker
 
         suspects = []
-        with self.client.as_current():
-            finished = wait(list(self.running), return_when="FIRST_COMPLETED").done
-        for future in finished:
+        for future in self._wait(list(self.running), "FIRST_COMPLETED"):
             index, item = self.running.pop(future)
             try:
                 self.results[index] = future.result()
@@ -145,15 +145,28 @@ class _Flow:
                 log.warning("a worker died of item %d, which is tried again alone", index)
                 suspects.append((index, item))
         for index, item in suspects:
-            with self.client.as_current():
-                wait(list(self.running))  # so that no other item can be the cause
+            self._wait(list(self.running), "ALL_COMPLETED")  # so that no other can be the cause
             self.results[index] = self._try_again(item)
+
+    def _wait(self, futures: list[Any], until: str) -> Any:
+        """Those of `futures` that are finished, once one or all of them are."""
+        from distributed import wait
+
+        while True:
+            try:
+                with self.client.as_current():
+                    return wait(futures, timeout=SECONDS_BETWEEN_LOOKS, return_when=until).done
+            except TimeoutError:
+                if self.client.cluster is not None:
+                    self.client.cluster.scale(self.n_parallel)
 
     def _try_again(self, item: Any) -> Any:
         from distributed import KilledWorker
 
+        future = self._submit(item)
+        self._wait([future], "ALL_COMPLETED")
         try:
-            return self._submit(item).result()
+            return future.result()
         except KilledWorker as error:
             if self.after_death is None:
                 raise RuntimeError(f"two workers died of {item!r}, one after the other") from error
