@@ -2,11 +2,9 @@
 
 import csv
 import glob
-import hashlib
-import json
 import logging
-from collections import Counter
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import date, datetime, time, timedelta
 from functools import partial
@@ -23,6 +21,7 @@ from pipeline.core.viewing import solar_angles
 from pipeline.files import mcmip, stage, stores
 from pipeline.files.archives import fetch_goes, fetch_nasa
 from pipeline.files.granules import Granule, find_granules
+from pipeline.files.manifests import Fingerprint, fingerprints
 from pipeline.files.progress import progress
 from pipeline.files.workers import ordered_map
 
@@ -159,36 +158,20 @@ def _list_files(patterns: Iterable[str]) -> list[Path]:
 
 def _manifest(found: list[Granule], folder: Path, checksums: Path) -> xr.Dataset:
     """One entry a file, with what is known of its granule."""
-    names = Counter(granule.name for granule in found)
     entries = [(granule, path) for granule in found for path in granule.files]
     numbers = [number for number, granule in enumerate(found) for _ in granule.files]
-    known = json.loads(checksums.read_text()) if checksums.exists() else {}
-    seen: dict[str, Any] = {}
-    for _, path in progress(entries, "checksums", total=len(entries), unit="files"):
-        if not path.is_file():  # ingest says what it is
-            seen[str(path)] = {"stamp": [0, 0], "sha256": ""}
-            continue
-        status = path.stat()
-        stamp = [status.st_size, status.st_mtime_ns]
-        before = known.get(str(path), {})
-        digest = before["sha256"] if before.get("stamp") == stamp else _sha256(path)
-        seen[str(path)] = {"stamp": stamp, "sha256": digest}
-    checksums.parent.mkdir(parents=True, exist_ok=True)
-    checksums.write_text(json.dumps({**known, **seen}, indent=1))
-    for name, digests in _digests_by_name(entries, seen).items():
-        if names[name] > 1 and len(digests) > 1:
-            raise ValueError(
-                f"{names[name]} different granules are named {name}; rename all but one of them"
-            )
+    hashed = fingerprints((path for _, path in entries), checksums)
+    seen = dict(progress(hashed, "checksums", total=len(entries), unit="files"))
+    _refuse_other_granules_of_a_name(found, seen)
     return xr.Dataset(
         {
             "path": ("file", [_relative(path, folder) for _, path in entries]),
             "size": (
                 "file",
-                np.array([seen[str(path)]["stamp"][0] for _, path in entries]),
+                np.array([seen[path].size for _, path in entries]),
                 {"long_name": "size of the file", "units": "byte"},
             ),
-            "sha256": ("file", [seen[str(path)]["sha256"] for _, path in entries]),
+            "sha256": ("file", [seen[path].sha256 for _, path in entries]),
             "number": ("file", numbers, {"long_name": "granule the file belongs to", "units": "1"}),
             "granule": ("file", [granule.name for granule, _ in entries]),
             "step": (
@@ -208,24 +191,22 @@ def _manifest(found: list[Granule], folder: Path, checksums: Path) -> xr.Dataset
     )
 
 
-def _digests_by_name(
-    entries: Iterable[tuple[Granule, Path]], seen: dict[str, Any]
-) -> dict[str, set[str]]:
-    digests: dict[str, set[str]] = {}
-    for granule, path in entries:
-        if path == granule.files[0]:
-            digests.setdefault(granule.name, set()).add(seen[str(path)]["sha256"])
-    return digests
+def _refuse_other_granules_of_a_name(
+    found: list[Granule], seen: Mapping[Path, Fingerprint]
+) -> None:
+    digests: dict[str, set[str]] = defaultdict(set)
+    for granule in found:
+        digests[granule.name].add(seen[granule.files[0]].sha256)
+    for name, different in digests.items():
+        if len(different) > 1:
+            raise ValueError(
+                f"{len(different)} different granules are named {name}; rename all but one of them"
+            )
 
 
 def _relative(path: Path, folder: Path) -> str:
     """Files of the product itself are named from its folder, so that it can be moved."""
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write_synthetic(params: SyntheticParams, folder: Path) -> list[Path]:

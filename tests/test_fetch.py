@@ -11,7 +11,7 @@ import xarray as xr
 
 from pipeline import fetch
 from pipeline.core.synthetic import MORPHOLOGIES
-from pipeline.files import stage, stores
+from pipeline.files import manifests, stage, stores
 
 SMALL = {
     "n_days": 2,
@@ -131,7 +131,7 @@ def test_a_granule_is_hashed_once(
     def refuse(path: Path) -> str:
         raise AssertionError(f"{path} is hashed again")
 
-    monkeypatch.setattr(fetch, "_sha256", refuse)
+    monkeypatch.setattr(manifests, "sha256", refuse)
     fetch.run(
         local(str(granule_folder)),
         tmp_path / "second",

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from pipeline.core.quality import (
+    band_faults,
     implausible_share,
     missing_lines,
     saturated_pixels,
@@ -167,6 +168,31 @@ def test_implausible_share_by_hand() -> None:
     assert implausible_share(np.full(3, np.nan), units="K") == 0
 
 
-def test_units_must_be_known() -> None:
-    with pytest.raises(ValueError, match=r"'1'.*ingest\.bands"):
-        implausible_share(np.zeros(3), units="1")
+def test_other_units_have_no_bounds() -> None:
+    assert implausible_share(np.array([[1e9]]), units="W m-2") == 0
+
+
+def test_faults_of_a_band_are_counted_by_kind() -> None:
+    rng = np.random.default_rng(0)
+    values = 30 + rng.normal(0, 0.3, (40, 64))
+    values[5:9] = np.nan
+    values[20] += 50
+    values[30:32, :32] = 400
+    values[30:32, 1:32:2] = 20
+    shares, striped = band_faults(
+        values, np.ones(values.shape, bool), units="percent", stripe_threshold=6, plateau_pixels=32
+    )
+    assert shares["missing lines"] == 0.1
+    assert shares["stripes"] == 1 / 40
+    assert shares["saturated"] == 32 / values.size
+    assert shares["implausible values"] == pytest.approx(32 / (36 * 64))
+    assert shares["static"] == pytest.approx(60 / values.size, abs=3 / values.size)
+    np.testing.assert_array_equal(np.flatnonzero(striped), [20])
+    warm, _ = band_faults(
+        np.minimum(values, 30) + 250,
+        np.ones(values.shape, bool),
+        units="K",
+        stripe_threshold=6,
+        plateau_pixels=32,
+    )
+    assert warm["saturated"] == 0

@@ -22,9 +22,9 @@ from pipeline.core.scene import (
     at_pixels,
     corrected_for_sun,
     hidden_pixels,
-    on_equal_area_grid,
     scene_angles,
 )
+from pipeline.core.swath import on_equal_area_grid
 from pipeline.core.viewing import (
     LATTICE_STEP,
     geostationary_view,

@@ -24,6 +24,41 @@ PLAUSIBLE = {
 LARGEST_SPIKES = {"percent": 100.0, "K": 60.0}
 
 
+COLUMNS_JUDGED = 64  # of a line, enough for the median that tells a stripe
+
+
+def band_faults(
+    values: FloatArray,
+    on_earth: BoolArray,
+    *,
+    units: str,
+    stripe_threshold: float,
+    plateau_pixels: int,
+) -> tuple[dict[str, float], BoolArray]:
+    """Share of each kind of fault in a band, of 1, and its striped lines (row,).
+
+    Args:
+        values: Shape (row, column); what is not finite was not measured.
+        on_earth: Pixels that see the Earth, same shape.
+        units: "percent", "K" or others, of which less is known.
+        stripe_threshold: See `striped_lines`.
+        plateau_pixels: See `saturated_pixels`; only reflectances are looked at, since the warmest
+            sea can be a plateau too.
+    """
+    step = max(1, values.shape[1] // COLUMNS_JUDGED)
+    striped = striped_lines(values[:, ::step], threshold=stripe_threshold)
+    saturated = 0.0
+    if units == "percent":
+        saturated = float(saturated_pixels(values, fewest=plateau_pixels)[on_earth].mean())
+    return {
+        "missing lines": float(missing_lines(values, on_earth).mean()),
+        "stripes": float(striped.mean()),
+        "saturated": saturated,
+        "implausible values": implausible_share(values, units=units),
+        "static": static_share(values, units=units),
+    }, striped
+
+
 def missing_lines(values: FloatArray, on_earth: BoolArray) -> BoolArray:
     """Rows on the Earth in which nothing was measured although it was in others, shape (row,).
 

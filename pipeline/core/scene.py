@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from pipeline.core.swath import local_grid, nearest_pixels, take
+from pipeline.core.false_colour import Preset, compose
 from pipeline.core.viewing import (
     LATTICE_STEP,
     geostationary_view,
@@ -25,6 +25,8 @@ ANGLES = ("solar_zenith_angle", "view_zenith_angle", "glint_angle", "relative_az
 MAX_SOLAR_ZENITH_OF_REFLECTANCE = 88.0  # degrees
 
 PLANE = ("row", "column")
+PHYSICAL = {"reflectance": "visible", "brightness_temperature": "infrared_window"}
+DEFAULT_SHORTWAVE_UM = 3.9  # of a band that does not tell its wavelength
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.floating]
 
@@ -44,46 +46,6 @@ class Angles:
     def stacked(self) -> FloatArray:
         """All of them, shape (angle, lattice row, lattice column)."""
         return np.stack([getattr(self, name) for name in ANGLES]).astype(np.float32)
-
-
-def on_equal_area_grid(
-    granule: xr.Dataset, *, resolution_km: float, radius_km: float
-) -> xr.Dataset:
-    """`granule` on a local equal-area grid, each pixel from the nearest measured one.
-
-    Args:
-        granule: Variables (row, column), `latitude` and `longitude` among them.
-        resolution_km: Edge of a pixel of the grid.
-        radius_km: Pixels of the grid without a measured one so near are empty.
-
-    Raises:
-        ValueError: If the grid is too large.
-    """
-    places = granule.latitude.values, granule.longitude.values
-    grid = local_grid(*places, resolution_km=resolution_km)
-    indices = nearest_pixels(*places, grid, radius_km=radius_km)
-    measured = _measured(granule)
-    if not measured.all():  # the rows that VIIRS deletes on board lie among those of other scans
-        latitude = np.where(measured, places[0], np.nan)
-        nearest = nearest_pixels(latitude, places[1], grid, radius_km=radius_km)
-        indices = np.where(nearest >= 0, nearest, indices)
-    gridded = xr.Dataset(
-        {
-            name: (PLANE, take(variable.values, indices), variable.attrs)
-            for name, variable in granule.data_vars.items()
-        },
-        attrs=granule.attrs,
-    )
-    seen = indices >= 0
-    gridded["latitude"] = (PLANE, np.where(seen, grid.latitude, np.nan).astype(np.float32))
-    gridded["longitude"] = (PLANE, np.where(seen, grid.longitude, np.nan).astype(np.float32))
-    return gridded
-
-
-def _measured(granule: xr.Dataset) -> BoolArray:
-    """Where any band was measured; bands are the variables with units."""
-    bands = [each.values for each in granule.data_vars.values() if "units" in each.attrs]
-    return np.asarray(np.logical_or.reduce([np.isfinite(band) for band in bands]))
 
 
 def scene_angles(granule: xr.Dataset) -> Angles:
@@ -190,3 +152,58 @@ def hidden_pixels(
         hidden[reason] = pixels & left
         left &= ~pixels
     return hidden
+
+
+def compose_scene(
+    granule: xr.Dataset, preset: Preset, *, max_view_zenith: float, min_glint_angle: float
+) -> tuple[xr.Dataset, dict[str, int]]:
+    """The false-colour scene of a granule, and how many pixels it lost for each reason.
+
+    Args:
+        granule: Bands (row, column) with `units`, `sun_corrected` and perhaps `wavelength` (µm),
+            and what `scene_angles` needs.
+        preset: Its channels must be there.
+        max_view_zenith: Degrees; pixels beyond are invalid.
+        min_glint_angle: Degrees; pixels nearer to the sun's mirror image are invalid.
+
+    Returns:
+        `colour` (channel, row, column), `valid`, places and physical variables (row, column),
+        `angles` (angle, lattice_row, lattice_column).
+    """
+    shape = granule.sizes["row"], granule.sizes["column"]
+    angles = scene_angles(granule)
+    at = {
+        name: granule[name].values if name in granule else at_pixels(getattr(angles, name), shape)
+        for name in ("solar_zenith_angle", "view_zenith_angle", "glint_angle")
+    }
+    granule = corrected_for_sun(granule, at["solar_zenith_angle"])
+    arrays = {str(name): variable.values for name, variable in granule.data_vars.items()}
+    wavelength = DEFAULT_SHORTWAVE_UM
+    if "shortwave_infrared" in granule:
+        wavelength = granule.shortwave_infrared.attrs.get("wavelength", wavelength)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        colour, measured = compose(
+            {**arrays, **at, "shortwave_infrared_wavelength": wavelength}, preset
+        )
+    hidden = hidden_pixels(
+        measured,
+        np.isfinite(arrays["latitude"]),
+        at,
+        max_solar_zenith=preset.max_solar_zenith,
+        max_view_zenith=max_view_zenith,
+        min_glint_angle=min_glint_angle,
+    )
+    valid = ~np.any(list(hidden.values()), axis=0)
+    scene = xr.Dataset(
+        {
+            "colour": (("channel", *PLANE), np.where(valid, colour, 0).astype(np.uint8)),
+            "valid": (PLANE, valid),
+            "latitude": (PLANE, arrays["latitude"]),
+            "longitude": (PLANE, arrays["longitude"]),
+            "angles": (("angle", "lattice_row", "lattice_column"), angles.stacked()),
+            **{name: (PLANE, arrays[band]) for name, band in PHYSICAL.items() if band in arrays},
+        },
+        coords={"channel": list(preset.channels), "angle": list(ANGLES)},
+        attrs=granule.attrs,
+    )
+    return scene, {reason: int(pixels.sum()) for reason, pixels in hidden.items()}

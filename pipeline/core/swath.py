@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 from pyproj import Transformer
 from pyresample.geometry import AreaDefinition, SwathDefinition
@@ -13,6 +14,7 @@ from pipeline.core import sphere
 
 MOST_PIXELS = 20_000  # along an edge; 400 million pixels fill the memory of most computers
 
+PLANE = ("row", "column")
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.int64]
@@ -117,6 +119,46 @@ def take(values: NDArray[Scalar], indices: IntArray) -> NDArray[Scalar]:
     taken = np.full(indices.shape, missing, values.dtype)
     taken[indices >= 0] = values.reshape(-1)[indices[indices >= 0]]
     return taken
+
+
+def on_equal_area_grid(
+    granule: xr.Dataset, *, resolution_km: float, radius_km: float
+) -> xr.Dataset:
+    """`granule` on a local equal-area grid, each pixel from the nearest measured one.
+
+    Args:
+        granule: Variables (row, column), `latitude` and `longitude` among them.
+        resolution_km: Edge of a pixel of the grid.
+        radius_km: Pixels of the grid without a measured one so near are empty.
+
+    Raises:
+        ValueError: If the grid is too large.
+    """
+    places = granule.latitude.values, granule.longitude.values
+    grid = local_grid(*places, resolution_km=resolution_km)
+    indices = nearest_pixels(*places, grid, radius_km=radius_km)
+    measured = _measured(granule)
+    if not measured.all():  # the rows that VIIRS deletes on board lie among those of other scans
+        latitude = np.where(measured, places[0], np.nan)
+        nearest = nearest_pixels(latitude, places[1], grid, radius_km=radius_km)
+        indices = np.where(nearest >= 0, nearest, indices)
+    gridded = xr.Dataset(
+        {
+            name: (PLANE, take(variable.values, indices), variable.attrs)
+            for name, variable in granule.data_vars.items()
+        },
+        attrs=granule.attrs,
+    )
+    seen = indices >= 0
+    gridded["latitude"] = (PLANE, np.where(seen, grid.latitude, np.nan).astype(np.float32))
+    gridded["longitude"] = (PLANE, np.where(seen, grid.longitude, np.nan).astype(np.float32))
+    return gridded
+
+
+def _measured(granule: xr.Dataset) -> BoolArray:
+    """Where any band was measured; bands are the variables with units."""
+    bands = [each.values for each in granule.data_vars.values() if "units" in each.attrs]
+    return np.asarray(np.logical_or.reduce([np.isfinite(band) for band in bands]))
 
 
 def _on_earth(latitude: FloatArray, longitude: FloatArray) -> BoolArray:
