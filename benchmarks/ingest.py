@@ -28,7 +28,7 @@ from table import Row, print_table
 
 ROOT = Path(__file__).resolve().parents[1]
 N_ROUNDS = 5
-N_GRANULES = 12
+N_GRANULES = 24
 N_PIXELS = 500
 GROWTH = (8, 32, 128)  # granules
 SECONDS_BETWEEN_LOOKS = 0.05
