@@ -113,6 +113,7 @@ def run(params: FetchParams, granules: Path, archive: Path, checksums: Path) -> 
 
     What comes from an archive is kept in the folder `archive`, for the next time too.
     """
+    granules = granules.absolute()  # for workers in other folders
     granules.mkdir(parents=True)
     archive = archive.absolute()
     match params.source:

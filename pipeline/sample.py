@@ -91,6 +91,7 @@ def run(params: SampleParams, scenes: Path, triplets: Path, metrics: Path) -> No
             f"tiles of {params.tile_size} pixels are larger than every scene (at most "
             f"{shape[0]} x {shape[1]}); lower sample.tile_size"
         )
+    scenes, triplets = scenes.absolute(), triplets.absolute()  # for workers in other folders
     _check_disk(params, n_channels=table.sizes["channel"], folder=triplets.parent)
     split = triplet.split_by_day(
         table.time.values,

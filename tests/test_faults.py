@@ -248,11 +248,21 @@ def _until(reached: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
     raise AssertionError(f"the stage ended before it could be killed: {process.communicate()[0]}")
 
 
-def _workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """Both workers, once they have reported for work."""
-    workers = _children(process, "spawn_main")
-    connected = [worker for worker in workers if worker.net_connections()]
-    return connected if len(connected) == N_WORKERS else []
+def _worker_at_work(process: subprocess.Popen[str], seconds: float) -> psutil.Process:
+    """A worker that has computed for so many seconds since both reported for work."""
+
+    def reported() -> dict[psutil.Process, float]:
+        workers = _children(process, "spawn_main")
+        found = {each: each.cpu_times().user for each in workers if each.net_connections()}
+        return found if len(found) == N_WORKERS else {}
+
+    before = _until(reported, process)
+    return _until(
+        lambda: next(
+            (each for each in before if each.cpu_times().user > before[each] + seconds), None
+        ),
+        process,
+    )
 
 
 def _worker_in_mid_write(process: subprocess.Popen[str]) -> tuple[psutil.Process, Path] | None:
@@ -296,10 +306,8 @@ def flow(tmp_path_factory: pytest.TempPathFactory, set_params: Callable[..., Non
 def test_a_worker_killed_in_mid_scene_changes_no_byte(flow: Flow, name: str, seed: int) -> None:
     folder, unharmed = flow
     process = _start(folder, name)
-    rng = np.random.default_rng(seed)
-    workers = _until(lambda: _workers(process), process)
-    time.sleep(rng.uniform(0.2, 0.8))
-    rng.choice(workers).kill()
+    seconds = np.random.default_rng(seed).uniform(0.3, 0.9)
+    _worker_at_work(process, seconds).kill()
     assert "a worker died of item" in _finish(process)
     assert _content(folder, name) == unharmed[name]
 
@@ -307,13 +315,10 @@ def test_a_worker_killed_in_mid_scene_changes_no_byte(flow: Flow, name: str, see
 def test_a_worker_killed_while_it_starts_again_changes_no_byte(flow: Flow) -> None:
     folder, unharmed = flow
     process = _start(folder, "ingest")
-    worker, other = _until(lambda: _workers(process), process)
+    worker = _worker_at_work(process, 0.3)
+    known = _children(process)
     worker.kill()
-    known = {worker.pid, other.pid}
-    _until(
-        lambda: [each for each in _children(process, "spawn_main") if each.pid not in known],
-        process,
-    )[0].kill()
+    _until(lambda: [each for each in _children(process) if each not in known], process)[0].kill()
     _finish(process)
     assert _content(folder, "ingest") == unharmed["ingest"]
 

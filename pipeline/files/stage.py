@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import importlib
 import inspect
 import itertools
 import json
@@ -34,6 +35,9 @@ def start(run: Callable[..., None], params_type: type[Any]) -> None:
     spec = sys.modules["__main__"].__spec__
     assert spec is not None, "start a stage with python -m"
     name = spec.name.rpartition(".")[2]
+    # Under its own name, since workers elsewhere cannot import what is in this __main__.
+    module = importlib.import_module(spec.name)
+    run, params_type = getattr(module, run.__name__), getattr(module, params_type.__name__)
     with one_sentence_errors(name):
         given = _parse_paths(name, run)
         params = read_params(name, params_type)
