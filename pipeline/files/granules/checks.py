@@ -131,5 +131,5 @@ def _far_from_neighbours(latitude: FloatArray, longitude: FloatArray) -> NDArray
     for step in (north, east):
         from_before, from_after = step[:, :-1], -step[:, 1:]
         nearer = np.minimum(np.abs(from_before), np.abs(from_after))
-        far[:, 1:-1] |= (from_before * from_after > 0) & (nearer > limit)
+        far[:, 1:-1] |= (np.sign(from_before) == np.sign(from_after)) & (nearer > limit)
     return far

@@ -1,5 +1,6 @@
 """GeoTIFF granules: bands by description, tags for time and platform."""
 
+import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,12 @@ from pipeline.files.granules.granule import (
 def describe_geotiff(path: Path) -> Granule:
     """The granule in `path`, without a time where the file does not tell it."""
     try:
-        with rasterio.open(path) as file:
-            platform, time = file.tags().get("platform", "unknown"), _start_time(file)
-    except (rasterio.errors.RasterioError, ValueError):
-        platform, time = "unknown", None  # ingest says what is wrong with it
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of missing places
+            with rasterio.open(path) as file:
+                platform, time = file.tags().get("platform", "unknown"), _start_time(file)
+    except Exception:  # a damaged file can fail anywhere; ingest says what is wrong with it
+        platform, time = "unknown", None
     return Granule(path.name, (path,), "geotiff", platform, time)
 
 
