@@ -127,7 +127,12 @@ def test_a_killed_run_resumes_and_ends_the_same(
     folder = tmp_path / "killed"
     folder.mkdir()
     arguments = [str(folder), str(triplets), json.dumps(vars(PARAMS))]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    # dask leaves one thread for each library in the environment of a process that starts workers.
+    n_threads = dict.fromkeys(
+        ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
+        str(torch.get_num_threads()),
+    )
+    environment = {**os.environ, **n_threads}
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED_RUN, *arguments],
         env=environment,
