@@ -19,16 +19,6 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "latitude": {"standard_name": "latitude", "units": "degrees_north"},
     "longitude": {"standard_name": "longitude", "units": "degrees_east"},
     "angles": {"long_name": "angles of sun and view at every eighth pixel", "units": "degree"},
-    "solar_zenith_angle": {"standard_name": "solar_zenith_angle", "units": "degree"},
-    "view_zenith_angle": {"standard_name": "sensor_zenith_angle", "units": "degree"},
-    "glint_angle": {
-        "long_name": "angle between the satellite and the mirror image of the sun",
-        "units": "degree",
-    },
-    "relative_azimuth": {
-        "long_name": "angle between the azimuths of sun and satellite",
-        "units": "degree",
-    },
     "brightness_temperature": {
         "long_name": "window-channel brightness temperature",
         "standard_name": "toa_brightness_temperature",
