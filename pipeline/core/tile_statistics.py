@@ -54,19 +54,24 @@ class CloudRule:
     reflectance: float  # percent
     brightness_temperature: float  # K
 
+    def __str__(self) -> str:
+        """The rule in words."""
+        return (
+            f"visible reflectance of at least {self.reflectance} percent, or in scenes without "
+            f"one a brightness temperature of at most {self.brightness_temperature} K"
+        )
+
     def fractions(
         self, fields: dict[str, FloatArray], places: IntArray, tile_size: int
-    ) -> tuple[FloatArray, str]:
-        """Share of cloud among the measured pixels of each tile, and the rule in words."""
-        cold = f"brightness temperature of at most {self.brightness_temperature} K"
-        bright = f"visible reflectance of at least {self.reflectance} percent"
+    ) -> FloatArray:
+        """Share of cloud among the measured pixels of each tile."""
         if "reflectance" in fields and np.isfinite(fields["reflectance"]).any():
-            field, rule = fields["reflectance"], bright
+            field = fields["reflectance"]
             cloudy = field >= self.reflectance
         else:
-            field, rule = fields["brightness_temperature"], cold
+            field = fields["brightness_temperature"]
             cloudy = field <= self.brightness_temperature
-        return tile_means(np.where(np.isfinite(field), cloudy, np.nan), places, tile_size), rule
+        return tile_means(np.where(np.isfinite(field), cloudy, np.nan), places, tile_size)
 
 
 def describe_tiles(
@@ -108,8 +113,8 @@ def describe_tiles(
         }
     )
     if fields:
-        fraction, rule = cloud.fractions(fields, places, tile_size)
-        attributes = {"long_name": f"share of pixels with a {rule}", "units": "1"}
+        fraction = cloud.fractions(fields, places, tile_size)
+        attributes = {"long_name": f"share of pixels with a {cloud}", "units": "1"}
         described["cloud_fraction"] = ("tile", fraction.astype(np.float32), attributes)
     return described
 
