@@ -20,10 +20,12 @@ from pipeline.core.tile import pure_tiles
 from pipeline.core.viewing import solar_angles
 from pipeline.files import mcmip, stage, stores
 from pipeline.files.archives import fetch_goes, fetch_nasa
-from pipeline.files.granules import Granule, find_granules
+from pipeline.files.granules import Granule, find_granules, without_description
 from pipeline.files.manifests import Fingerprint, fingerprints
 from pipeline.files.progress import progress
 from pipeline.files.workers import ordered_map
+
+SECONDS_TO_DESCRIBE = 60.0  # a file, before its library counts as hanging
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +127,8 @@ def run(params: FetchParams, granules: Path, archive: Path, checksums: Path) -> 
             files = fetch_goes(archive, **_arguments(params.goes))
         case "nasa":
             files = fetch_nasa(archive / "nasa", **_arguments(params.nasa))
-    found, others = find_granules(files)
+    apart = partial(ordered_map, max_seconds=SECONDS_TO_DESCRIBE, after_death=without_description)
+    found, others = find_granules(files, apart)
     if not found:
         raise ValueError(
             f"there is no granule of a known format among {len(files)} files; change "

@@ -1,6 +1,6 @@
 """Granules: instruments' files become named bands with units, places, angles and a time."""
 
-from pipeline.files.granules.finding import find_granules
+from pipeline.files.granules.finding import find_granules, without_description
 from pipeline.files.granules.granule import Granule, UnusableGranuleError
 from pipeline.files.granules.netcdf import NetcdfConventions
 from pipeline.files.granules.reading import read_granule
@@ -11,4 +11,5 @@ __all__ = [
     "UnusableGranuleError",
     "find_granules",
     "read_granule",
+    "without_description",
 ]

@@ -1,10 +1,11 @@
 """Which files are granules, and which of them belong together."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -84,24 +85,39 @@ class _File:
     start_time: datetime
 
 
-def find_granules(paths: Iterable[Path]) -> tuple[list[Granule], list[Path]]:
-    """Granules among `paths` by time and name, and the files of no known format."""
+def find_granules(
+    paths: Iterable[Path], each: Callable[..., Iterable[list[Granule]]] = map
+) -> tuple[list[Granule], list[Path]]:
+    """Granules among `paths` by time and name, and the files of no known format.
+
+    Args:
+        paths: Files, of which GeoTIFF and plain netCDF are opened.
+        each: Applies a function to every one of these, perhaps in another process.
+    """
     remaining = set(paths)
     granules: list[Granule] = []
     for reader, instrument in INSTRUMENTS.items():
         known = _known_files(sorted(remaining), reader, instrument)
         remaining -= {file.path for file in known}
         granules += _group(known, reader, instrument)
-    for path in sorted(remaining):
-        if path.suffix.lower() in GEOTIFF_SUFFIXES:
-            granules.append(describe_geotiff(path))
-        elif path.suffix.lower() in NETCDF_SUFFIXES:
-            granules += describe_netcdf(path)
-        else:
-            continue
-        remaining.discard(path)
+    known_suffixes = GEOTIFF_SUFFIXES | NETCDF_SUFFIXES
+    if to_open := sorted(path for path in remaining if path.suffix.lower() in known_suffixes):
+        granules += chain.from_iterable(each(_describe, to_open))
+    remaining -= set(to_open)
     granules.sort(key=lambda granule: (str(granule.start_time), granule.name))
     return granules, sorted(remaining)
+
+
+def without_description(path: Path) -> list[Granule]:
+    """The granule of a file that ends the process which opens it; ingest says what is wrong."""
+    reader = "geotiff" if path.suffix.lower() in GEOTIFF_SUFFIXES else "netcdf"
+    return [Granule(path.name, (path,), reader, "unknown", None)]
+
+
+def _describe(path: Path) -> list[Granule]:
+    if path.suffix.lower() in GEOTIFF_SUFFIXES:
+        return [describe_geotiff(path)]
+    return describe_netcdf(path)
 
 
 @cache
