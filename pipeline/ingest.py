@@ -15,7 +15,7 @@ import xarray as xr
 from pydantic import Field
 
 from pipeline.core.false_colour import Preset, missing_bands, needed_bands
-from pipeline.core.quality import band_faults
+from pipeline.core.quality import PLAUSIBLE, band_faults, is_flat
 from pipeline.core.repeats import Repeats, View
 from pipeline.core.scene import PHYSICAL, compose_scene
 from pipeline.core.sphere import lattice
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 Share = Annotated[float, Field(ge=0, le=1)]
 
 LATTICE_POINTS = 24  # along the edge of a scene, to see which others it overlaps
+DAYLIGHT_ZENITH = 85.0  # degrees; nearer to the horizon reflectances fade into noise
 LONGEST_SCAN = np.timedelta64(1, "h")  # names tell the start, the end or a nominal time
 
 
@@ -172,6 +173,7 @@ def _ingest(entry: Entry, *, params: IngestParams, parts: Path) -> _Found | Reje
             max_view_zenith=limits.max_view_zenith,
             min_glint_angle=limits.min_glint_angle,
         )
+        _refuse_flat_bands(granule, scene)
         _refuse_invalid(scene, lost, limits.max_invalid_share)
     except UnusableGranuleError as error:
         return Rejection(entry.name, error.reason, str(error))
@@ -231,6 +233,16 @@ def _without_faults(granule: xr.Dataset, bands: list[str], limits: QualityParams
         if striped.any():
             granule[name] = band.where(~xr.DataArray(striped, dims="row"))
     return granule
+
+
+def _refuse_flat_bands(granule: xr.Dataset, scene: xr.Dataset) -> None:
+    """A reflectance may be the same everywhere, but not while the sun is up."""
+    is_day = scene.angles.sel(angle="solar_zenith_angle").min() < DAYLIGHT_ZENITH
+    for name, band in granule.data_vars.items():
+        units = band.attrs.get("units")
+        if units in PLAUSIBLE and (units != "percent" or is_day) and is_flat(band.values):
+            detail = f"all pixels of its {name} are {float(band.max()):g} {units}"
+            raise UnusableGranuleError("absurd scale", detail)
 
 
 def _refuse_invalid(scene: xr.Dataset, lost: dict[str, int], max_share: float) -> None:

@@ -17,6 +17,7 @@ from pipeline.files import mcmip, stage, stores
 
 VISIBLE = np.full((6, 8), 50.0)
 INFRARED = np.full((6, 8), 250.0)
+VISIBLE[0, 0], INFRARED[0, 0] = 50.01, 249.99  # a count, since no band is flat
 
 
 @pytest.fixture
@@ -61,8 +62,8 @@ def test_scenes_are_coloured_placed_and_sorted(
     assert list(scenes.granule.values) == ["early.tif", "late.tif"]
     assert list(scenes.channel.values) == ["visible", "near_infrared", "infrared_window"]
     np.testing.assert_array_equal(scenes.colour, np.full((2, 3, 6, 8), 128))
-    np.testing.assert_allclose(scenes.brightness_temperature, 250)
-    np.testing.assert_allclose(scenes.reflectance, 50)
+    np.testing.assert_allclose(scenes.brightness_temperature, [INFRARED, INFRARED])
+    np.testing.assert_allclose(scenes.reflectance, [VISIBLE, VISIBLE])
     assert scenes.valid.all()
     assert scenes.angles.attrs["units"] == "degree"
     assert next(iter(scenes.angle.values)) == "solar_zenith_angle"
@@ -120,7 +121,7 @@ LIMITS = {
 }
 
 
-@pytest.mark.parametrize("reason", FAULTS)
+@pytest.mark.parametrize("reason", LIMITS)
 def test_a_faulty_granule_is_rejected_unless_its_limit_is_lifted(
     reason: str,
     tmp_path: Path,
@@ -140,6 +141,23 @@ def test_a_faulty_granule_is_rejected_unless_its_limit_is_lifted(
     assert (row["granule"], row["reason"]) == ("bad.tif", reason)
     lifted = run(tmp_path / "raw", quality=replace(strict, **LIMITS[reason]))
     assert stores.open_product(lifted / "scenes.zarr").sizes["scene"] == 2
+
+
+@pytest.mark.parametrize("name", ["visible", "infrared_10_7um"])
+def test_a_flat_band_is_rejected_but_for_reflectances_at_night(
+    name: str, tmp_path: Path, write_geotiff: Callable[..., Path], run: Callable[..., Path]
+) -> None:
+    bands = {"visible": SMOOTH, "infrared_10_7um": SMOOTH + 250}
+    write_geotiff(tmp_path / "raw/good.tif", bands)
+    flat = {**bands, name: np.full(SMOOTH.shape, {"visible": 0.0}.get(name, 250.0))}
+    for hour in (3, 16):
+        path = tmp_path / f"raw/at_{hour:02}.tif"
+        write_geotiff(path, flat, start_time=f"2020-01-10T{hour:02}:00Z")
+    folder = run(tmp_path / "raw", preset="infrared_window")
+    rejected = list(csv.DictReader((folder / "rejected.csv").read_text().splitlines()))
+    assert {row["reason"] for row in rejected} == {"absurd scale"}
+    names = ["at_16.tif"] if name == "visible" else ["at_03.tif", "at_16.tif"]
+    assert [row["granule"] for row in rejected] == names
 
 
 def test_a_lone_stripe_is_made_invalid(
@@ -232,7 +250,7 @@ def test_sectors_of_one_minute_that_overlap_are_counted(
 def test_low_sun_makes_pixels_invalid(
     tmp_path: Path, write_geotiff: Callable[..., Path], run: Callable[..., Path]
 ) -> None:
-    wide = np.full((2, 2000), 50.0)  # 40 degrees of longitude across the terminator
+    wide = np.tile(np.linspace(40.0, 60.0, 2000), (2, 1))  # 40 degrees of longitude across the terminator
     bands = {"visible": wide, "infrared_10_7um": wide + 200}
     write_geotiff(tmp_path / "raw/a.tif", bands, start_time="2020-01-10T20:00:00Z", west=-60)
     scenes = stores.open_product(run(tmp_path / "raw") / "scenes.zarr")

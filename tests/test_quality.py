@@ -7,6 +7,7 @@ from scipy.ndimage import gaussian_filter
 from pipeline.core.quality import (
     band_faults,
     implausible_share,
+    is_flat,
     missing_lines,
     saturated_pixels,
     striped_lines,
@@ -41,6 +42,18 @@ SCENES = {
 
 def rows(striped: np.ndarray) -> list[int]:
     return np.flatnonzero(striped).tolist()
+
+
+@pytest.mark.parametrize(
+    ("values", "flat"),
+    [([0.0, 0.0], True), ([np.nan, -4.2], True), ([0.0, 4e-9], True), ([250.0, 250.02], False)],
+)
+def test_counts_scaled_by_nothing_are_flat(values: list[float], flat: bool) -> None:
+    assert is_flat(np.float32([values])) == flat
+
+
+def test_what_was_not_measured_is_not_flat() -> None:
+    assert not is_flat(np.full((2, 2), np.nan))
 
 
 @pytest.mark.parametrize("name", SCENES)

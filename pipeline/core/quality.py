@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.floating]
 
+SMALLEST_SPAN = 1e-3  # percent or K, of a whole granule; a count is 0.02 and more
 FEWEST_PIXELS = 16  # of a line; so few, at the limb say, tell nothing about the line as a whole
 SMALLEST_DIFFERENCE = 0.01  # of the standard deviation; less, as in a drawn scene, is no noise
 DEAD_SHARE = 0.25  # half of the pixels of a dead line stick out of noise, nearly all elsewhere
@@ -142,6 +143,19 @@ def implausible_share(values: FloatArray, *, units: str) -> float:
     return float(((measured < lowest) | (measured > highest)).mean())
 
 
+def is_flat(values: FloatArray) -> bool:
+    """Whether all measured pixels are as good as equal, as where counts are scaled by nothing.
+
+    Args:
+        values: Any shape, in percent or K; what is not finite is missing.
+
+    >>> is_flat(np.array([[250.0, 250.0], [np.nan, 250.0]]))
+    True
+    """
+    measured = values[np.isfinite(values)]
+    return bool(measured.size) and bool(np.ptp(measured) < SMALLEST_SPAN)
+
+
 def static_share(values: FloatArray, *, units: str) -> float:
     """Share of the pixels that stick out of both neighbours in their row as no scene does.
 
@@ -179,7 +193,8 @@ def _dead_lines(field: FloatArray, protrusion: FloatArray) -> BoolArray:
 
 def _row_medians(values: FloatArray) -> FloatArray:
     """Median of each row, NaN where it has fewer than `FEWEST_PIXELS`."""
-    medians = np.full(len(values), np.nan)
-    enough = (~np.isnan(values)).sum(axis=1) >= FEWEST_PIXELS
-    medians[enough] = np.nanmedian(values[enough], axis=1)
-    return medians
+    n_measured = (~np.isnan(values)).sum(axis=1)
+    ordered = np.sort(values, axis=1)  # NaN last
+    row = np.arange(len(values))
+    medians = (ordered[row, (n_measured - 1) // 2] + ordered[row, n_measured // 2]) / 2
+    return np.where(n_measured >= FEWEST_PIXELS, medians, np.nan)

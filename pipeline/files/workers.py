@@ -118,7 +118,7 @@ class _Flow:
         following = 0
         while True:
             while (
-                len(self.running) <= self.n_parallel  # one waits, so that no worker does
+                len(self.running) < 2 * self.n_parallel  # some wait, so that no worker does
                 and len(self.results) < RESULTS_HELD_PER_WORKER * self.n_parallel
                 and (entry := next(remaining, None))
             ):

@@ -1,5 +1,6 @@
 """Granules of imagers that satpy reads."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
@@ -21,6 +22,8 @@ from pipeline.files.granules.granule import (
     choose_bands,
     refuse_without,
 )
+
+logging.getLogger("satpy").setLevel(logging.CRITICAL)  # a fault is told by its exception
 
 CALIBRATIONS = ("reflectance", "brightness_temperature")
 ANGLES = {
@@ -45,7 +48,8 @@ def read_satellite(files: Sequence[Path], reader: str, bands: Bands) -> Reading:
     import dask.base  # slow to import
     from satpy.scene import Scene
 
-    refuse_absurd_scales(files)
+    if reader in GEOLOCATION:  # their files hold angles too, and cannot be judged by values alone
+        refuse_absurd_scales(files)
     # The work on granules is spread already, and the worker's threads are its own.
     with dask.config.set(scheduler="synchronous"):
         scene = Scene(filenames=[str(file) for file in files], reader=reader)

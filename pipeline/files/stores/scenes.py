@@ -1,5 +1,6 @@
 """The scenes product: arrays (scene, …, row, column), written scene by scene wherever."""
 
+import asyncio
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.api.asynchronous import create_group
 from zarr.codecs import BloscCodec
 
 from pipeline.files.stores.products import ATTRIBUTES, TIME_ENCODING, consolidate, described
@@ -39,9 +41,7 @@ def write_part(path: Path, scene: xr.Dataset) -> ScenePart:
             `granule`, `time` and `platform`.
     """
     shutil.rmtree(path, ignore_errors=True)
-    group = zarr.create_group(path, zarr_format=3)
-    for name, variable in scene.data_vars.items():
-        _create(group, str(name), variable)[:] = variable.values[None]
+    asyncio.run(_write_arrays(path, scene))
     return ScenePart(
         path,
         scene.attrs["granule"],
@@ -96,14 +96,22 @@ class SceneStore:
         consolidate(self.path)
 
 
-def _create(group: zarr.Group, name: str, variable: xr.DataArray) -> zarr.Array[Any]:
+async def _write_arrays(path: Path, scene: xr.Dataset) -> None:
+    """All at once, since writing one spends most of its time on waiting for zarr's threads."""
+    group = await create_group(store=path, zarr_format=3)
+    await asyncio.gather(
+        *(_write_array(group, str(name), each) for name, each in scene.data_vars.items())
+    )
+
+
+async def _write_array(group: zarr.AsyncGroup, name: str, variable: xr.DataArray) -> None:
     dimensions = tuple(map(str, variable.dims))
     chunks = [CHUNKS.get(each, variable.sizes[each]) for each in dimensions]
     shards = [
         chunk * (CHUNKS_PER_SHARD if each in CHUNKS else 1)
         for each, chunk in zip(dimensions, chunks, strict=True)
     ]
-    return group.create_array(
+    array = await group.create_array(
         name,
         shape=(1, *variable.shape),
         dtype=variable.dtype,
@@ -114,3 +122,4 @@ def _create(group: zarr.Group, name: str, variable: xr.DataArray) -> zarr.Array[
         dimension_names=("scene", *dimensions),
         attributes={**ATTRIBUTES[name], "coordinates": "granule platform time"},
     )
+    await array.setitem(slice(None), variable.values[None])
