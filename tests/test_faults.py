@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,7 @@ OTHER: dict[str, dict[str, Any]] = {
 }
 N_SCENES = 12
 N_WORKERS = 2
+ATTEMPTS = 5  # to see a file while it is written, which takes milliseconds
 SECONDS_TO_DIE = 30
 
 Flow = tuple[Path, dict[str, dict[str, dict[str, str]]]]
@@ -246,6 +248,10 @@ def _children(process: subprocess.Popen[str], command: str = "") -> list[psutil.
     return [child for child in below if command in " ".join(child.cmdline())]
 
 
+class TooLateError(AssertionError):
+    """A stage ended before the moment that was waited for was seen."""
+
+
 def _until(reached: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
     """What `reached` gives once that is something."""
     while process.poll() is None:
@@ -253,7 +259,7 @@ def _until(reached: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
             if found := reached():
                 return found
         time.sleep(0.0005)
-    raise AssertionError(f"the stage ended before it could be killed: {process.communicate()[0]}")
+    raise TooLateError(f"the stage ended before it could be killed: {process.communicate()[0]}")
 
 
 def _worker_at_work(process: subprocess.Popen[str], seconds: float) -> psutil.Process:
@@ -282,6 +288,17 @@ def _worker_in_mid_write(process: subprocess.Popen[str]) -> tuple[psutil.Process
                 return worker, Path(file.path)
         worker.resume()
     return None
+
+
+def _stopped_in_mid_write(
+    folder: Path,
+) -> tuple[subprocess.Popen[str], tuple[psutil.Process, Path]]:
+    """The stage sample at work, a worker of it that is stopped, and the file that is not whole."""
+    for _ in range(ATTEMPTS):
+        process = _start(folder, "sample")
+        with suppress(TooLateError):
+            return process, _until(partial(_worker_in_mid_write, process), process)
+    raise TooLateError(f"no unfinished file was seen in {ATTEMPTS} runs of the stage")
 
 
 @pytest.fixture(scope="module")
@@ -343,8 +360,7 @@ def test_a_worker_killed_while_it_starts_again_changes_no_byte(flow: Flow) -> No
 
 def test_a_worker_killed_in_mid_write_changes_no_byte(flow: Flow) -> None:
     folder, unharmed = flow
-    process = _start(folder, "sample")
-    worker, unfinished = _until(lambda: _worker_in_mid_write(process), process)
+    process, (worker, unfinished) = _stopped_in_mid_write(folder)
     worker.kill()
     worker.wait(SECONDS_TO_DIE)
     assert unfinished.exists()

@@ -46,34 +46,34 @@ def _hold_goes(bucket: Bucket, folder: Path) -> None:
 
 
 def _write_viirs(folder: Path) -> None:
-    """A week of granules of 380 x 480 km."""
-    for number, day in enumerate(DAYS):
-        for hour, west in ((18, -80.0), (19, -100.0)):
-            latitude, longitude = swath_places(
-                latitude=-20.0, longitude=west, n_rows=256, n_columns=320, resolution_km=1.5
-            )
-            start = day + timedelta(hours=hour)
-            sun = solar_angles(np.datetime64(start), latitude, longitude)
-            rng = np.random.default_rng([number, hour])
-            bands = synthesise_scene(latitude, longitude, sun[0], rng=rng).bands
-            zenith, azimuth = geostationary_view(
-                latitude,
-                longitude,
-                satellite_latitude=-20.0,
-                satellite_longitude=west + 2,
-                satellite_height_m=829e3,
-            )
-            write_viirs(
-                folder,
-                bands={name: bands[abi] for name, abi in FROM_ABI.items()},
-                latitude=latitude,
-                longitude=longitude,
-                solar_zenith=sun[0],
-                solar_azimuth=sun[1],
-                view_zenith=zenith,
-                view_azimuth=azimuth,
-                start_time=start,
-            )
+    """Granules of 380 x 480 km: every other day of July, and 29 June and 2 August beside it."""
+    for number, day in enumerate(datetime(2025, 6, 29) + timedelta(2 * n) for n in range(18)):
+        west = (-80.0, -85.0)[number % 2]
+        latitude, longitude = swath_places(
+            latitude=-20.0, longitude=west, n_rows=256, n_columns=320, resolution_km=1.5
+        )
+        start = day + timedelta(hours=18)
+        sun = solar_angles(np.datetime64(start), latitude, longitude)
+        rng = np.random.default_rng(number)
+        bands = synthesise_scene(latitude, longitude, sun[0], rng=rng).bands
+        zenith, azimuth = geostationary_view(
+            latitude,
+            longitude,
+            satellite_latitude=-20.0,
+            satellite_longitude=west + 2,
+            satellite_height_m=829e3,
+        )
+        write_viirs(
+            folder,
+            bands={name: bands[abi] for name, abi in FROM_ABI.items()},
+            latitude=latitude,
+            longitude=longitude,
+            solar_zenith=sun[0],
+            solar_azimuth=sun[1],
+            view_zenith=zenith,
+            view_azimuth=azimuth,
+            start_time=start,
+        )
 
 
 def _check_map(flow: Path, platform: str, n_scenes: int) -> None:
@@ -117,17 +117,27 @@ def test_a_week_of_goes_sectors(
     assert [Path(path).name for path in manifest.path.values] == [path.name for path in kept]
 
 
-def test_a_folder_of_viirs(tmp_path: Path, to_a_map: Callable[[dict[str, Any]], Path]) -> None:
+def test_a_month_of_viirs(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    to_a_map: Callable[[dict[str, Any]], Path],
+) -> None:
     _write_viirs(tmp_path)
+    monkeypatch.setenv("EARTHDATA_STAND_IN", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).with_name("stand_ins")))
     flow = to_a_map(
         {
-            "fetch.source": "local",
-            "fetch.local.granules": [str(tmp_path)],
+            "fetch.source": "nasa",
+            "fetch.nasa.product": "VNP02MOD",
+            "fetch.nasa.start": "2025-07-01T00:00",
+            "fetch.nasa.end": "2025-08-01T00:00",
+            "fetch.nasa.box": [-90.0, -35.0, -70.0, -10.0],
             "ingest.grid.kind": "equal_area",
             "ingest.grid.resolution_km": 2.0,
         }
     )
-    _check_map(flow, "Suomi-NPP", 14)
+    _check_map(flow, "Suomi-NPP", 16)
+    assert len(list((flow / "data/archive/nasa").rglob("*.nc"))) == 2 * 16
     embeddings = stores.open_product(flow / "data/embeddings.zarr").load()
     assert 0 <= float(embeddings.view_zenith_angle.max()) < 70
     assert np.isfinite(embeddings.glint_angle).all()

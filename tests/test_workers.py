@@ -95,8 +95,9 @@ print(list(ordered_map(str.upper, "abcde")))
 cluster.close()
 """
     )
+    # Like SLURM's own, it keeps a copy of the script, which is gone once sbatch has returned.
     commands = {
-        "sbatch": 'setsid bash "$1" >/dev/null 2>&1 & echo "Submitted batch job $!"',
+        "sbatch": 'cp "$1" job\nsetsid bash job >job.log 2>&1 & echo "Submitted batch job $!"',
         "scancel": 'kill -- "-$1"',
     }
     for name, command in commands.items():
