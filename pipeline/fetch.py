@@ -25,7 +25,7 @@ from pipeline.files.manifests import Fingerprint, fingerprints
 from pipeline.files.progress import progress
 from pipeline.files.workers import ordered_map
 
-SECONDS_TO_DESCRIBE = 60.0  # a file, before its library counts as hanging
+SECONDS_TO_DESCRIBE = 30.0  # a file, before its library counts as hanging
 
 log = logging.getLogger(__name__)
 

@@ -163,15 +163,16 @@ def test_a_thousand_damaged_granules_are_read_as_they_were_or_rejected(
 
 # Stands for a library that a damaged file crashes, or sends around in circles.
 STALLING_LIBRARY = """
-import os, pathlib, signal, time
-is_file = pathlib.Path.is_file
-def stall(path, **options):
+import os, signal, time
+import rasterio
+open_file = rasterio.open
+def stall(path, *arguments, **options):
     if path.name.startswith("crash"):
         os.kill(os.getpid(), signal.SIGSEGV)
     if path.name.startswith("hang"):
         time.sleep(3600)
-    return is_file(path, **options)
-pathlib.Path.is_file = stall
+    return open_file(path, *arguments, **options)
+rasterio.open = stall
 """
 OUTS = {
     "ingest": ("scenes.zarr", "rejected.csv", "metrics/ingest.json"),
@@ -428,8 +429,8 @@ def test_what_crashes_or_hangs_a_library_is_rejected(
         shutil.copy(ROOT / name, tmp_path)
     set_params(tmp_path, {**FLOW, "fetch.local.granules": [str(tmp_path / "raw")]})
     set_params(tmp_path, {"ingest.quality.max_seconds": 10.0})
-    _finish(_start(tmp_path, "fetch"))
-    _finish(_start(tmp_path, "ingest", PYTHONPATH=str(tmp_path / "library")))
+    for stage in ("fetch", "ingest"):
+        _finish(_start(tmp_path, stage, PYTHONPATH=str(tmp_path / "library")))
     with (tmp_path / "data/rejected.csv").open() as file:
         reasons = {row["granule"]: row["reason"] for row in csv.DictReader(file)}
     assert reasons == {"crash.tif": "crashes its reader", "hang.tif": "crashes its reader"}
