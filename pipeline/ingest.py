@@ -105,6 +105,7 @@ def run(params: IngestParams, granules: Path, scenes: Path, rejected: Path, metr
     lost: Counter[str] = Counter()
     for result in progress(results, "granules", total=len(entries), unit="granules"):
         if isinstance(result, _Found) and (why := repeats.find(result.view)):
+            shutil.rmtree(result.part.path)
             result = Rejection(result.part.granule, *why)
         if isinstance(result, Rejection):
             log.info("rejected %s: %s (%s)", result.granule, result.reason, result.detail)
@@ -164,7 +165,8 @@ def _ingest(entry: Entry, *, params: IngestParams, parts: Path) -> _Found | Reje
         )
         _refuse_other_time(granule.attrs["time"], entry.start_time)
         _refuse_missing_bands(granule, preset, bands)
-        granule = _without_faults(granule, wanted, limits)
+        needed = needed_bands(preset)
+        granule = _without_faults(granule, needed, set(wanted) - needed, limits)
         if params.grid.kind == "equal_area":
             granule = _gridded(granule, params.grid)
         scene, lost = compose_scene(
@@ -173,7 +175,8 @@ def _ingest(entry: Entry, *, params: IngestParams, parts: Path) -> _Found | Reje
             max_view_zenith=limits.max_view_zenith,
             min_glint_angle=limits.min_glint_angle,
         )
-        _refuse_flat_bands(granule, scene)
+        if entry.reader not in ("geotiff", "netcdf"):  # whose scales were looked at
+            _refuse_flat_bands(granule, needed, scene)
         _refuse_invalid(scene, lost, limits.max_invalid_share)
     except UnusableGranuleError as error:
         return Rejection(entry.name, error.reason, str(error))
@@ -208,8 +211,13 @@ def _gridded(granule: xr.Dataset, grid: GridParams) -> xr.Dataset:
         raise UnusableGranuleError("too wide", str(error)) from error
 
 
-def _without_faults(granule: xr.Dataset, bands: list[str], limits: QualityParams) -> xr.Dataset:
-    """`granule` without striped lines, if its bands have few faults."""
+def _without_faults(
+    granule: xr.Dataset, needed: set[str], others: set[str], limits: QualityParams
+) -> xr.Dataset:
+    """`granule` without striped lines, marked as `striped`, if the needed bands have few faults.
+
+    The other bands, which only describe tiles, are left out where they have many.
+    """
     on_earth = np.isfinite(granule.latitude.values)
     allowed = {
         "missing lines": limits.max_missing_lines,
@@ -218,7 +226,8 @@ def _without_faults(granule: xr.Dataset, bands: list[str], limits: QualityParams
         "implausible values": limits.max_implausible_share,
         "static": limits.max_implausible_share,
     }
-    for name in [band for band in bands if band in granule]:
+    marked = np.zeros(on_earth.shape, np.float32)
+    for name in sorted((needed | others) & set(granule.data_vars)):
         band = granule[name]
         shares, striped = band_faults(
             band.values,
@@ -227,19 +236,25 @@ def _without_faults(granule: xr.Dataset, bands: list[str], limits: QualityParams
             stripe_threshold=limits.stripe_threshold,
             plateau_pixels=limits.plateau_pixels,
         )
-        for reason, share in shares.items():
-            if share > allowed[reason]:
-                raise UnusableGranuleError(reason, f"{share:.3f} of its {name} have {reason}")
-        if striped.any():
+        faults = [reason for reason, share in shares.items() if share > allowed[reason]]
+        if faults and name in needed:
+            detail = f"{shares[faults[0]]:.3f} of its {name} have {faults[0]}"
+            raise UnusableGranuleError(faults[0], detail)
+        if faults:
+            granule = granule.drop_vars(name)
+        elif striped.any():
             granule[name] = band.where(~xr.DataArray(striped, dims="row"))
-    return granule
+            if name in needed:
+                marked[striped] = 1
+    return granule.assign(striped=(("row", "column"), marked))
 
 
-def _refuse_flat_bands(granule: xr.Dataset, scene: xr.Dataset) -> None:
+def _refuse_flat_bands(granule: xr.Dataset, needed: set[str], scene: xr.Dataset) -> None:
     """A reflectance may be the same everywhere, but not while the sun is up."""
     is_day = scene.angles.sel(angle="solar_zenith_angle").min() < DAYLIGHT_ZENITH
-    for name, band in granule.data_vars.items():
-        units = band.attrs.get("units")
+    for name in sorted(needed & set(granule.data_vars)):
+        band = granule[name]
+        units = band.attrs["units"]
         if units in PLAUSIBLE and (units != "percent" or is_day) and is_flat(band.values):
             detail = f"all pixels of its {name} are {float(band.max()):g} {units}"
             raise UnusableGranuleError("absurd scale", detail)
@@ -250,7 +265,7 @@ def _refuse_invalid(scene: xr.Dataset, lost: dict[str, int], max_share: float) -
     n_valid = int(scene.valid.sum())
     share = 1 - n_valid / n_on_earth
     if share > max_share or not n_valid:
-        reason = max(("night", "view zenith", "glint", "missing"), key=lost.__getitem__)
+        reason = max(lost.keys() - {"off the Earth"}, key=lambda name: (lost[name], name))
         detail = f"{share:.3f} of its pixels are invalid, most of them by {reason}"
         raise UnusableGranuleError(reason, detail)
 

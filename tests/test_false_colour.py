@@ -67,25 +67,31 @@ def test_green_of_a_grey_scene_is_grey() -> None:
 
 
 @pytest.mark.parametrize("wavelength", SHORTWAVE)
-def test_the_sun_near_3_9um_is_told_at_each_imagers_wavelength(wavelength: float) -> None:
+@pytest.mark.parametrize("distance", [0.983, 1.017])
+def test_the_sun_near_3_9um_is_told_at_each_imagers_wavelength(
+    wavelength: float, distance: float
+) -> None:
     """One cloud has one colour, though its brightness temperatures are kelvins apart."""
     share = np.array([[0.0, 0.1, 0.3]])
     window, sun = np.full((1, 3), 280.0), np.full((1, 3), 40.0)
     emitted = (1 - share) * planck.radiance(wavelength, window)
     shortwave = planck.brightness_temperature(
-        wavelength, emitted + share * planck.solar_radiance(wavelength, sun)
+        wavelength, emitted + share * planck.solar_radiance(wavelength, sun, distance)
     )
     bands = {
         "shortwave_infrared": shortwave,
         "infrared_window": window,
         "solar_zenith_angle": sun,
         "shortwave_infrared_wavelength": wavelength,
+        "sun_distance": distance,
     }
     colour, valid = compose(bands, REFLECTANCE)
     np.testing.assert_array_equal(colour, [[[0, 51, 153]]])
     assert valid.all()
     elsewhere, _ = compose({**bands, "shortwave_infrared_wavelength": 3.8}, REFLECTANCE)
     assert (elsewhere[0, 0, 1:] != colour[0, 0, 1:]).all()
+    in_april, _ = compose({**bands, "sun_distance": 1.0}, REFLECTANCE)
+    assert (in_april[0, 0, 1:] != colour[0, 0, 1:]).all()
 
 
 def test_differences_of_the_window_channels() -> None:

@@ -363,6 +363,7 @@ def test_abi_of_three_resolutions_is_read_on_the_coarsest(
     assert not {"solar_zenith_angle", "satellite_zenith_angle"} & set(granule)
     assert granule.attrs == {
         "time": np.datetime64("2025-03-20T17:00:00.3"),
+        "middle_time": np.datetime64("2025-03-20T17:00:13.3"),
         "platform": "GOES-19",
         "satellite_longitude": pytest.approx(-75.2),
         "satellite_latitude": 0.0,
@@ -488,6 +489,8 @@ def test_a_swath_is_read_with_its_angles(
     assert granule.longitude.min() < -179.5
     for name, degrees in angles.items():
         np.testing.assert_allclose(granule[name], degrees, atol=0.0051)
+    minutes = (granule.attrs.pop("middle_time") - granule.attrs["time"]) / np.timedelta64(1, "m")
+    assert 0 < minutes < 6
     assert granule.attrs == {"time": np.datetime64(START, "ns"), "platform": platform}
 
 

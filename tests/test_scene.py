@@ -186,6 +186,7 @@ def test_reflectances_are_those_of_satpys_own_correction(hour: int, tmp_path: Pa
         tmp_path, latitude=15, longitude=-55, bands={"C06": values}, start_time=start
     )
     granule = read_granule(files, "abi_l1b", {"band": ["C06"]}, netcdf=NO_NETCDF)
+    assert granule.attrs.pop("middle_time") > granule.attrs["time"]  # which satpy takes
     sun = at_pixels(scene_angles(granule).solar_zenith_angle, values.shape)
     found = corrected_for_sun(granule, sun).band.values
     error = np.abs(found / _satpy_reflectance(files, "abi_l1b", "C06") - 1)
@@ -230,32 +231,58 @@ def test_only_reflectances_that_are_not_corrected_are_divided() -> None:
 def test_the_first_reason_takes_a_pixel_away() -> None:
     nan = np.nan
     angles = {
-        "solar_zenith_angle": np.array([[80.0, 80.0, 10.0, 10.0, 10.0, 75.0, nan]]),
-        "view_zenith_angle": np.array([[80.0, 80.0, 80.0, 10.0, 10.0, 70.0, nan]]),
-        "glint_angle": np.array([[5.0, 5.0, 5.0, 5.0, 50.0, 20.0, nan]]),
+        "solar_zenith_angle": np.array([[80.0, 80.0, 10.0, 10.0, 10.0, 10.0, 75.0, nan]]),
+        "view_zenith_angle": np.array([[80.0, 80.0, 80.0, 10.0, 10.0, 10.0, 70.0, nan]]),
+        "glint_angle": np.array([[5.0, 5.0, 5.0, 5.0, 50.0, 50.0, 20.0, nan]]),
     }
-    measured = np.array([[False, False, False, False, False, True, True]])
-    on_earth = np.array([[False, True, True, True, True, True, True]])
+    measured = np.array([[False, False, False, False, False, False, True, True]])
+    striped = np.array([[True, True, True, True, True, False, True, True]])
+    on_earth = np.array([[False, True, True, True, True, True, True, True]])
     hidden = hidden_pixels(
-        measured, on_earth, angles, max_solar_zenith=75, max_view_zenith=70, min_glint_angle=20
+        measured,
+        striped,
+        on_earth,
+        angles,
+        max_solar_zenith=75,
+        max_view_zenith=70,
+        min_glint_angle=20,
     )
-    reasons = ["off the Earth", "night", "view zenith", "glint", "missing"]
+    reasons = ["off the Earth", "night", "view zenith", "glint", "stripes", "missing"]
     assert list(hidden) == reasons
     for column, reason in enumerate(reasons):
         np.testing.assert_array_equal(np.flatnonzero(hidden[reason]), [column])
+
+
+def test_there_is_no_glint_at_night() -> None:
+    angles = {
+        "solar_zenith_angle": np.array([[89.0, 91.0]]),
+        "view_zenith_angle": np.array([[60.0, 60.0]]),
+        "glint_angle": np.array([[29.0, 31.0]]),
+    }
+    everywhere = np.ones((1, 2), bool)
+    limits: dict[str, float] = {"max_view_zenith": 180, "min_glint_angle": 35}
+    hidden = hidden_pixels(
+        everywhere, ~everywhere, everywhere, angles, max_solar_zenith=180, **limits
+    )
+    np.testing.assert_array_equal(hidden["glint"], [[True, False]])
 
 
 BOOLS = arrays(bool, (4, 5))
 DEGREES = arrays(float, (4, 5), elements=st.floats(0, 180) | st.just(float("nan")))
 
 
-@given(BOOLS, BOOLS, DEGREES, DEGREES, DEGREES)
+@given(BOOLS, BOOLS, BOOLS, DEGREES, DEGREES, DEGREES)
 def test_no_pixel_is_hidden_twice(
-    measured: np.ndarray, on_earth: np.ndarray, sun: np.ndarray, view: np.ndarray, glint: np.ndarray
+    measured: np.ndarray,
+    striped: np.ndarray,
+    on_earth: np.ndarray,
+    sun: np.ndarray,
+    view: np.ndarray,
+    glint: np.ndarray,
 ) -> None:
     angles = {"solar_zenith_angle": sun, "view_zenith_angle": view, "glint_angle": glint}
     limits: dict[str, Any] = {"max_view_zenith": 70, "min_glint_angle": 10}
-    hidden = hidden_pixels(measured, on_earth, angles, max_solar_zenith=75, **limits)
+    hidden = hidden_pixels(measured, striped, on_earth, angles, max_solar_zenith=75, **limits)
     times = np.sum(list(hidden.values()), axis=0)
     assert times.max(initial=0) <= 1
     visible = measured & on_earth & ~(sun > 75) & ~(view > 70) & ~(glint < 10)

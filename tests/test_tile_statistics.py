@@ -87,7 +87,8 @@ def test_angles_outside_a_tile_do_not_count() -> None:
     scene = _scene()
     scene["angles"][:, :2] = np.nan  # rows 0 and 8
     found = _describe(scene, np.array([[9, 0], [8, 0]]))
-    assert np.isfinite(found.view_zenith_angle.values).tolist() == [True, False]
+    rows_16_and_24, row_16 = (scene.angles.values[1, 2:end, :2].mean() for end in (4, 3))
+    np.testing.assert_allclose(found.view_zenith_angle, [rows_16_and_24, row_16], rtol=1e-6)
 
 
 def test_a_tile_smaller_than_the_lattice_has_the_angles_before_it() -> None:
@@ -120,11 +121,23 @@ def test_cold_is_cloud_where_nothing_visible_was_measured() -> None:
     assert np.isnan(_describe(dark, places).reflectance).all()
 
 
+def test_the_night_side_of_a_scene_is_told_by_temperature() -> None:
+    scene = _scene()
+    scene.reflectance.values[:, 8:] = np.nan
+    cloudy = np.where(
+        np.isnan(scene.reflectance), scene.brightness_temperature <= 285, scene.reflectance >= 20
+    )
+    places = np.array([[0, 0], [0, 32]])
+    expected = _tiles(cloudy, places).mean((1, 2))
+    np.testing.assert_allclose(_describe(scene, places).cloud_fraction, expected, rtol=1e-6)
+
+
 def test_missing_pixels_are_not_clear() -> None:
     scene = _scene()
     half = scene.reflectance.values
     half[:, :8] = np.nan
     half[:, 8:16] = 50.0
+    scene.brightness_temperature.values[:, :8] = np.nan
     found = _describe(scene, np.array([[0, 0]]))
     assert float(found.cloud_fraction[0]) == 1
     assert float(found.reflectance[0]) == 50

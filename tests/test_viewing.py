@@ -11,6 +11,7 @@ from pipeline.core.viewing import (
     glint_angle,
     local_solar_time,
     relative_azimuth,
+    sun_distance,
 )
 
 ZENITHS = st.floats(0, 90)
@@ -23,6 +24,11 @@ def direction(zenith: float, azimuth: float) -> np.ndarray:
     """East, north, up."""
     θ, φ = np.radians([zenith, azimuth])
     return np.array([np.sin(θ) * np.sin(φ), np.sin(θ) * np.cos(φ), np.cos(θ)])
+
+
+def test_the_sun_is_nearest_in_january() -> None:
+    assert sun_distance(np.datetime64("2025-01-04")) == pytest.approx(0.9833, abs=1e-3)
+    assert sun_distance(np.datetime64("2025-07-04")) == pytest.approx(1.0167, abs=1e-3)
 
 
 @given(ZENITHS, AZIMUTHS, ZENITHS, AZIMUTHS)

@@ -64,7 +64,7 @@ def difference(first: FloatArray, second: FloatArray) -> FloatArray:
 
 
 # What derived channels need beside bands.
-CIRCUMSTANCES = {"solar_zenith_angle", "shortwave_infrared_wavelength"}
+CIRCUMSTANCES = {"solar_zenith_angle", "shortwave_infrared_wavelength", "sun_distance"}
 
 # Channels computed where a granule has no such band: what they need, and how.
 DERIVED: dict[str, tuple[tuple[str, ...], Callable[..., FloatArray]]] = {
@@ -75,6 +75,7 @@ DERIVED: dict[str, tuple[tuple[str, ...], Callable[..., FloatArray]]] = {
             "infrared_window",
             "solar_zenith_angle",
             "shortwave_infrared_wavelength",
+            "sun_distance",
         ),
         solar_reflectance_3_9um,
     ),
@@ -108,8 +109,8 @@ def compose(
 
     Args:
         bands: Shape (row, column) each, NaN where nothing was measured; reflectances in percent,
-            brightness temperatures in K, `solar_zenith_angle` in degrees; also the
-            `shortwave_infrared_wavelength` in µm, a number.
+            brightness temperatures in K, `solar_zenith_angle` in degrees; also two numbers, the
+            `shortwave_infrared_wavelength` in µm and the `sun_distance` in astronomical units.
         preset: Channels and their limits, in the same units.
 
     Returns:

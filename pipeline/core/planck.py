@@ -2,11 +2,11 @@
 
 In daylight the radiance L at 3.9 µm is emitted by the cloud and reflected from the sun,
 
-    L = (1 - r) B(T) + r S cos(θ),    S = B(T_sun) (R_sun / AU)²,
+    L = (1 - r) B(T) + r S cos(θ),    S = B(T_sun) (R_sun / d)²,
 
 with B Planck's function, T the brightness temperature at 11 µm, θ the solar zenith angle and r
-the reflectance. S is a radiance: a white Lambertian surface under the irradiance
-E = π B(T_sun) (R_sun / AU)² reflects E / π = S, so π cancels.
+the reflectance and d the distance of the sun. S is a radiance: a white Lambertian surface under
+the irradiance E = π B(T_sun) (R_sun / d)² reflects E / π = S, so π cancels.
 
 Source: Setvák and Doswell (1991), doi:10.1175/1520-0493(1991)119<0841:TACCTR>2.0.CO;2.
 """
@@ -54,15 +54,18 @@ def brightness_temperature(wavelength_um: float, radiance: FloatArray) -> FloatA
     return np.asarray(SECOND_RADIATION_CONSTANT / wavelength_um / np.log1p(ratio))
 
 
-def solar_radiance(wavelength_um: float, solar_zenith_angle: FloatArray) -> FloatArray:
+def solar_radiance(
+    wavelength_um: float, solar_zenith_angle: FloatArray, sun_distance: float = 1.0
+) -> FloatArray:
     """Radiance of a white Lambertian surface in the sun, W m⁻² sr⁻¹ µm⁻¹; 0 at night.
 
     Args:
         wavelength_um: In micrometres.
         solar_zenith_angle: In degrees, any shape.
+        sun_distance: In astronomical units.
     """
     sun = radiance(wavelength_um, np.asarray(SUN_TEMPERATURE))
-    overhead = float(sun) * (SUN_RADIUS / ASTRONOMICAL_UNIT) ** 2
+    overhead = float(sun) * (SUN_RADIUS / (sun_distance * ASTRONOMICAL_UNIT)) ** 2
     return np.asarray(overhead * np.maximum(np.cos(np.deg2rad(solar_zenith_angle)), 0))
 
 
@@ -91,6 +94,7 @@ def solar_reflectance_3_9um(
     brightness_temperature_11um: FloatArray,
     solar_zenith_angle: FloatArray,
     wavelength_um: float = SHORTWAVE_INFRARED_UM,
+    sun_distance: float = 1.0,
 ) -> FloatArray:
     """Solar reflectance near 3.9 µm, percent; the inverse of `brightness_temperature_3_9um`.
 
@@ -102,9 +106,10 @@ def solar_reflectance_3_9um(
         brightness_temperature_11um: In kelvin, same shape.
         solar_zenith_angle: In degrees, same shape.
         wavelength_um: Of the imager's own band, from 3.7 (VIIRS M12) to 4 micrometres.
+        sun_distance: In astronomical units; from January to July its square grows by 7 %.
     """
     emitted = radiance(wavelength_um, brightness_temperature_11um)
     measured = radiance(wavelength_um, brightness_temperature_3_9um)
-    contrast = solar_radiance(wavelength_um, solar_zenith_angle) - emitted
+    contrast = solar_radiance(wavelength_um, solar_zenith_angle, sun_distance) - emitted
     safe = np.where(contrast > 0, contrast, np.nan)
     return np.asarray(100 * (measured - emitted) / safe)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.sphere import overlap
 
+OVERLAP_SECONDS = 45.0  # two sectors are scanned 30 s apart, one of them again after 60 s
 SAME_VIEW = 0.95  # of a scene in view of another at the same time
 
 FloatArray = NDArray[np.floating]
@@ -23,9 +24,9 @@ class View:
 
 
 class Repeats:
-    """Tells views that another of their minute covers; they come by time.
+    """Tells views that another of the same minute covers; they come by time.
 
-    So only those of the latest minute are kept in mind.
+    So only the latest are kept in mind.
     """
 
     def __init__(self, *, repeat_seconds: float, max_overlap: float) -> None:
@@ -33,18 +34,16 @@ class Repeats:
 
         Args:
             repeat_seconds: Views of one platform and place that start within so many are one.
-            max_overlap: Share of a view that another of its minute may cover.
+            max_overlap: Share of a view that another which starts within 45 s may cover.
         """
         self.repeat_seconds = repeat_seconds
         self.max_overlap = max_overlap
-        self.minute = np.datetime64("NaT")
         self.earlier: list[View] = []
 
     def find(self, view: View) -> tuple[str, str] | None:
         """Reason and detail if `view` repeats an earlier one, else None, and it is kept in mind."""
-        minute = view.time.astype("datetime64[m]")
-        if minute != self.minute:
-            self.minute, self.earlier = minute, []
+        longest = max(OVERLAP_SECONDS, self.repeat_seconds)
+        self.earlier = [each for each in self.earlier if _seconds(view, each) <= longest]
         for other in self.earlier:
             if other.platform == view.platform and (found := self._compare(view, other)):
                 return found
@@ -52,10 +51,13 @@ class Repeats:
         return None
 
     def _compare(self, view: View, other: View) -> tuple[str, str] | None:
-        share = overlap(view.places, other.places)
-        seconds = abs(view.time - other.time) / np.timedelta64(1, "s")
+        share, seconds = overlap(view.places, other.places), _seconds(view, other)
         if share > SAME_VIEW and seconds <= self.repeat_seconds:
             return "repeats another", f"{other.granule} is of the same platform, time and place"
-        if share > self.max_overlap:
+        if share > self.max_overlap and seconds < OVERLAP_SECONDS:
             return "overlaps another", f"{other.granule} covers {share:.2f} of it in one minute"
         return None
+
+
+def _seconds(view: View, other: View) -> float:
+    return float(abs(view.time - other.time) / np.timedelta64(1, "s"))

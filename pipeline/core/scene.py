@@ -17,6 +17,7 @@ from pipeline.core.viewing import (
     glint_angle,
     relative_azimuth,
     solar_angles,
+    sun_distance,
 )
 
 ANGLES = ("solar_zenith_angle", "view_zenith_angle", "glint_angle", "relative_azimuth")
@@ -24,6 +25,7 @@ ANGLES = ("solar_zenith_angle", "view_zenith_angle", "glint_angle", "relative_az
 # Where the sun is lower, a reflectance is noise and scattered light divided by next to nothing.
 MAX_SOLAR_ZENITH_OF_REFLECTANCE = 88.0  # degrees
 
+HORIZON = 90.0  # degrees; a sun below it has no mirror image
 PLANE = ("row", "column")
 PHYSICAL = {"reflectance": "visible", "brightness_temperature": "infrared_window"}
 DEFAULT_SHORTWAVE_UM = 3.9  # of a band that does not tell its wavelength
@@ -53,16 +55,16 @@ def scene_angles(granule: xr.Dataset) -> Angles:
 
     Args:
         granule: Variables (row, column), among them `latitude`, `longitude` and perhaps zenith
-            angles and azimuths of sun and satellite; attributes `time` and perhaps
-            `satellite_longitude`, `satellite_latitude` and `satellite_height` of one that stands
-            still.
+            angles and azimuths of sun and satellite; attributes `time` and perhaps `middle_time`,
+            of the scan, and `satellite_longitude`, `satellite_latitude` and `satellite_height` of
+            one that stands still.
     """
     thin = granule.isel(row=slice(None, None, LATTICE_STEP), column=slice(None, None, LATTICE_STEP))
     places = thin.latitude.values, thin.longitude.values
     if "solar_zenith_angle" in thin:
         sun = thin.solar_zenith_angle.values, thin.solar_azimuth_angle.values
     else:
-        sun = solar_angles(granule.attrs["time"], *places)
+        sun = solar_angles(granule.attrs.get("middle_time", granule.attrs["time"]), *places)
     if "satellite_zenith_angle" in thin:
         view = thin.satellite_zenith_angle.values, thin.satellite_azimuth_angle.values
     elif "satellite_longitude" in granule.attrs:
@@ -120,6 +122,7 @@ def corrected_for_sun(granule: xr.Dataset, solar_zenith_angle: FloatArray) -> xr
 
 def hidden_pixels(
     measured: BoolArray,
+    striped: BoolArray,
     on_earth: BoolArray,
     angles: dict[str, FloatArray],
     *,
@@ -131,6 +134,7 @@ def hidden_pixels(
 
     Args:
         measured: Where every channel was measured.
+        striped: Where one was taken for a stripe, and so for not measured.
         on_earth: Where there is a place.
         angles: `solar_zenith_angle`, `view_zenith_angle` and `glint_angle` of each pixel in
             degrees; a NaN takes nothing away.
@@ -143,7 +147,9 @@ def hidden_pixels(
             "off the Earth": ~on_earth,
             "night": angles["solar_zenith_angle"] > max_solar_zenith,
             "view zenith": angles["view_zenith_angle"] > max_view_zenith,
-            "glint": angles["glint_angle"] < min_glint_angle,
+            "glint": (angles["glint_angle"] < min_glint_angle)
+            & ~(angles["solar_zenith_angle"] >= HORIZON),
+            "stripes": ~measured & striped,
             "missing": ~measured,
         }
     left = np.ones(measured.shape, np.bool_)
@@ -161,7 +167,8 @@ def compose_scene(
 
     Args:
         granule: Bands (row, column) with `units`, `sun_corrected` and perhaps `wavelength` (µm),
-            and what `scene_angles` needs.
+            perhaps `striped` (1 where a band lost its stripes, else 0), and what `scene_angles`
+            needs.
         preset: Its channels must be there.
         max_view_zenith: Degrees; pixels beyond are invalid.
         min_glint_angle: Degrees; pixels nearer to the sun's mirror image are invalid.
@@ -172,9 +179,14 @@ def compose_scene(
     """
     shape = granule.sizes["row"], granule.sizes["column"]
     angles = scene_angles(granule)
+    held = {  # by the files, for each pixel
+        "solar_zenith_angle": granule.get("solar_zenith_angle"),
+        "view_zenith_angle": granule.get("satellite_zenith_angle"),
+        "glint_angle": None,
+    }
     at = {
-        name: granule[name].values if name in granule else at_pixels(getattr(angles, name), shape)
-        for name in ("solar_zenith_angle", "view_zenith_angle", "glint_angle")
+        name: at_pixels(getattr(angles, name), shape) if values is None else values.values
+        for name, values in held.items()
     }
     granule = corrected_for_sun(granule, at["solar_zenith_angle"])
     arrays = {str(name): variable.values for name, variable in granule.data_vars.items()}
@@ -183,10 +195,17 @@ def compose_scene(
         wavelength = granule.shortwave_infrared.attrs.get("wavelength", wavelength)
     with np.errstate(invalid="ignore", divide="ignore"):
         colour, measured = compose(
-            {**arrays, **at, "shortwave_infrared_wavelength": wavelength}, preset
+            {
+                **arrays,
+                **at,
+                "shortwave_infrared_wavelength": wavelength,
+                "sun_distance": sun_distance(granule.attrs["time"]),
+            },
+            preset,
         )
     hidden = hidden_pixels(
         measured,
+        arrays["striped"] > 0 if "striped" in arrays else np.zeros(shape, np.bool_),
         np.isfinite(arrays["latitude"]),
         at,
         max_solar_zenith=preset.max_solar_zenith,

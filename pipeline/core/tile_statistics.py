@@ -57,21 +57,25 @@ class CloudRule:
     def __str__(self) -> str:
         """The rule in words."""
         return (
-            f"visible reflectance of at least {self.reflectance} percent, or in scenes without "
-            f"one a brightness temperature of at most {self.brightness_temperature} K"
+            f"visible reflectance of at least {self.reflectance} percent, or where there is none "
+            f"a brightness temperature of at most {self.brightness_temperature} K"
         )
 
     def fractions(
         self, fields: dict[str, FloatArray], places: IntArray, tile_size: int
     ) -> FloatArray:
         """Share of cloud among the measured pixels of each tile."""
-        if "reflectance" in fields and np.isfinite(fields["reflectance"]).any():
-            field = fields["reflectance"]
-            cloudy = field >= self.reflectance
-        else:
-            field = fields["brightness_temperature"]
-            cloudy = field <= self.brightness_temperature
-        return tile_means(np.where(np.isfinite(field), cloudy, np.nan), places, tile_size)
+        nothing = np.full(next(iter(fields.values())).shape, np.nan)
+        reflectance = fields.get("reflectance", nothing)
+        temperature = fields.get("brightness_temperature", nothing)
+        bright, cold = (
+            reflectance >= self.reflectance,
+            temperature <= self.brightness_temperature,
+        )
+        cloudy = np.where(
+            np.isfinite(reflectance), bright, np.where(np.isfinite(temperature), cold, np.nan)
+        )
+        return tile_means(cloudy, places, tile_size)
 
 
 def describe_tiles(
@@ -121,10 +125,12 @@ def describe_tiles(
 
 def _lattice_means(lattice: FloatArray, places: IntArray, tile_size: int) -> FloatArray:
     """Means of (…, lattice row, lattice column) over the points in each tile, shape (…, tile)."""
-    means = [
-        lattice[..., _points(row, tile_size), _points(column, tile_size)].mean((-2, -1))
-        for row, column in places
-    ]
+    means = []
+    for row, column in places:
+        points = lattice[..., _points(row, tile_size), _points(column, tile_size)]
+        told = np.isfinite(points)
+        with np.errstate(invalid="ignore"):  # none where nothing is told
+            means.append(np.where(told, points, 0).sum((-2, -1)) / told.sum((-2, -1)))
     return np.stack(means, axis=-1)
 
 

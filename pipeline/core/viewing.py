@@ -6,7 +6,7 @@ angles are in degrees.
 
 import numpy as np
 from numpy.typing import NDArray
-from pyorbital.astronomy import get_alt_az
+from pyorbital.astronomy import get_alt_az, sun_earth_distance_correction
 
 # WGS84, National Geospatial-Intelligence Agency (2014), NGA.STND.0036.
 EQUATORIAL_RADIUS_M = 6_378_137.0
@@ -30,6 +30,11 @@ def solar_angles(
     """
     altitude, azimuth = get_alt_az(time, longitude, latitude)
     return 90 - np.degrees(altitude), np.degrees(azimuth)
+
+
+def sun_distance(time: np.datetime64) -> float:
+    """Distance of the sun in astronomical units."""
+    return float(sun_earth_distance_correction(time))
 
 
 def glint_angle(

@@ -46,7 +46,8 @@ def read_geotiff(path: Path, bands: Bands) -> Reading:
             counts = file.read(index + 1, masked=True).astype(np.float32).filled(np.nan)
             values[wanted] = counts * file.scales[index] + file.offsets[index]
             units = file.units[index]
-            if units is None and file.dtypes[index] == "uint8":
+            plain = file.scales[index] == 1 and file.offsets[index] == 0
+            if units is None and plain and file.dtypes[index] == "uint8":
                 values[wanted] = counts * np.float32(100 / 255)
                 units = "percent"
             attributes[wanted] = {"units": units or "1", "sun_corrected": True}

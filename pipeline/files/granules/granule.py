@@ -46,6 +46,7 @@ class Reading:
         latitude: Degrees north; not finite off the Earth.
         longitude: Degrees east.
         time: Start, UTC.
+        end_time: Of the scan, where it is known.
         platform: Name of the satellite.
         angles: Those which the files hold, by their names in a granule.
         satellite: Longitude, latitude (degrees) and height (m) of one that stands still.
@@ -59,6 +60,7 @@ class Reading:
     platform: str
     angles: Mapping[str, FloatArray] = field(default_factory=dict)
     satellite: Mapping[str, float] = field(default_factory=dict)
+    end_time: datetime | None = None
 
 
 def choose_bands(bands: Bands, available: Iterable[str]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from pipeline.files.granules.granule import Bands, Reading, UnusableGranuleError
 from pipeline.files.granules.netcdf import NetcdfConventions, read_netcdf
 from pipeline.files.granules.satellite import read_satellite
 
+LONGEST_SCAN = np.timedelta64(1, "h")
 SIGNATURES = (
     b"\x89HDF\r\n\x1a\n",  # netCDF-4
     b"CDF",
@@ -49,8 +50,9 @@ def read_granule(
         a reflectance was divided by the cosine of the solar zenith angle), NaN where missing;
         `latitude`, `longitude` and, where the files have them, `solar_zenith_angle`,
         `solar_azimuth_angle`, `satellite_zenith_angle` and `satellite_azimuth_angle`, in degrees;
-        attributes `time` and `platform`, and of a satellite that stands still its
-        `satellite_longitude`, `satellite_latitude` (degrees) and `satellite_height` (m).
+        attributes `time`, `platform`, perhaps `middle_time` (of the scan), and of a satellite that
+        stands still its `satellite_longitude`, `satellite_latitude` (degrees) and
+        `satellite_height` (m).
 
     Raises:
         UnusableGranuleError: If a file cannot be opened or read.
@@ -84,7 +86,12 @@ def _as_dataset(reading: Reading) -> xr.Dataset:
         raise UnusableGranuleError("unreadable", "none of its pixels has a place on the Earth")
     latitude = np.where(on_earth, reading.latitude, np.nan)
     longitude = np.where(on_earth, reading.longitude, np.nan)
-    time = reading.time.replace(tzinfo=None)
+    start, end = (
+        np.datetime64(time.replace(tzinfo=None), "ns")
+        for time in (reading.time, reading.end_time or reading.time)
+    )
+    # Names and content of damaged files tell other ends.
+    duration = end - start if 0 <= (end - start) / LONGEST_SCAN <= 1 else np.timedelta64(0, "ns")
     arrays = {**reading.values, "latitude": latitude, "longitude": longitude, **reading.angles}
     if len({array.shape for array in arrays.values()}) > 1:
         shapes = ", ".join(sorted({" x ".join(map(str, a.shape)) for a in arrays.values()}))
@@ -95,13 +102,15 @@ def _as_dataset(reading: Reading) -> xr.Dataset:
             for name, array in arrays.items()
         },
         attrs={
-            "time": np.datetime64(time, "ns"),
+            "time": start,
+            **({"middle_time": start + duration // 2} if reading.end_time else {}),
             "platform": reading.platform,
             **{f"satellite_{name}": value for name, value in reading.satellite.items()},
         },
     )
     for name, attributes in reading.attributes.items():
-        dataset[name].attrs.update(attributes)
+        units = attributes["units"].replace("%", "percent")
+        dataset[name].attrs.update({**attributes, "units": units})
     return dataset
 
 

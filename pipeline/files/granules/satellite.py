@@ -41,10 +41,7 @@ GEOLOCATION = {"modis_l1b": ("D03", ".geo.", ".GEO"), "viirs_l1b": ("03MOD", "GE
 
 
 def read_satellite(files: Sequence[Path], reader: str, bands: Bands) -> Reading:
-    """Bands on one grid, the coarsest of theirs; reflectances are not corrected for the sun.
-
-    satpy's own correction takes the sun of one moment for granules of minutes.
-    """
+    """Bands on one grid, the coarsest of theirs; reflectances are not corrected for the sun."""
     import dask.base  # slow to import
     from satpy.scene import Scene
 
@@ -79,6 +76,7 @@ def read_satellite(files: Sequence[Path], reader: str, bands: Bands) -> Reading:
         str(first.attrs["platform_name"]),
         {name: arrays[name] for name in angles},
         {} if ANGLES["satellite"] <= angles else _satellite(first.attrs),
+        scene.end_time,
     )
 
 
@@ -122,7 +120,7 @@ def _load(scene: Any, calibrated: Sequence[Any], angles: set[str]) -> Any:
 def _describe(band: Any) -> dict[str, Any]:
     name, listed = band.attrs["name"], band.attrs.get("wavelength")
     return {
-        "units": band.attrs["units"].replace("%", "percent"),
+        "units": band.attrs["units"],
         "sun_corrected": False,
         **({"wavelength": EFFECTIVE_UM.get(name, float(listed.central))} if listed else {}),
     }
