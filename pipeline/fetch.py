@@ -3,9 +3,10 @@
 import csv
 import glob
 import logging
+import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
 from datetime import date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
@@ -21,11 +22,9 @@ from pipeline.core.viewing import solar_angles
 from pipeline.files import mcmip, stage, stores
 from pipeline.files.archives import fetch_goes, fetch_nasa
 from pipeline.files.granules import Granule, find_granules, without_description
-from pipeline.files.manifests import Fingerprint, fingerprints
+from pipeline.files.manifests import fingerprints
 from pipeline.files.progress import progress
 from pipeline.files.workers import ordered_map
-
-SECONDS_TO_DESCRIBE = 30.0  # a file, before its library counts as hanging
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +94,7 @@ class FetchParams:
     """Section `fetch` of params.yaml."""
 
     source: Literal["synthetic", "local", "goes", "nasa"]
+    max_seconds: Annotated[float, Field(gt=0)]
     local: LocalParams
     goes: GoesParams
     nasa: NasaParams
@@ -127,7 +127,7 @@ def run(params: FetchParams, granules: Path, archive: Path, checksums: Path) -> 
             files = fetch_goes(archive, **_arguments(params.goes))
         case "nasa":
             files = fetch_nasa(archive / "nasa", **_arguments(params.nasa))
-    apart = partial(ordered_map, max_seconds=SECONDS_TO_DESCRIBE, after_death=without_description)
+    apart = partial(ordered_map, max_seconds=params.max_seconds, after_death=without_description)
     found, others = find_granules(files, apart)
     if not found:
         raise ValueError(
@@ -136,7 +136,9 @@ def run(params: FetchParams, granules: Path, archive: Path, checksums: Path) -> 
         )
     if others:
         log.info("%d files are no granules, %s the first of them", len(others), others[0].name)
-    manifest = _manifest(found, granules, checksums).assign_attrs(n_other_files=len(others))
+    manifest = _manifest(_named_apart(found), granules, checksums).assign_attrs(
+        n_other_files=len(others)
+    )
     stores.write_product(manifest, granules / "manifest.nc", params)
 
 
@@ -152,12 +154,37 @@ def _list_files(patterns: Iterable[str]) -> list[Path]:
         found = (
             folder.rglob("*") if folder.is_dir() else map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207
         )
-        here = {path.absolute() for path in found if not path.is_dir() or path.suffix}
+        here = {
+            path.absolute()
+            for path in found
+            if (not path.is_dir() or path.suffix) and not _is_hidden(path, folder)
+        }
         if not here:
             kind = "an empty folder" if folder.is_dir() else "a pattern without a file"
             raise ValueError(f"{pattern!r} is {kind}; change fetch.local.granules")
         files |= here
     return sorted(files)
+
+
+def _is_hidden(path: Path, folder: Path) -> bool:
+    """Whether the file is one that is still being fetched, or otherwise out of sight."""
+    inside = path.relative_to(folder) if path.is_relative_to(folder) else Path(path.name)
+    return any(part.startswith(".") for part in inside.parts)
+
+
+def _named_apart(granules: list[Granule]) -> list[Granule]:
+    """Granules of one name in several folders are named with as much of these as they differ in."""
+    folders: dict[str, set[Path]] = defaultdict(set)
+    for granule in granules:
+        folders[granule.name].add(granule.files[0].parent)
+    shared = {name: Path(os.path.commonpath(each)) for name, each in folders.items()}
+    return [
+        replace(
+            granule,
+            name=str(granule.files[0].parent.relative_to(shared[granule.name]) / granule.name),
+        )
+        for granule in granules
+    ]
 
 
 def _manifest(found: list[Granule], folder: Path, checksums: Path) -> xr.Dataset:
@@ -166,7 +193,6 @@ def _manifest(found: list[Granule], folder: Path, checksums: Path) -> xr.Dataset
     numbers = [number for number, granule in enumerate(found) for _ in granule.files]
     hashed = fingerprints((path for _, path in entries), checksums)
     seen = dict(progress(hashed, "checksums", total=len(entries), unit="files"))
-    _refuse_other_granules_of_a_name(found, seen)
     return xr.Dataset(
         {
             "path": ("file", [_relative(path, folder) for _, path in entries]),
@@ -193,19 +219,6 @@ def _manifest(found: list[Granule], folder: Path, checksums: Path) -> xr.Dataset
         },
         attrs={"title": "Manifest of granules"},
     )
-
-
-def _refuse_other_granules_of_a_name(
-    found: list[Granule], seen: Mapping[Path, Fingerprint]
-) -> None:
-    digests: dict[str, set[str]] = defaultdict(set)
-    for granule in found:
-        digests[granule.name].add(seen[granule.files[0]].sha256)
-    for name, different in digests.items():
-        if len(different) > 1:
-            raise ValueError(
-                f"{len(different)} different granules are named {name}; rename all but one of them"
-            )
 
 
 def _relative(path: Path, folder: Path) -> str:

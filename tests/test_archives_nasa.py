@@ -306,13 +306,34 @@ def test_an_interruption_leaves_no_final_name_in_part(
 
     for minute in range(0, 30, 5):
         archive.add(_name("MOD021KM", minute), _name("MOD03", minute))
-    archive.faults = [lambda result: result.body, interrupt]
+    last = _name("MOD03", 10)
+    archive.faults = [
+        lambda result: result.body,
+        lambda result: interrupt(result) if result.name == last else result.body,
+    ]
     with pytest.raises(KeyboardInterrupt):
         fetch(n_parallel=1)
     assert len(_visible(tmp_path)) == 4
     archive.downloads.clear()
-    assert [path.read_text()[:11] for path in fetch()] == ["content of "] * 12
-    assert sum(map(len, archive.downloads)) == 8
+    paths = fetch()
+    assert [path.read_text() for path in paths] == [f"content of {path.name}" for path in paths]
+    assert len(paths) == 12
+    came_before = {_name("MOD021KM", 10)}  # whole, in the batch that was interrupted
+    fetched = [name for names in archive.downloads for name in names]
+    assert sorted(fetched) == sorted({path.name for path in paths[4:]} - came_before)
+
+
+def test_a_failure_after_the_last_byte_is_none(
+    archive: Archive, fetch: Callable[..., list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail_at_the_end(links: list[str], folder: Path, **options: Any) -> list[Path]:
+        archive.download(links, folder, **options)
+        raise OSError("connection reset")
+
+    archive.add(_name("MOD021KM"), _name("MOD03"))
+    monkeypatch.setattr(earthaccess, "download", fail_at_the_end)
+    assert len(fetch()) == 2
+    assert len(archive.downloads) == 1
 
 
 def test_unlisted_sizes_are_said_and_estimated(

@@ -178,12 +178,19 @@ def test_empty_and_missing_folders_are_named(
         )
 
 
-def test_different_granules_of_one_name_are_refused(
+def test_granules_of_one_name_are_told_apart_by_their_folders(
     tmp_path: Path, write_geotiff: Callable[..., Path], local: Callable[[str], fetch.FetchParams]
 ) -> None:
-    write_geotiff(tmp_path / "raw/a/one.tif", {"visible": np.ones((3, 3))})
-    write_geotiff(tmp_path / "raw/b/one.tif", {"visible": np.ones((4, 4))})
-    with pytest.raises(ValueError, match=r"2 different granules are named one\.tif; rename"):
-        fetch.run(
-            local(str(tmp_path / "raw")), tmp_path / "g", tmp_path / "archive", tmp_path / "c.json"
-        )
+    for folder in ("2020/a", "2020/b", "2021"):
+        write_geotiff(tmp_path / "raw" / folder / "one.tif", {"visible": np.ones((3, 3))})
+    write_geotiff(tmp_path / "raw/2021/two.tif", {"visible": np.ones((3, 3))})
+    (tmp_path / "raw/2022").mkdir()
+    (tmp_path / "raw/2022/one.tif").symlink_to("gone.tif")
+    (tmp_path / "raw/.partial").mkdir()
+    (tmp_path / "raw/.partial/three.tif").write_bytes(b"half of it")
+    fetch.run(
+        local(str(tmp_path / "raw")), tmp_path / "g", tmp_path / "archive", tmp_path / "c.json"
+    )
+    names = stores.open_product(tmp_path / "g/manifest.nc").granule.values
+    expected = ["2020/a/one.tif", "2020/b/one.tif", "2021/one.tif", "2022/one.tif", "two.tif"]
+    assert sorted(names) == expected

@@ -12,7 +12,12 @@ from netCDF4 import Dataset, date2num
 
 from pipeline.core.sphere import great_circle_km
 from pipeline.files import granules
-from pipeline.files.granules import NetcdfConventions, UnusableGranuleError, find_granules
+from pipeline.files.granules import (
+    NetcdfConventions,
+    UnusableGranuleError,
+    find_granules,
+    without_description,
+)
 from pipeline.files.mcmip import (
     GRID_LONGITUDE,
     SATELLITE_HEIGHT_M,
@@ -84,6 +89,32 @@ def test_every_time_of_a_file_is_a_granule(tmp_path: Path) -> None:
         assert read.attrs == {"time": TIMES[granule.step], "platform": "ICON"}
         assert read.infrared_window.attrs == {"units": "W m-2", "sun_corrected": True}
         assert list(read.data_vars) == ["infrared_window", "latitude", "longitude"]
+
+
+def test_the_longer_of_two_time_axes_counts(tmp_path: Path) -> None:
+    run = np.array(["2020-05-31T12"], "M8[ns]")
+    path = _write(_model().expand_dims(reference_time=run), tmp_path / "model.nc")
+    found, _ = find_granules([path])
+    assert [granule.start_time for granule in found] == list(TIMES.astype("M8[s]").tolist())
+    for granule in found:
+        read = _read(path, granule.step)
+        np.testing.assert_array_equal(np.sort(read.infrared_window, axis=1), RLUT[granule.step])
+
+
+def test_two_axes_of_several_times_are_refused(tmp_path: Path) -> None:
+    runs = np.array(["2020-05-31T00", "2020-05-31T12"], "M8[ns]")
+    path = _write(_model().expand_dims(reference_time=runs), tmp_path / "model.nc")
+    with pytest.raises(UnusableGranuleError, match="are axes of several times each; keep one"):
+        _read(path, 0)
+
+
+def test_times_that_fetch_could_not_list_are_not_guessed(tmp_path: Path) -> None:
+    path = _write(_model(), tmp_path / "model.nc")
+    [granule] = without_description(path)
+    with pytest.raises(UnusableGranuleError, match="it has 2 times, which could not be listed"):
+        _read(path, granule.step)
+    one = _write(_model().isel(time=[1]), tmp_path / "one.nc")
+    assert _read(one, without_description(one)[0].step).attrs["time"] == TIMES[1]
 
 
 def test_a_file_of_one_time_keeps_its_name(tmp_path: Path) -> None:

@@ -50,7 +50,9 @@ def fingerprints(paths: Iterable[Path], known: Path) -> Iterator[tuple[Path, Fin
         seen[str(path)] = {"stamp": stamp, "sha256": digest}
         yield path, Fingerprint(status.st_size, digest)
     known.parent.mkdir(parents=True, exist_ok=True)
-    known.write_text(json.dumps({**before, **seen}, indent=1))
+    partial = known.with_suffix(".partial")
+    partial.write_text(json.dumps({**before, **seen}, indent=1))
+    partial.replace(known)
 
 
 def sha256(path: Path) -> str:

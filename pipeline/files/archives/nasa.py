@@ -118,21 +118,37 @@ def _fetch(files: Sequence[EarthdataFile], folder: Path, n_parallel: int) -> lis
 
 def _attempt(paths: Mapping[EarthdataFile, Path], hidden: Path, n_parallel: int) -> None:
     """Bring what is missing of a batch into a hidden folder, and from there what is whole."""
-    missing = {file: path for file, path in paths.items() if not _is_whole(path, file)}
+    _take_whole(paths, hidden)  # what an interrupted run left there
     shutil.rmtree(hidden, ignore_errors=True)  # a cut file would pass there for a finished one
+    missing = {file: path for file, path in paths.items() if not _is_whole(path, file)}
+    if not missing:
+        return
     fault = None
     try:
         earthdata.download([file.link for file in missing], hidden, n_parallel)
     except TransientError as error:
         fault = error
-    for file, path in missing.items():
-        if _is_whole(hidden / file.name, file) and (file.size is not None or fault is None):
+    for file in _take_whole(missing, hidden, trusted=fault is None):
+        fault = fault or TransientError(f"{file.name}: it came with another size or checksum")
+    if fault:
+        raise fault
+
+
+def _take_whole(
+    paths: Mapping[EarthdataFile, Path], hidden: Path, *, trusted: bool = False
+) -> list[EarthdataFile]:
+    """Give whole files of the hidden folder their names; return those that are not there whole.
+
+    One without a listed size is whole only where the download is `trusted`.
+    """
+    rest = []
+    for file, path in paths.items():
+        if (trusted or file.size is not None) and _is_whole(hidden / file.name, file):
             path.parent.mkdir(exist_ok=True)
             (hidden / file.name).replace(path)
         else:
-            fault = fault or TransientError(f"{file.name}: it came with another size or checksum")
-    if fault:
-        raise fault
+            rest.append(file)
+    return rest
 
 
 def _is_whole(path: Path, file: EarthdataFile) -> bool:

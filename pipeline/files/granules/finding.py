@@ -111,7 +111,7 @@ def find_granules(
 def without_description(path: Path) -> list[Granule]:
     """The granule of a file that ends the process which opens it; ingest says what is wrong."""
     reader = "geotiff" if path.suffix.lower() in GEOTIFF_SUFFIXES else "netcdf"
-    return [Granule(path.name, (path,), reader, "unknown", None)]
+    return [Granule(path.name, (path,), reader, "unknown", None, step=-1)]
 
 
 def _describe(path: Path) -> list[Granule]:

@@ -26,7 +26,7 @@ from pipeline.files.granules.granule import (
     choose_bands,
     refuse_without,
 )
-from pipeline.files.granules.times import find_times, is_time
+from pipeline.files.granules.times import find_times, time_axis
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,16 @@ def read_netcdf(path: Path, bands: Bands, conventions: NetcdfConventions, step: 
             raise UnusableGranuleError("unreadable", "it has no time")
         for name in chosen.values():
             _check_units(file[name], conventions)
-        planes = {wanted: _at(file[name], step) for wanted, name in chosen.items()}
+        axis = time_axis(file)
+        if step < 0 and len(times) > 1:
+            detail = f"it has {len(times)} times, which could not be listed by fetch"
+            raise UnusableGranuleError("unreadable", detail)
+        planes = {wanted: _at(file[name], axis, step) for wanted, name in chosen.items()}
         if conventions.projection:
             plane = next(iter(planes.values()))
             latitude, longitude = _unprojected(file, plane, conventions.projection)
         else:
-            latitude, longitude = _places(file, conventions, step)
+            latitude, longitude = _places(file, conventions, axis, step)
         values = {wanted: _along(plane, latitude.dims) for wanted, plane in planes.items()}
         platform = str(file.attrs.get("platform", conventions.platform or "unknown"))
     attributes = {
@@ -106,11 +110,10 @@ def _open(path: Path) -> xr.Dataset:
     return xr.open_dataset(path, engine="netcdf4", decode_timedelta=False)
 
 
-def _at(variable: xr.DataArray, step: int) -> xr.DataArray:
+def _at(variable: xr.DataArray, axis: str | None, step: int) -> xr.DataArray:
     """`variable` at one time, without axes of one point."""
-    for name in variable.dims:
-        if name in variable.coords and is_time(variable[name]):
-            variable = variable.isel({name: step})
+    if axis in variable.dims:
+        variable = variable.isel({axis: step})
     return variable.squeeze(drop=True)
 
 
@@ -135,12 +138,12 @@ def _check_units(variable: xr.DataArray, conventions: NetcdfConventions) -> None
 
 
 def _places(
-    file: xr.Dataset, conventions: NetcdfConventions, step: int
+    file: xr.Dataset, conventions: NetcdfConventions, axis: str | None, step: int
 ) -> tuple[xr.DataArray, xr.DataArray]:
     """Latitude and longitude (row, column) as the file has them."""
     names = conventions.latitude, conventions.longitude
     _refuse_without_variables(file, names)
-    latitude, longitude = xr.broadcast(*(_at(file[name], step) for name in names))
+    latitude, longitude = xr.broadcast(*(_at(file[name], axis, step) for name in names))
     return latitude, longitude
 
 

@@ -1,6 +1,7 @@
 """Times of plain netCDF files, whatever their calendar."""
 
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,22 @@ from pipeline.files.granules.granule import UnusableGranuleError
 YEARS = range(1678, 2262)  # those that nanoseconds since 1970 reach
 
 
+def time_axis(file: xr.Dataset) -> str | None:
+    """Name of the axis along which the file has its times: the longest one of dates.
+
+    Raises:
+        UnusableGranuleError: If two axes have several.
+    """
+    axes = [
+        str(name) for name, each in file.variables.items() if is_time(each) and each.dims == (name,)
+    ]
+    several = [name for name in axes if file.sizes[name] > 1]
+    if len(several) > 1:
+        detail = f"{' and '.join(several)} are axes of several times each; keep one of them"
+        raise UnusableGranuleError("unreadable", detail)
+    return max(axes, key=lambda name: file.sizes[name], default=None)
+
+
 def find_times(file: xr.Dataset) -> list[datetime]:
     """Times of the file in UTC: of its time axis, else the start of its coverage, else its one.
 
@@ -19,16 +36,13 @@ def find_times(file: xr.Dataset) -> list[datetime]:
     Raises:
         UnusableGranuleError: If a time is missing, or no day of any year that products can hold.
     """
-    single: list[datetime] = []
-    for name, variable in file.variables.items():
-        if is_time(variable) and variable.dims == (name,):
-            return list(map(_as_datetime, variable.values))
-        if is_time(variable) and not variable.dims and not single:
-            single = [_as_datetime(variable.values[()])]
+    if axis := time_axis(file):
+        return list(map(_as_datetime, file[axis].values))
     if "time_coverage_start" in file.attrs:
         start = datetime.fromisoformat(file.attrs["time_coverage_start"])
         return [start.astimezone(UTC).replace(tzinfo=None) if start.tzinfo else start]
-    return single
+    single = (each for each in file.variables.values() if is_time(each) and not each.dims)
+    return [_as_datetime(each.values[()]) for each in islice(single, 1)]
 
 
 def is_time(variable: xr.Variable | xr.DataArray) -> bool:
