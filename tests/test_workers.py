@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import dask
 import pytest
 
 from pipeline.files.workers import n_workers, ordered_map
@@ -82,16 +83,48 @@ def test_a_dask_cluster_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         assert list(ordered_map(str.upper, "abc")) == ["A", "B", "C"]
 
 
+def test_workers_that_come_later_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1"
+    ) as cluster:
+        monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.scheduler_address)
+        slow_process_id = "__import__('time').sleep(0.2) or __import__('os').getpid()"
+        results = ordered_map(eval, [slow_process_id] * 12)
+        first = next(results)
+        cluster.scale(2)
+        cluster.wait_for_workers(2)
+        assert len({first, *results}) == 2
+
+
+@pytest.mark.parametrize("value", ["-1", "two", ""])
+def test_a_number_of_workers_that_is_none_is_named(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TILE2VEC_WORKERS", value)
+    with pytest.raises(ValueError, match=f"TILE2VEC_WORKERS is '{value}', not a number"):
+        list(ordered_map(str.upper, "abc"))
+
+
+def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://127.0.0.1:9")
+    soon = dask.config.set({"distributed.comm.timeouts.connect": "1s"})
+    with soon, pytest.raises(ConnectionError, match=r"no dask scheduler answers at tcp://127\.0"):
+        list(ordered_map(str.upper, "abc"))
+
+
 def test_the_readmes_slurm_cluster_does_the_work(tmp_path: Path) -> None:
     """A stand-in for sbatch starts the job's script on this machine."""
     readme = (Path(__file__).parents[1] / "README.md").read_text()
-    snippet = readme.split("```python\nfrom dask_jobqueue")[1].split("```")[0]
+    snippet = next(part for part in readme.split("```python\n") if "SLURMCluster(" in part)
     (tmp_path / "work.py").write_text(
-        f"""from dask_jobqueue{snippet.replace("64", "2")}
+        f"""{snippet.split("```")[0].replace("64", "2")}
 import os
 os.environ["DASK_SCHEDULER_ADDRESS"] = cluster.scheduler_address
 from pipeline.files.workers import ordered_map
 print(list(ordered_map(str.upper, "abcde")))
+print(list(ordered_map(os._exit, [1], after_death=lambda code: f"died of {{code}}")))
 cluster.close()
 """
     )
@@ -113,3 +146,4 @@ cluster.close()
         check=False,
     )
     assert "['A', 'B', 'C', 'D', 'E']" in result.stdout, result.stderr
+    assert "['died of 1']" in result.stdout, result.stderr

@@ -19,8 +19,16 @@ log = logging.getLogger(__name__)
 
 
 def n_workers() -> int:
-    """`TILE2VEC_WORKERS` of the environment, else the cores this process may use."""
-    return int(os.environ.get("TILE2VEC_WORKERS", len(os.sched_getaffinity(0))))
+    """`TILE2VEC_WORKERS` of the environment, else the cores this process may use.
+
+    Raises:
+        ValueError: If it is set to anything but a number from 0 on.
+    """
+    if "TILE2VEC_WORKERS" not in os.environ:
+        return len(os.sched_getaffinity(0))
+    if not (wanted := os.environ["TILE2VEC_WORKERS"]).isdecimal():
+        raise ValueError(f"TILE2VEC_WORKERS is {wanted!r}, not a number; set it to 0, 1, 2 or more")
+    return int(wanted)
 
 
 def ordered_map(
@@ -45,26 +53,34 @@ def ordered_map(
         at_most: Bounds the processes of this machine.
 
     Raises:
+        ConnectionError: If no scheduler answers at `DASK_SCHEDULER_ADDRESS`.
         RuntimeError: If a worker died twice of an item and `after_death` is not given.
+        ValueError: If `TILE2VEC_WORKERS` is no number.
     """
     if "DASK_SCHEDULER_ADDRESS" in os.environ:
         client = _connect(os.environ["DASK_SCHEDULER_ADDRESS"])
+        log.info("waiting for the first worker of %s", client.scheduler.address)
         client.wait_for_workers(1)
-        n_parallel = max(1, sum(client.nthreads().values()))
+        n_processes = 0
     elif n_workers() == 0:
         yield from map(function, items)
         return
     else:
-        n_parallel = min(n_workers(), at_most or n_workers())
-        client = _start(n_parallel)
-    yield from _Flow(client, n_parallel, function, max_seconds, after_death).run(items)
+        n_processes = min(n_workers(), at_most or n_workers())
+        client = _start(n_processes)
+    yield from _Flow(client, n_processes, function, max_seconds, after_death).run(items)
 
 
 @cache
 def _connect(address: str) -> Any:
     from distributed import Client  # slow to import, and not needed by every stage
 
-    return Client(address, set_as_default=False)
+    try:
+        return Client(address, set_as_default=False)
+    except OSError as error:
+        raise ConnectionError(
+            f"no dask scheduler answers at {address}; start one or change DASK_SCHEDULER_ADDRESS"
+        ) from error
 
 
 @cache
@@ -100,13 +116,13 @@ class _Flow:
     def __init__(
         self,
         client: Any,
-        n_parallel: int,
+        n_processes: int,
         function: Callable[[Any], Any],
         max_seconds: float | None,
         after_death: Callable[[Any], Any] | None,
     ) -> None:
         self.client = client
-        self.n_parallel = n_parallel
+        self.n_processes = n_processes  # of its own, 0 of a cluster
         self.function = function
         self.max_seconds = max_seconds
         self.after_death = after_death
@@ -117,9 +133,10 @@ class _Flow:
         remaining = enumerate(items)
         following = 0
         while True:
+            n_parallel = self._n_parallel()
             while (
-                len(self.running) < 2 * self.n_parallel  # some wait, so that no worker does
-                and len(self.results) < RESULTS_HELD_PER_WORKER * self.n_parallel
+                len(self.running) < 2 * n_parallel  # some wait, so that no worker does
+                and len(self.results) < RESULTS_HELD_PER_WORKER * n_parallel
                 and (entry := next(remaining, None))
             ):
                 self.running[self._submit(entry[1])] = entry
@@ -129,6 +146,10 @@ class _Flow:
                 self._collect()
             yield self.results.pop(following)
             following += 1
+
+    def _n_parallel(self) -> int:
+        """Processes of this machine, or workers of a cluster that have come by now."""
+        return self.n_processes or max(1, sum(self.client.nthreads().values()))
 
     def _submit(self, item: Any) -> Any:
         return self.client.submit(_watched, self.function, item, self.max_seconds, pure=False)
@@ -158,8 +179,8 @@ class _Flow:
                 with self.client.as_current():
                     return wait(futures, timeout=SECONDS_BETWEEN_LOOKS, return_when=until).done
             except TimeoutError:
-                if self.client.cluster is not None:
-                    self.client.cluster.scale(self.n_parallel)
+                if self.n_processes:
+                    self.client.cluster.scale(self.n_processes)
 
     def _try_again(self, item: Any) -> Any:
         from distributed import KilledWorker
