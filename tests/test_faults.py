@@ -429,8 +429,8 @@ def test_what_crashes_or_hangs_a_library_is_rejected(
         shutil.copy(ROOT / name, tmp_path)
     set_params(tmp_path, {**FLOW, "fetch.local.granules": [str(tmp_path / "raw")]})
     set_params(tmp_path, {"ingest.quality.max_seconds": 10.0})
-    for stage in ("fetch", "ingest"):
-        _finish(_start(tmp_path, stage, PYTHONPATH=str(tmp_path / "library")))
+    for name in ("fetch", "ingest"):
+        _finish(_start(tmp_path, name, PYTHONPATH=str(tmp_path / "library")))
     with (tmp_path / "data/rejected.csv").open() as file:
         reasons = {row["granule"]: row["reason"] for row in csv.DictReader(file)}
     assert reasons == {"crash.tif": "crashes its reader", "hang.tif": "crashes its reader"}
