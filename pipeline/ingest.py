@@ -17,7 +17,7 @@ from pydantic import Field
 from pipeline.core.false_colour import Preset, missing_bands, needed_bands
 from pipeline.core.quality import PLAUSIBLE, band_faults, is_flat
 from pipeline.core.repeats import Repeats, View
-from pipeline.core.scene import PHYSICAL, compose_scene
+from pipeline.core.scene import PHYSICAL, compose_scene, scene_angles
 from pipeline.core.sphere import lattice
 from pipeline.core.swath import on_equal_area_grid
 from pipeline.files import stage, stores
@@ -165,6 +165,7 @@ def _ingest(entry: Entry, *, params: IngestParams, parts: Path) -> _Found | Reje
         )
         _refuse_other_time(granule.attrs["time"], entry.start_time)
         _refuse_missing_bands(granule, preset, bands)
+        _refuse_night(granule, preset)
         needed = needed_bands(preset)
         granule = _without_faults(granule, needed, set(wanted) - needed, limits)
         if params.grid.kind == "equal_area":
@@ -200,6 +201,14 @@ def _refuse_missing_bands(
     if missing := missing_bands(preset, set(map(str, granule.data_vars))):
         wishes = "; ".join(f"{band} ({' or '.join(bands[band])})" for band in missing)
         raise UnusableGranuleError("lacks a band", f"it has no {wishes}")
+
+
+def _refuse_night(granule: xr.Dataset, preset: Preset) -> None:
+    """Noise in the dark would count as a fault otherwise."""
+    highest = np.nanmin(scene_angles(granule).solar_zenith_angle)
+    if highest > preset.max_solar_zenith:
+        detail = f"the sun stays {highest:.0f}° and more from the zenith"
+        raise UnusableGranuleError("night", detail)
 
 
 def _gridded(granule: xr.Dataset, grid: GridParams) -> xr.Dataset:

@@ -213,15 +213,19 @@ def test_a_band_of_one_value_is_rejected_where_the_preset_needs_it(
     assert found == ([(path.name, reason)] if reason else [])
 
 
-def test_noise_of_the_visible_band_at_night_does_not_matter_to_the_infrared(
+def test_noise_of_the_visible_band_at_night_is_no_fault(
     tmp_path: Path, write_sector: Callable[..., Path], run: Callable[..., Path]
 ) -> None:
     counts = np.random.default_rng(1).poisson(0.2, (64, 64))
     write_sector(4, instead={"C02": 0.0002 * np.minimum(counts, 1)})
+    write_sector(17)
     folder = run(tmp_path / "raw", preset="infrared_window")
     scenes = stores.open_product(folder / "scenes.zarr")
-    assert scenes.sizes["scene"] == 1
+    assert scenes.sizes["scene"] == 2
     assert scenes.valid.all()
+    folder = run(tmp_path / "raw", preset="visible_infrared")
+    [row] = csv.DictReader((folder / "rejected.csv").read_text().splitlines())
+    assert row["reason"] == "night"
 
 
 def test_oblique_views_are_invalid(
