@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -218,15 +219,14 @@ def _finish(process: subprocess.Popen[str]) -> str:
 
 def _content(folder: Path, name: str) -> dict[str, dict[str, str]]:
     """Of each product of a stage the digest of every file, {} where it is absent."""
-    contents = {}
-    for out in OUTS[name]:
-        path = folder / "data" / out
-        files = sorted(file for file in [path, *path.rglob("*")] if file.is_file())
-        contents[out] = {
-            str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
-            for file in files
-        }
-    return contents
+    return {out: _digests(folder / "data" / out) for out in OUTS[name]}
+
+
+def _digests(path: Path) -> dict[str, str]:
+    files = sorted(file for file in [path, *path.rglob("*")] if file.is_file())
+    return {
+        str(file.relative_to(path)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files
+    }
 
 
 def _remove(path: Path) -> None:
@@ -402,6 +402,33 @@ def test_a_killed_stage_leaves_whole_products_and_starts_again(
         assert files in ({}, former[out], unharmed[name][out])
     _finish(_start(folder, name))
     assert _content(folder, name) == unharmed[name]
+
+
+def test_fetch_killed_at_random_instants_makes_the_same_product(
+    tmp_path: Path, set_params: Callable[..., None]
+) -> None:
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    small = {"n_days": 3, "hours_utc": [15, 17], "n_pixels": 96, "label_tile_size": 32}
+    set_params(tmp_path, {f"fetch.synthetic.{key}": value for key, value in small.items()})
+    rng = np.random.default_rng(0)
+    product, checksums = tmp_path / "data/granules", tmp_path / "data/checksums.json"
+    for _ in range(4):
+        process = _start(tmp_path, "fetch")
+        _until(lambda: list((tmp_path / "data").glob(".fetch/granules/synthetic/*.nc")), process)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(rng.uniform(0, 3))
+        workers = _children(process) if process.poll() is None else []
+        process.kill()
+        process.communicate()
+        assert not psutil.wait_procs(workers, SECONDS_TO_DIE)[1]
+        assert not product.exists() or (product / "manifest.nc").exists()
+        assert not checksums.exists() or json.loads(checksums.read_text())
+    _finish(_start(tmp_path, "fetch"))
+    killed = _digests(product)
+    shutil.rmtree(tmp_path / "data")
+    _finish(_start(tmp_path, "fetch"))
+    assert _digests(product) == killed
 
 
 @pytest.mark.parametrize("name", OUTS)
