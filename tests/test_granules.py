@@ -11,6 +11,7 @@ import rasterio
 import xarray as xr
 from instruments.abi_l1b import write_abi_l1b
 from instruments.ahi import area_places, write_ahi_hsd
+from instruments.damage import rewrite
 from instruments.modis import write_modis
 from instruments.swath import swath_places
 from instruments.viirs import write_viirs
@@ -509,6 +510,13 @@ def test_observations_without_geolocation_and_the_reverse_are_refused(
         with pytest.raises(UnusableGranuleError, match=detail) as raised:
             read_granule(granule.files, granule.reader, bands)
         assert raised.value.reason == reason
+
+
+def test_a_swath_without_its_angles_is_refused(tmp_path: Path, params: dict[str, Any]) -> None:
+    files, *_ = _write_swath("viirs_l1b", tmp_path, _fields({"visible": ""}, (80, 80)))
+    rewrite(files[1], lambda name: ({"solar_zenith": "sun"}.get(name, name), ...))
+    with pytest.raises(UnusableGranuleError, match="no solar_azimuth_angle, no solar_zenith_angle"):
+        read_granule(files, "viirs_l1b", params["ingest"]["bands"])
 
 
 # --- damaged files ---

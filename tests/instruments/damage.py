@@ -49,13 +49,13 @@ def _flip(file: Path, rng: np.random.Generator) -> str:
 
 def _drop(file: Path, rng: np.random.Generator) -> str:
     name = str(rng.choice(_names(file)))
-    _rewrite(file, lambda each: (None if each == name else each, ...))
+    rewrite(file, lambda each: (None if each == name else each, ...))
     return f"without {name}"
 
 
 def _rename(file: Path, rng: np.random.Generator) -> str:
     name = str(rng.choice(_names(file)))
-    _rewrite(file, lambda each: (f"{each}_" if each == name else each, ...))
+    rewrite(file, lambda each: (f"{each}_" if each == name else each, ...))
     return f"{name} renamed"
 
 
@@ -66,7 +66,7 @@ def _misshape(file: Path, rng: np.random.Generator) -> str:
         return "twice the rows claimed"
     name = str(rng.choice(_names(file, at_least=1)))
     axis = int(rng.integers(-1, 1))
-    _rewrite(file, lambda each: (each, axis if each == name else ...))
+    rewrite(file, lambda each: (each, axis if each == name else ...))
     return f"{name} halved along axis {axis}"
 
 
@@ -135,7 +135,7 @@ def _names(file: Path, at_least: int = 0) -> list[str]:
                 return [each.name for each in _variables(content) if each.ndim >= at_least]
 
 
-def _rewrite(file: Path, change: Change) -> None:
+def rewrite(file: Path, change: Change) -> None:
     """The file anew; `change` gives a variable's name, None to drop it, and an axis to halve."""
     original = file.rename(file.with_name(f"original{file.suffix}"))
     match file.suffix:

@@ -57,6 +57,9 @@ def read_satellite(files: Sequence[Path], reader: str, bands: Bands) -> Reading:
         _refuse_without_places(files, reader)
         names = {data["name"] for data in found}
         angles = set[str]().union(*(pair for pair in ANGLES.values() if pair <= names))
+        if reader in GEOLOCATION and (absent := set[str]().union(*ANGLES.values()) - angles):
+            detail = f"its geolocation has no {', no '.join(sorted(absent))}"
+            raise UnusableGranuleError("lacks its geolocation", detail)
         scene = _load(
             scene, [data for data in calibrated if data["name"] in chosen.values()], angles
         )
