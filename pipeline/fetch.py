@@ -18,7 +18,7 @@ from pydantic import Field
 
 from pipeline.core.synthetic import MORPHOLOGIES, OFF_EARTH, synthesise_scene
 from pipeline.core.tile import pure_tiles
-from pipeline.core.viewing import solar_angles
+from pipeline.core.viewing import solar_angles, sun_distance
 from pipeline.files import mcmip, stage, stores
 from pipeline.files.archives import fetch_goes, fetch_nasa
 from pipeline.files.granules import Granule, find_granules, without_description
@@ -249,7 +249,8 @@ def _write_synthetic_granule(
     grid = mcmip.sector_grid(latitude=latitude, longitude=longitude, n_pixels=params.n_pixels)
     sun, _ = solar_angles(np.datetime64(task.start_time), grid.latitude, grid.longitude)
     rng = np.random.default_rng([params.seed, task.index])
-    scene = synthesise_scene(grid.latitude, grid.longitude, sun, rng=rng)
+    distance = sun_distance(np.datetime64(task.start_time))
+    scene = synthesise_scene(grid.latitude, grid.longitude, sun, sun_distance=distance, rng=rng)
     sector = f"M{1 + params.sectors.index(task.sector) % 2}"
     path = mcmip.write_mcmip(
         folder / "synthetic",

@@ -455,7 +455,7 @@ def test_what_crashes_or_hangs_a_library_is_rejected(
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(ROOT / name, tmp_path)
     set_params(tmp_path, {**FLOW, "fetch.local.granules": [str(tmp_path / "raw")]})
-    set_params(tmp_path, {"ingest.quality.max_seconds": 10.0})
+    set_params(tmp_path, {"fetch.max_seconds": 10.0, "ingest.quality.max_seconds": 10.0})
     for name in ("fetch", "ingest"):
         _finish(_start(tmp_path, name, PYTHONPATH=str(tmp_path / "library")))
     with (tmp_path / "data/rejected.csv").open() as file:

@@ -73,6 +73,7 @@ def brightness_temperature_3_9um(
     reflectance_3_9um: FloatArray,
     brightness_temperature_11um: FloatArray,
     solar_zenith_angle: FloatArray,
+    sun_distance: float = 1.0,
 ) -> FloatArray:
     """Brightness temperature at 3.9 µm of a surface which emits and reflects, K.
 
@@ -80,10 +81,11 @@ def brightness_temperature_3_9um(
         reflectance_3_9um: In percent.
         brightness_temperature_11um: In kelvin, same shape.
         solar_zenith_angle: In degrees, same shape.
+        sun_distance: In astronomical units.
     """
     reflectance = reflectance_3_9um / 100
     emitted = radiance(SHORTWAVE_INFRARED_UM, brightness_temperature_11um)
-    reflected = solar_radiance(SHORTWAVE_INFRARED_UM, solar_zenith_angle)
+    reflected = solar_radiance(SHORTWAVE_INFRARED_UM, solar_zenith_angle, sun_distance)
     return brightness_temperature(
         SHORTWAVE_INFRARED_UM, (1 - reflectance) * emitted + reflectance * reflected
     )

@@ -54,7 +54,11 @@ def sea_temperature(latitude: FloatArray) -> FloatArray:
 
 
 def observe(
-    layers: Layers, *, latitude: FloatArray, solar_zenith_angle: FloatArray
+    layers: Layers,
+    *,
+    latitude: FloatArray,
+    solar_zenith_angle: FloatArray,
+    sun_distance: float = 1.0,
 ) -> dict[str, FloatArray]:
     """Reflectance factor (C01 to C06) and brightness temperature in K (C07 to C16), by band.
 
@@ -64,6 +68,7 @@ def observe(
         layers: Clouds over the sea, each of shape (row, column).
         latitude: In degrees north, shape (row, column).
         solar_zenith_angle: In degrees, shape (row, column).
+        sun_distance: In astronomical units; reflectance factors are corrected for it.
     """
     sunlight = np.maximum(np.cos(np.deg2rad(solar_zenith_angle)), 0)
     thickness = low_cloud_thickness(layers.low_cloud)
@@ -75,7 +80,9 @@ def observe(
     sea, liquid, ice = REFLECTANCE_3_9UM
     reflectance = sea + (liquid - sea) * (1 - np.exp(-thickness / 3))
     reflectance += (ice - reflectance) * (1 - np.exp(-layers.ice_thickness / 2))
-    bands["C07"] = brightness_temperature_3_9um(reflectance, bands["C14"], solar_zenith_angle)
+    bands["C07"] = brightness_temperature_3_9um(
+        reflectance, bands["C14"], solar_zenith_angle, sun_distance
+    )
     return {band: bands[band].astype(np.float32) for band in BANDS}
 
 

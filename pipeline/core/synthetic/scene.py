@@ -36,6 +36,7 @@ def synthesise_scene(
     longitude: NDArray[np.floating],
     solar_zenith_angle: NDArray[np.floating],
     *,
+    sun_distance: float = 1.0,
     rng: np.random.Generator,
 ) -> Scene:
     """Scene of 2 to 5 regions whose morphologies suit their places.
@@ -44,6 +45,7 @@ def synthesise_scene(
         latitude: In degrees north, shape (row, column); NaN off the Earth.
         longitude: In degrees east, shape (row, column).
         solar_zenith_angle: In degrees, shape (row, column).
+        sun_distance: In astronomical units.
         rng: The only source of randomness.
 
     Raises:
@@ -73,6 +75,7 @@ def synthesise_scene(
         Layers(**whole),
         latitude=np.where(on_earth, latitude, 0).astype(np.float32),
         solar_zenith_angle=solar_zenith_angle.astype(np.float32),
+        sun_distance=sun_distance,
     )
     bands = {band: np.where(on_earth, values, np.float32(np.nan)) for band, values in bands.items()}
     return Scene(bands, morphology)
