@@ -386,6 +386,15 @@ def test_a_vanished_file_is_named_and_the_others_kept(
     assert not list(tmp_path.rglob(".*"))
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C works, also in a process that was started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_an_interruption_leaves_hidden_files_to_go_on_with(
     bucket: Bucket, proxy: Proxy, fetch: Callable[..., list[Path]], tmp_path: Path
 ) -> None:
