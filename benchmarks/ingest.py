@@ -25,6 +25,7 @@ import numpy as np
 import psutil
 import yaml
 from table import Row, print_table
+from threadpoolctl import threadpool_limits
 
 ROOT = Path(__file__).resolve().parents[1]
 N_ROUNDS = 5
@@ -111,7 +112,8 @@ def speed(folder: Path, files: Sequence[Path]) -> list[Row]:
 
 
 def bind(cores: Sequence[int]) -> None:
-    """Keep all threads of this process on these cores, those that libraries started too."""
+    """Keep all threads of this process on these cores, and start as many for linear algebra."""
+    threadpool_limits(len(cores))
     for thread in psutil.Process().threads():
         os.sched_setaffinity(thread.id, cores)
 
