@@ -157,7 +157,8 @@ def _rejected_by_death(entry: Entry) -> Rejection:
 def _ingest(entry: Entry, *, params: IngestParams, parts: Path) -> _Found | Rejection:
     """Make the false-colour scene of a granule, or say why there is none."""
     preset, limits = params.presets[params.preset], params.quality
-    wanted = sorted(needed_bands(preset) | set(PHYSICAL.values()))
+    needed = needed_bands(preset)
+    wanted = sorted(needed | set(PHYSICAL.values()))
     bands = {name: params.bands.get(name, (name,)) for name in wanted}
     try:
         granule = read_granule(
@@ -166,8 +167,7 @@ def _ingest(entry: Entry, *, params: IngestParams, parts: Path) -> _Found | Reje
         _refuse_other_time(granule.attrs["time"], entry.start_time)
         _refuse_missing_bands(granule, preset, bands)
         _refuse_night(granule, preset)
-        needed = needed_bands(preset)
-        granule = _without_faults(granule, needed, set(wanted) - needed, limits)
+        granule = _without_faults(granule, wanted, needed, limits)
         if params.grid.kind == "equal_area":
             granule = _gridded(granule, params.grid)
         scene, lost = compose_scene(
@@ -221,11 +221,11 @@ def _gridded(granule: xr.Dataset, grid: GridParams) -> xr.Dataset:
 
 
 def _without_faults(
-    granule: xr.Dataset, needed: set[str], others: set[str], limits: QualityParams
+    granule: xr.Dataset, bands: list[str], needed: set[str], limits: QualityParams
 ) -> xr.Dataset:
     """`granule` without striped lines, marked as `striped`, if the needed bands have few faults.
 
-    The other bands, which only describe tiles, are left out where they have many.
+    The others, which only describe tiles, are left out where they have many.
     """
     on_earth = np.isfinite(granule.latitude.values)
     allowed = {
@@ -236,7 +236,7 @@ def _without_faults(
         "static": limits.max_implausible_share,
     }
     marked = np.zeros(on_earth.shape, np.float32)
-    for name in sorted((needed | others) & set(granule.data_vars)):
+    for name in [band for band in bands if band in granule]:
         band = granule[name]
         shares, striped = band_faults(
             band.values,
