@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import xarray as xr
@@ -21,6 +21,8 @@ from pipeline.files.progress import progress
 from pipeline.files.workers import ordered_map
 
 log = logging.getLogger(__name__)
+
+CHUNKS_PER_PART = 8
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -46,6 +48,7 @@ class SampleParams:
     validation_share: Share
     test_share: Share
     n_triplets: TripletCounts
+    holds: Literal["tiles", "places"]
     seed: int
 
 
@@ -71,7 +74,7 @@ class _Draw:
 
 
 @dataclass(frozen=True)
-class _Shard:
+class _Part:
     """Triplets to cut and write at once: the places of their members, shape (triplet, member)."""
 
     split: str
@@ -85,6 +88,7 @@ def run(params: SampleParams, scenes: Path, triplets: Path, metrics: Path) -> No
     """Draw triplets from `scenes` and write their tiles to `triplets`."""
     with stores.open_product(scenes) as opened:
         table = opened[["granule", "time", "channel"]].load()
+        limits = stores.channel_limits(opened)
         shape = opened.sizes["row"], opened.sizes["column"]
     if params.tile_size > min(shape):
         raise ValueError(
@@ -92,7 +96,8 @@ def run(params: SampleParams, scenes: Path, triplets: Path, metrics: Path) -> No
             f"{shape[0]} x {shape[1]}); lower sample.tile_size"
         )
     scenes, triplets = scenes.absolute(), triplets.absolute()  # for workers in other folders
-    _check_disk(params, n_channels=table.sizes["channel"], folder=triplets.parent)
+    if params.holds == "tiles":
+        _check_disk(params, n_channels=table.sizes["channel"], folder=triplets.parent)
     split = triplet.split_by_day(
         table.time.values,
         validation=params.validation_share,
@@ -108,6 +113,8 @@ def run(params: SampleParams, scenes: Path, triplets: Path, metrics: Path) -> No
             "granule": table.granule.variable,
             "time": table.time.variable,
             "split": ("scene", split),
+            "channel": table.channel.variable,
+            **{name: ("channel", values) for name, values in limits.items()},
         },
         attrs={"title": "Triplets of tiles", "tile_size": params.tile_size},
     )
@@ -121,8 +128,10 @@ def run(params: SampleParams, scenes: Path, triplets: Path, metrics: Path) -> No
             params,
             channels=list(table.channel.values),
             tile_size=params.tile_size,
+            with_tiles=params.holds == "tiles",
         )
-        _fill(name, members, params, scenes, triplets)
+        if params.holds == "tiles":
+            _fill(name, members, params, scenes, triplets)
     stores.consolidate(triplets)
     counts = {name: int((split == name).sum()) for name in triplet.SPLITS}
     n_triplets = {name: getattr(params.n_triplets, name) for name in triplet.SPLITS}
@@ -141,7 +150,7 @@ def _check_disk(params: SampleParams, *, n_channels: int, folder: Path) -> None:
     if needed > free:
         raise ValueError(
             f"{n_triplets} triplets take {needed / 1e9:.1f} GB and {folder} has "
-            f"{free / 1e9:.1f} GB free; lower sample.n_triplets"
+            f"{free / 1e9:.1f} GB free; lower sample.n_triplets or let sample.holds be places"
         )
 
 
@@ -151,12 +160,12 @@ def _survey(index: int, *, scenes: Path, params: SampleParams) -> _Survey:
     complete = complete_tiles(
         scene.valid.values, params.tile_size, max_invalid_share=params.max_invalid_share
     )
-    counts = triplet.neighbour_counts(complete, _radius_in_pixels(params))
+    with_neighbour = triplet.have_neighbour(complete, _radius_in_pixels(params))
     valid = scene.valid.values
     latitude, longitude = scene.latitude.values[valid], scene.longitude.values[valid]
     middle = centre(latitude, longitude)
     radius_km = great_circle_km(np.array(middle[0]), np.array(middle[1]), latitude, longitude).max()
-    return _Survey(int(complete.sum()), int((counts > 0).sum()), *middle, float(radius_km))
+    return _Survey(int(complete.sum()), int(with_neighbour.sum()), *middle, float(radius_km))
 
 
 def _plan(
@@ -275,7 +284,7 @@ def _draw(draw: _Draw, *, scenes: Path, params: SampleParams) -> dict[str, NDArr
         scene.valid.values, params.tile_size, max_invalid_share=params.max_invalid_share
     )
     radius = _radius_in_pixels(params)
-    with_neighbour = triplet.neighbour_counts(complete, radius) > 0
+    with_neighbour = triplet.have_neighbour(complete, radius)
     anchors = triplet.draw_tiles(with_neighbour, draw.n_anchors, rng)
     neighbours = triplet.draw_neighbours(complete, anchors, radius=radius, rng=rng)
     distants = triplet.draw_tiles(complete, draw.n_distants, rng)
@@ -293,30 +302,29 @@ def _draw(draw: _Draw, *, scenes: Path, params: SampleParams) -> dict[str, NDArr
 def _fill(
     name: str, members: xr.Dataset, params: SampleParams, scenes: Path, triplets: Path
 ) -> None:
-    cut = partial(_cut_shard, scenes=scenes, triplets=triplets, tile_size=params.tile_size)
-    shards = list(_shards(name, members))
-    done = ordered_map(cut, shards)
-    for _ in progress(done, f"cut {name}", total=len(shards), unit="shards"):
+    cut = partial(_cut, scenes=scenes, triplets=triplets, tile_size=params.tile_size)
+    parts = list(_parts(name, members))
+    done = ordered_map(cut, parts)
+    for _ in progress(done, f"cut {name}", total=len(parts), unit="parts"):
         pass
 
 
-def _shards(name: str, members: xr.Dataset) -> Iterator[_Shard]:
-    for first in range(0, members.sizes["triplet"], stores.TRIPLETS_PER_SHARD):
-        part = members.isel(triplet=slice(first, first + stores.TRIPLETS_PER_SHARD))
+def _parts(name: str, members: xr.Dataset) -> Iterator[_Part]:
+    """Whole chunks, many of them, since nearly every scene must be read for each part."""
+    length = CHUNKS_PER_PART * stores.TRIPLETS_PER_CHUNK
+    for first in range(0, members.sizes["triplet"], length):
+        part = members.isel(triplet=slice(first, first + length))
         places = (part[place].values for place in ("scene", "first_row", "first_column"))
-        yield _Shard(name, first, *places)
+        yield _Part(name, first, *places)
 
 
-def _cut_shard(shard: _Shard, *, scenes: Path, triplets: Path, tile_size: int) -> None:
+def _cut(part: _Part, *, scenes: Path, triplets: Path, tile_size: int) -> None:
     with stores.open_product(scenes) as opened:
         tiles = stores.cut_tiles(
-            opened, shard.scene.ravel(), shard.row.ravel(), shard.column.ravel(), tile_size
+            opened, part.scene.ravel(), part.row.ravel(), part.column.ravel(), tile_size
         )
-    n_triplets, n_members = shard.scene.shape
-    behind = shard.first + n_triplets
-    stores.open_tiles(triplets, shard.split)[shard.first : behind] = tiles.reshape(
-        n_triplets, n_members, *tiles.shape[1:]
-    )
+    tiles = tiles.reshape(*part.scene.shape, *tiles.shape[1:])
+    stores.write_tiles(triplets, part.split, part.first, tiles)
 
 
 def _radius_in_pixels(params: SampleParams) -> int:

@@ -1,28 +1,68 @@
 """Stage train: triplets → encoder."""
 
+import ctypes
 import dataclasses
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 import xarray as xr
-from dvclive import Live
+from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
-from pipeline.core.encoder import Encoder, autocast, compute_device, create_encoder, turn_and_flip
-from pipeline.core.objective import judge_triplets, learning_rate_factor, triplet_loss
-from pipeline.core.triplet import SPLITS
+from pipeline.core import engine, lane
+from pipeline.core.augmentation import ColourScale, equalise_members, jitter, turn_and_flip
+from pipeline.core.encoder import Encoder, compute_device, create_encoder
+from pipeline.core.judgement import check_collapse, collapse_measures, judge_triplets
+from pipeline.core.objective import Distance, Negatives, Objective, learning_rate_factor
+from pipeline.core.processes import joined, n_processes, rank
+from pipeline.core.triplet import SPLITS, may_be_negative
 from pipeline.files import batches, encoders, stage, stores
+from pipeline.files.curves import Curves, curves_in
 from pipeline.files.progress import progress
 
 log = logging.getLogger(__name__)
+
+JUDGED_AT_ONCE = 128  # triplets
+
+# Of glibc's malloc.h.
+M_TRIM_THRESHOLD = -1
+M_MMAP_MAX = -4
+
+Share = Annotated[float, Field(ge=0, le=1)]
+AtLeastZero = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class ObjectiveParams:
+    """What is minimised; times in hours, distances on Earth in km."""
+
+    distance: Distance
+    margin: Annotated[float, Field(gt=0)]
+    negatives: Negatives
+    guard_hours: AtLeastZero
+    guard_km: AtLeastZero
+    l2_penalty: AtLeastZero
+
+
+@dataclass(frozen=True)
+class ShortcutParams:
+    """What is taken from the tiles, so that nothing is learnt of it; temperatures in K."""
+
+    brightness_jitter: Annotated[float, Field(ge=0, lt=1)]
+    temperature_jitter: AtLeastZero
+    standardise: bool
+    equalised_share: Share
 
 
 @dataclass(frozen=True)
@@ -30,13 +70,19 @@ class TrainParams:
     """Section `train` of params.yaml."""
 
     backbone: str
-    n_dimensions: Annotated[int, Field(gt=0)]
-    margin: Annotated[float, Field(gt=0)]
-    n_epochs: Annotated[int, Field(gt=0)]
+    n_dimensions: Count
+    objective: ObjectiveParams
+    shortcuts: ShortcutParams
+    n_epochs: Count
+    patience: Count
+    min_effective_rank: AtLeastZero
+    min_spread: AtLeastZero
     batch_size: Annotated[int, Field(gt=1)]
-    shards_in_memory: Annotated[int, Field(gt=0)]
+    micro_batches: Count
+    n_mixed: Count
     learning_rate: Annotated[float, Field(gt=0)]
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: AtLeastZero
+    max_gradient_norm: AtLeastZero
     warm_up_share: Annotated[float, Field(ge=0, lt=1)]
     seed: int
 
@@ -46,146 +92,287 @@ class _Run:
     """A training run at the end of an epoch."""
 
     encoder: Encoder
+    network: nn.Module
     optimizer: torch.optim.AdamW
-    epoch: int
     history: list[dict[str, float]]
+    best: dict[str, Tensor]
+
+    @property
+    def epoch(self) -> int:
+        return len(self.history) - 1
+
+    @property
+    def best_epoch(self) -> int:
+        """That of the highest validation triplet accuracy, and of these of the lowest loss."""
+        ranks = [(entry["triplet_accuracy"], -entry["loss"]) for entry in self.history[1:]]
+        return 1 + ranks.index(max(ranks))
 
 
 def run(
     params: TrainParams,
     triplets: Path,
+    scenes: Path,
     encoder: Path,
     curves: Path,
     metrics: Path,
     checkpoint: Path,
 ) -> None:
-    """Train an encoder on `triplets`; a run that was killed goes on from its last epoch."""
+    """Train an encoder on `triplets`; a run that was killed goes on from its last epoch.
+
+    Where torchrun started several processes, each takes a part of every batch.
+    """
+    _keep_freed_memory()
+    splits = {name: stores.TripletTiles(triplets, name, scenes) for name in SPLITS}
     root = stores.open_product(triplets)
-    channels = [str(name) for name in stores.open_product(triplets, "train").channel.values]
     fingerprint = _fingerprint(params, root)
-    device = compute_device()
-    training = _start(params, len(channels), device)
-    if checkpoint.exists():
-        _resume(training, checkpoint, fingerprint)
-    if not training.history:
-        training.history.append(_judge(training, triplets, "validation", params.margin, device))
-    with Live(str(curves), save_dvc_exp=False, dvcyaml=None, report=None) as live:
-        for entry in training.history:
-            _log_epoch(live, entry)
-        while training.epoch < params.n_epochs:
-            train_loss = _train_epoch(training, params, triplets, device)
-            judged = _judge(training, triplets, "validation", params.margin, device)
-            training.history.append({**judged, "train_loss": train_loss})
-            _log_epoch(live, training.history[-1])
-            _write_checkpoint(training, checkpoint, fingerprint)
-    results = {
-        "untrained": training.history[0],
-        "validation": training.history[-1],
-        "test": _judge(training, triplets, "test", params.margin, device),
-    }
+    with joined():
+        training = _start(params, n_channels=root.sizes["channel"])
+        judge = partial(_judge, params=params, encoder=training.encoder)
+        if checkpoint.exists():
+            _resume(training, checkpoint, fingerprint)
+        if not training.history:
+            training.history.append({"epoch": 0, **judge(splits["validation"])})
+        first = rank() == 0
+        with curves_in(curves) if first else nullcontext() as written:
+            for entry in training.history:
+                _log_epoch(written, entry)
+            while not _finished(training, params):
+                train_loss = _train_epoch(training, params, splits["train"], _scale(root))
+                judged = judge(splits["validation"])
+                training.history.append(
+                    {"epoch": training.epoch + 1, **judged, "train_loss": train_loss}
+                )
+                check_collapse(judged, **_limits(params))
+                if training.best_epoch == training.epoch:
+                    training.best = _copied(training.encoder)
+                _log_epoch(written, training.history[-1])
+                if first:
+                    _write_checkpoint(training, checkpoint, fingerprint)
+        training.encoder.load_state_dict(training.best)
+        results = {
+            "untrained": training.history[0],
+            "validation": training.history[training.best_epoch],
+            "test": {"epoch": training.best_epoch, **judge(splits["test"])},
+        }
+        if not first:
+            return
     description = {
         "backbone": params.backbone,
-        "channels": channels,
+        "channels": _scale(root).channels,
         "n_dimensions": params.n_dimensions,
+        "standardise": params.shortcuts.standardise,
         "tile_size": int(root.attrs["tile_size"]),
         "days": _days(root),
         "results": results,
         "parameters": dataclasses.asdict(params),
         "sample_parameters": json.loads(root.attrs["parameters"]),
     }
-    encoders.write_encoder(encoder, training.encoder.state_dict(), description)
+    encoders.write_encoder(encoder, training.best, description)
     stores.write_json(metrics, results)
     checkpoint.unlink(missing_ok=True)
 
 
-def _start(params: TrainParams, n_channels: int, device: torch.device) -> _Run:
+def _keep_freed_memory() -> None:
+    """Reuse the memory of large arrays, which glibc would give back to the system at once.
+
+    To get it anew for every step of the network takes a tenth of the time of training on a CPU.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def _start(params: TrainParams, n_channels: int) -> _Run:
     encoder = create_encoder(
         backbone=params.backbone,
         n_channels=n_channels,
         n_dimensions=params.n_dimensions,
+        standardise=params.shortcuts.standardise,
         seed=params.seed,
-    ).to(device)
+    ).to(compute_device())
     optimizer = torch.optim.AdamW(
         encoder.parameters(),
         lr=params.learning_rate,
         weight_decay=params.weight_decay,
         fused=True,
     )
-    return _Run(encoder, optimizer, 0, [])
+    return _Run(encoder, engine.parallel(encoder), optimizer, [], {})
+
+
+def _finished(training: _Run, params: TrainParams) -> bool:
+    if training.epoch == 0:
+        return False
+    if training.epoch - training.best_epoch >= params.patience:
+        log.info("no better epoch than %d for %d epochs", training.best_epoch, params.patience)
+        return True
+    return training.epoch >= params.n_epochs
 
 
 def _train_epoch(
-    training: _Run, params: TrainParams, triplets: Path, device: torch.device
+    training: _Run, params: TrainParams, tiles: stores.TripletTiles, scale: ColourScale
 ) -> float:
     """Train for one epoch; return the mean loss.
 
-    All that is random is drawn from the seed and the epoch, so that a resumed run repeats it.
+    All that is random is drawn from the seed, the epoch and the lane, so that a resumed run
+    repeats it, and so do several processes.
     """
-    tiles = stores.open_tiles(triplets, "train")
     n_triplets = tiles.shape[0]
-    n_batches = -(-n_triplets // params.batch_size)
-    n_steps = n_batches * params.n_epochs
-    rng = np.random.default_rng([params.seed, training.epoch])
+    sizes = lane.micro_batch_sizes(
+        n_triplets, n_lanes=params.micro_batches, batch_size=params.batch_size
+    )
+    n_steps = len(sizes) * params.n_epochs
+    before = training.epoch * len(sizes)
+    warm_up = round(params.warm_up_share * n_steps)
+
+    def learning_rate(number: int) -> float:
+        factor = learning_rate_factor(before + number, n_warm_up=warm_up, n_steps=n_steps)
+        return params.learning_rate * factor
+
+    return engine.train_epoch(
+        training.encoder,
+        training.network,
+        training.optimizer,
+        [
+            _micro_batches(params, tiles, scale, training.epoch, number, sizes[:, number])
+            for number in engine.own_lanes(params.micro_batches)
+        ],
+        _shown(sizes, f"epoch {training.epoch + 1} of {params.n_epochs}"),
+        n_triplets=n_triplets,
+        objective=Objective(
+            distance=params.objective.distance,
+            margin=params.objective.margin,
+            negatives=params.objective.negatives,
+            l2_penalty=params.objective.l2_penalty,
+        ),
+        learning_rate=learning_rate,
+        max_gradient_norm=params.max_gradient_norm,
+        check=lambda seen: check_collapse(collapse_measures(seen), **_limits(params)),
+    )
+
+
+def _shown(sizes: NDArray[np.int64], description: str) -> Iterable[NDArray[np.int64]]:
+    """The sizes of every batch, with a progress bar of the first process."""
+    if rank():
+        return sizes
+    return progress(sizes, description, total=len(sizes), unit="batches")
+
+
+def _limits(params: TrainParams) -> dict[str, float]:
+    """Below which an embedding has collapsed."""
+    return {"min_spread": params.min_spread, "min_effective_rank": params.min_effective_rank}
+
+
+def _micro_batches(
+    params: TrainParams,
+    tiles: stores.TripletTiles,
+    scale: ColourScale,
+    epoch: int,
+    number: int,
+    sizes: NDArray[np.int64],
+) -> Iterator[engine.MicroBatch]:
+    """What one lane brings to each batch of an epoch."""
+    rng = np.random.default_rng([params.seed, epoch, number])
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+    spans = lane.lane_spans(
+        tiles.shape[0],
+        lane=number,
+        n_lanes=params.micro_batches,
+        chunk=stores.TRIPLETS_PER_CHUNK,
+        rng=np.random.default_rng([params.seed, epoch]),
+    )
     loaded = batches.shuffled_batches(
         tiles,
-        batch_size=params.batch_size,
-        shards_in_memory=params.shards_in_memory,
+        spans=spans,
+        sizes=sizes.tolist(),
+        n_mixed=params.n_mixed // params.micro_batches,
         rng=rng,
     )
-    description = f"epoch {training.epoch + 1} of {params.n_epochs}"
-    training.encoder.train()
-    losses = []
-    for number, batch in enumerate(progress(loaded, description, total=n_batches, unit="batches")):
-        factor = learning_rate_factor(
-            training.epoch * n_batches + number,
-            n_warm_up=round(params.warm_up_share * n_steps),
-            n_steps=n_steps,
+    device = compute_device()
+    for batch in loaded:
+        members = engine.on_device(batch.tiles, device)
+        allowed = None
+        if params.objective.negatives != "distant":
+            allowed = torch.from_numpy(_allowed(params, tiles.members, batch.triplets)).to(device)
+        yield _augment(members, params.shortcuts, scale, generator), allowed
+
+
+def _augment(
+    members: Tensor, shortcuts: ShortcutParams, scale: ColourScale, generator: torch.Generator
+) -> Tensor:
+    """Members (triplet, member, channel, row, column), turned and with shortcuts closed."""
+    if shortcuts.equalised_share:
+        members = equalise_members(members, share=shortcuts.equalised_share, generator=generator)
+    tiles = turn_and_flip(members.flatten(0, 1), generator)
+    if shortcuts.brightness_jitter or shortcuts.temperature_jitter:
+        tiles = jitter(
+            tiles,
+            scale,
+            brightness=shortcuts.brightness_jitter,
+            temperature=shortcuts.temperature_jitter,
+            generator=generator,
         )
-        for group in training.optimizer.param_groups:
-            group["lr"] = params.learning_rate * factor
-        members = torch.from_numpy(batch).to(device, non_blocking=True)
-        augmented = turn_and_flip(members.flatten(0, 1), generator)  # (tile, channel, row, column)
-        with autocast(device):
-            embeddings = training.encoder(augmented)
-        loss = triplet_loss(embeddings.unflatten(0, members.shape[:2]), margin=params.margin)
-        training.optimizer.zero_grad()
-        loss.backward()
-        training.optimizer.step()
-        losses.append(loss.detach() * len(batch))
-    training.epoch += 1
-    if not all(parameter.isfinite().all() for parameter in training.encoder.parameters()):
-        raise ValueError(
-            f"the weights are not finite after epoch {training.epoch}; lower "
-            f"train.learning_rate from {params.learning_rate}"
-        )
-    return float(torch.stack(losses).sum() / n_triplets)
+    augmented: Tensor = tiles.unflatten(0, members.shape[:2])
+    return augmented
+
+
+def _allowed(
+    params: TrainParams, members: xr.Dataset, triplets: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Which tiles of a micro-batch may be negatives of each other, shape (tile, tile)."""
+    time, latitude, longitude = (
+        members[name].values[triplets].ravel() for name in ("time", "latitude", "longitude")
+    )
+    return may_be_negative(
+        (time - time[0]) / np.timedelta64(1, "h"),
+        latitude,
+        longitude,
+        min_hours=params.objective.guard_hours,
+        min_km=params.objective.guard_km,
+    )
 
 
 def _judge(
-    training: _Run, triplets: Path, split: str, margin: float, device: torch.device
+    tiles: stores.TripletTiles, *, params: TrainParams, encoder: Encoder
 ) -> dict[str, float]:
     """How well triplets of days not trained on are told apart."""
-    training.encoder.eval()
-    embedded: list[Tensor] = []
-    with torch.inference_mode(), autocast(device):
-        for batch in batches.ordered_batches(stores.open_tiles(triplets, split)):
-            for part in torch.from_numpy(batch).split(128):
-                members = part.to(device)
-                embeddings = training.encoder(members.flatten(0, 1))
-                embedded.append(embeddings.unflatten(0, members.shape[:2]).cpu())
-    return {
-        "epoch": training.epoch,
-        **judge_triplets(torch.cat(embedded), margin=margin),
-    }
+    n_triplets = tiles.shape[0]
+    firsts = np.arange(0, n_triplets, JUDGED_AT_ONCE)
+    spans = np.stack([firsts, np.minimum(firsts + JUDGED_AT_ONCE, n_triplets)], axis=1)
+    loaded = batches.ordered_batches(
+        tiles, spans=spans[rank() :: n_processes()], batch_size=JUDGED_AT_ONCE
+    )
+    embeddings = engine.embed_triplets(
+        encoder, ((batch.triplets, batch.tiles) for batch in loaded), n_triplets=n_triplets
+    )
+    return judge_triplets(
+        embeddings, margin=params.objective.margin, distance=params.objective.distance
+    )
 
 
-def _log_epoch(live: Live, entry: Mapping[str, float]) -> None:
-    live.step = int(entry["epoch"])
-    for name, value in entry.items():
-        if name != "epoch":
-            live.log_metric(name if name == "train_loss" else f"validation_{name}", value)
-    live.make_summary()
+def _scale(triplets: xr.Dataset) -> ColourScale:
+    return ColourScale(
+        [str(name) for name in triplets.channel.values],
+        triplets.minimum.values.tolist(),
+        triplets.maximum.values.tolist(),
+    )
+
+
+def _copied(encoder: Encoder) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in encoder.state_dict().items()}
+
+
+def _log_epoch(written: Curves | None, entry: Mapping[str, float]) -> None:
+    if written is None:
+        return
+    written.log(
+        int(entry["epoch"]),
+        {
+            name if name == "train_loss" else f"validation_{name}": value
+            for name, value in entry.items()
+            if name != "epoch"
+        },
+    )
     log.info(
         "after epoch %d: validation loss %.4f, triplet accuracy %.4f, effective rank %.1f",
         entry["epoch"],
@@ -203,13 +390,10 @@ def _fingerprint(params: TrainParams, triplets: xr.Dataset) -> str:
 
 def _write_checkpoint(training: _Run, path: Path, fingerprint: str) -> None:
     tensors = {f"encoder.{name}": value for name, value in training.encoder.state_dict().items()}
+    tensors.update({f"best.{name}": value for name, value in training.best.items()})
     for index, values in training.optimizer.state_dict()["state"].items():
         tensors.update({f"optimizer.{index}.{name}": value for name, value in values.items()})
-    state = {
-        "fingerprint": fingerprint,
-        "epoch": training.epoch,
-        "history": training.history,
-    }
+    state = {"fingerprint": fingerprint, "epoch": training.epoch, "history": training.history}
     encoders.write_checkpoint(path, tensors, state)
 
 
@@ -219,26 +403,28 @@ def _resume(training: _Run, path: Path, fingerprint: str) -> None:
     if state["fingerprint"] != fingerprint:
         log.info("%s is of another run; starting anew", path)
         return
-    training.encoder.load_state_dict(
-        {
-            name.removeprefix("encoder."): value
-            for name, value in tensors.items()
-            if name.startswith("encoder.")
-        }
-    )
+    training.encoder.load_state_dict(_under("encoder", tensors))
+    training.best = _under("best", tensors)
     parameters = list(training.encoder.parameters())
     optimizer_state: dict[int, dict[str, Any]] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, key = name.split(".")
-            # The fused step walks through memory, so moments must lie as their parameters do.
-            like = parameters[int(index)]
-            laid_out = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
-            optimizer_state.setdefault(int(index), {})[key] = laid_out
+    for name, value in _under("optimizer", tensors).items():
+        index, key = name.split(".")
+        # The fused step walks through memory, so moments must lie as their parameters do.
+        like = parameters[int(index)]
+        laid_out = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+        optimizer_state.setdefault(int(index), {})[key] = laid_out
     groups = training.optimizer.state_dict()["param_groups"]
     training.optimizer.load_state_dict({"state": optimizer_state, "param_groups": groups})
-    training.epoch, training.history = state["epoch"], state["history"]
+    training.history = state["history"]
     log.info("resuming after epoch %d", training.epoch)
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(f"{prefix}."): value
+        for name, value in tensors.items()
+        if name.startswith(f"{prefix}.")
+    }
 
 
 def _days(triplets: xr.Dataset) -> dict[str, list[str]]:

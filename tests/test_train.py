@@ -1,5 +1,8 @@
+import dataclasses
 import json
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -7,72 +10,141 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import xarray as xr
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pipeline import train
 from pipeline.core.triplet import SPLITS
 from pipeline.files import encoders, stores
 
+ROOT = Path(__file__).parents[1]
 PARAMS = train.TrainParams(
     backbone="resnet10t",
     n_dimensions=8,
-    margin=1.0,
+    objective=train.ObjectiveParams(
+        distance="euclidean",
+        margin=1.0,
+        negatives="distant",
+        guard_hours=0.0,
+        guard_km=0.0,
+        l2_penalty=0.0,
+    ),
+    shortcuts=train.ShortcutParams(
+        brightness_jitter=0.0, temperature_jitter=0.0, standardise=False, equalised_share=0.0
+    ),
     n_epochs=3,
+    patience=3,
+    min_effective_rank=1.1,
+    min_spread=0.001,
     batch_size=16,
-    shards_in_memory=2,
+    micro_batches=1,
+    n_mixed=64,
     learning_rate=0.001,
     weight_decay=0.0001,
+    max_gradient_norm=0.0,
     warm_up_share=0.1,
     seed=0,
 )
 SIZE = 32
+LOSS_TOLERANCE = 1e-3  # between one process and two, which differ by rounding
+N_TRIPLETS = {"train": 161, "validation": 48, "test": 48}  # 161 is not a number of whole batches
 
 
 @pytest.fixture(scope="module")
-def triplets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Stripes and checks of equal histograms: near tiles share their texture, distant do not."""
-    rng = np.random.default_rng(0)
-    path = tmp_path_factory.mktemp("train") / "triplets.zarr"
+def products(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stripes and checks of equal histograms: near tiles share their texture, distant do not.
+
+    The folder holds scenes.zarr, a scene a split with one triplet in each strip of rows, and of
+    these the triplets tiles.zarr and places.zarr.
+    """
+    folder = tmp_path_factory.mktemp("train")
+    tiles = _textures(np.random.default_rng(0))
+    longest = max(N_TRIPLETS.values()) * SIZE
+    colour = np.zeros((3, 1, longest, 3 * SIZE), np.uint8)
+    for number, name in enumerate(SPLITS):
+        strips = tiles[name].transpose(2, 0, 3, 1, 4).reshape(1, -1, 3 * SIZE)
+        colour[number, :, : strips.shape[1]] = strips
+    dimensions = ("scene", "channel", "row", "column")
+    stores.write_product(xr.Dataset({"colour": (dimensions, colour)}), folder / "scenes.zarr", None)
+    for holds in ("tiles", "places"):
+        _write_triplets(folder / f"{holds}.zarr", tiles, with_tiles=holds == "tiles")
+    return folder
+
+
+def _textures(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Tiles (triplet, member, channel, row, column) of each split."""
+    row, column = np.mgrid[:SIZE, :SIZE]
+    textures = np.stack([(row // 4) % 2, (row // 4 + column // 4) % 2]) * 120 + 60
+    tiles = {}
+    for name, count in N_TRIPLETS.items():
+        texture = rng.integers(0, 2, count)
+        kinds = np.stack([texture, texture, 1 - texture], axis=1)
+        noise = rng.integers(-20, 20, (count, 3, 1, SIZE, SIZE))
+        tiles[name] = (textures[kinds][:, :, None] + noise).astype(np.uint8)
+    return tiles
+
+
+def _write_triplets(path: Path, tiles: dict[str, np.ndarray], *, with_tiles: bool) -> None:
     days = np.array(["2020-01-01", "2020-01-02", "2020-01-03"], "datetime64[ns]")
     root = xr.Dataset(
         coords={
             "granule": ("scene", ["a", "b", "c"]),
             "time": ("scene", days),
             "split": ("scene", list(SPLITS)),
+            "channel": ["visible"],
+            "minimum": ("channel", [0.0]),
+            "maximum": ("channel", [100.0]),
         },
         attrs={"tile_size": SIZE},
     )
     stores.write_product(root, path, PARAMS)
-    row, column = np.mgrid[:SIZE, :SIZE]
-    textures = np.stack([(row // 4) % 2, (row // 4 + column // 4) % 2]) * 120 + 60
     for number, name in enumerate(SPLITS):
-        n_triplets = 160 if name == "train" else 48
-        texture = rng.integers(0, 2, n_triplets)
-        kinds = np.stack([texture, texture, 1 - texture], axis=1)
-        tiles = textures[kinds][:, :, None] + rng.integers(-20, 20, (n_triplets, 3, 1, SIZE, SIZE))
+        dimensions = ("triplet", "member")
+        shape = (len(tiles[name]), 3)
+        row = np.arange(len(tiles[name]))[:, None] * SIZE
         members = xr.Dataset(
             {
-                "scene": (("triplet", "member"), np.full((n_triplets, 3), number)),
-                "time": (("triplet", "member"), np.full((n_triplets, 3), days[number])),
+                "scene": (dimensions, np.full(shape, number)),
+                "first_row": (dimensions, np.broadcast_to(row, shape).astype(np.int32)),
+                "first_column": (
+                    dimensions,
+                    np.broadcast_to(np.arange(3) * SIZE, shape).astype(np.int32),
+                ),
+                "latitude": (dimensions, np.zeros(shape, np.float32)),
+                "longitude": (dimensions, np.zeros(shape, np.float32)),
+                "time": (dimensions, np.full(shape, days[number])),
             }
         )
-        stores.create_triplets(path, name, members, PARAMS, channels=["brightness"], tile_size=SIZE)
-        stores.open_tiles(path, name)[:] = tiles.astype(np.uint8)
+        stores.create_triplets(
+            path,
+            name,
+            members,
+            PARAMS,
+            channels=["visible"],
+            tile_size=SIZE,
+            with_tiles=with_tiles,
+        )
+        if with_tiles:
+            stores.write_tiles(path, name, 0, tiles[name])
     stores.consolidate(path)
-    return path
 
 
 @pytest.fixture
-def run(triplets: Path, tmp_path: Path) -> Callable[..., Path]:
-    def run(params: train.TrainParams = PARAMS, name: str = "run") -> Path:
+def run(products: Path, tmp_path: Path) -> Callable[..., Path]:
+    def run(
+        params: train.TrainParams = PARAMS, name: str = "run", triplets: str = "tiles.zarr"
+    ) -> Path:
         folder = tmp_path / name
         train.run(
             params,
-            triplets,
+            products / triplets,
+            products / "scenes.zarr",
             folder / "encoder",
             folder / "curves",
             folder / "train.json",
@@ -81,6 +153,23 @@ def run(triplets: Path, tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return run
+
+
+def _weights(folder: Path) -> dict[str, torch.Tensor]:
+    return encoders.read_encoder(folder / "encoder")[0]
+
+
+def _same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def _changed(params: train.TrainParams, **changes: Any) -> train.TrainParams:
+    """`params` with changes of its own fields, of its objective or of its shortcuts."""
+    for section in ("objective", "shortcuts"):
+        known = {field.name for field in dataclasses.fields(getattr(params, section))}
+        inner = {name: changes.pop(name) for name in list(changes) if name in known}
+        changes[section] = replace(getattr(params, section), **inner)
+    return replace(params, **changes)
 
 
 def test_training_tells_textures_apart_on_unseen_days(run: Callable[..., Path]) -> None:
@@ -93,81 +182,241 @@ def test_training_tells_textures_apart_on_unseen_days(run: Callable[..., Path]) 
     weights, description = encoders.read_encoder(folder / "encoder")
     assert all(torch.isfinite(value).all() for value in weights.values())
     assert description["days"]["validation"] == ["2020-01-02"]
-    assert description["channels"] == ["brightness"]
-    curve = (folder / "curves/plots/metrics/validation_triplet_accuracy.tsv").read_text()
-    assert len(curve.splitlines()) == 1 + 1 + PARAMS.n_epochs  # header, untrained, epochs
+    assert description["channels"] == ["visible"]
     assert not (folder / "checkpoint.safetensors").exists()
+
+
+def test_curves_are_for_dvc_and_for_tensorboard(run: Callable[..., Path]) -> None:
+    folder = run(replace(PARAMS, n_epochs=2))
+    lines = (folder / "curves/plots/metrics/validation_triplet_accuracy.tsv").read_text()
+    _, *rows = (line.split("\t")[-2:] for line in lines.splitlines())
+    assert [int(step) for step, _ in rows] == [0, 1, 2]
+    board = EventAccumulator(str(folder / "curves/tensorboard"))
+    board.Reload()
+    events = board.Scalars("validation_triplet_accuracy")
+    assert [event.step for event in events] == [0, 1, 2]
+    np.testing.assert_allclose([event.value for event in events], [float(v) for _, v in rows])
+    assert [event.step for event in board.Scalars("train_loss")] == [1, 2]
 
 
 def test_one_seed_gives_the_same_encoder(run: Callable[..., Path]) -> None:
     short = replace(PARAMS, n_epochs=1)
-    first, _ = encoders.read_encoder(run(short, "first") / "encoder")
-    second, _ = encoders.read_encoder(run(short, "second") / "encoder")
-    other, _ = encoders.read_encoder(run(replace(short, seed=1), "other") / "encoder")
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    first = _weights(run(short, "first"))
+    other = _weights(run(replace(short, seed=1), "other"))
+    assert _same(first, _weights(run(short, "second")))
     assert not torch.equal(first["projection.weight"], other["projection.weight"])
 
 
-KILLED_RUN = """
-import sys, json
-from pathlib import Path
-from pipeline import train
-folder, triplets, params = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
-train.run(
-    train.TrainParams(**params), triplets, folder / "encoder", folder / "curves",
-    folder / "train.json", folder / "checkpoint.safetensors",
-)
-"""
+def test_places_give_the_same_encoder_as_tiles(run: Callable[..., Path]) -> None:
+    short = replace(PARAMS, n_epochs=1)
+    tiles = _weights(run(short, "tiles", "tiles.zarr"))
+    assert _same(tiles, _weights(run(short, "places", "places.zarr")))
 
 
-def test_a_killed_run_resumes_and_ends_the_same(
-    run: Callable[..., Path], triplets: Path, tmp_path: Path
-) -> None:
-    whole = run(name="whole")
-    folder = tmp_path / "killed"
+def _project(folder: Path, products: Path, params: train.TrainParams) -> Path:
+    """A folder in which `python -m pipeline.train` runs."""
     folder.mkdir()
-    arguments = [str(folder), str(triplets), json.dumps(vars(PARAMS))]
+    shutil.copy(ROOT / "dvc.yaml", folder)
+    (folder / "params.yaml").write_text(yaml.safe_dump({"train": dataclasses.asdict(params)}))
+    (folder / "data").mkdir()
+    (folder / "data/triplets.zarr").symlink_to(products / "tiles.zarr")
+    (folder / "data/scenes.zarr").symlink_to(products / "scenes.zarr")
+    return folder
+
+
+def _start(folder: Path, launcher: tuple[str, ...] = (), **more: Any) -> subprocess.Popen[str]:
     # dask leaves one thread for each library in the environment of a process that starts workers.
     n_threads = dict.fromkeys(
         ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
         str(torch.get_num_threads()),
     )
-    environment = {**os.environ, **n_threads}
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED_RUN, *arguments],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+    return subprocess.Popen(
+        [*launcher, sys.executable, "-m", "pipeline.train"],
+        cwd=folder,
+        env={**os.environ, **n_threads, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **more,
     )
-    checkpoint = folder / "checkpoint.safetensors"
+
+
+def _finish(process: subprocess.Popen[str], code: int = 0) -> str:
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == code, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def whole(products: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was never killed, by itself."""
+    folder = _project(tmp_path_factory.mktemp("whole") / "project", products, PARAMS)
+    _finish(_start(folder))
+    return folder
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 2])
+def test_a_killed_run_resumes_and_ends_the_same(
+    products: Path, whole: Path, tmp_path: Path, epoch: int
+) -> None:
+    folder = _project(tmp_path / "killed", products, PARAMS)
+    checkpoint = folder / "data/checkpoint.safetensors"
+    process = _start(folder)
+    moment = np.random.default_rng(epoch).uniform(0, 0.2)
     until = time.monotonic() + 120
-    while not checkpoint.exists() and process.poll() is None and time.monotonic() < until:
+    curve = folder / "data/.train/curves/plots/metrics/validation_loss.tsv"
+    while (
+        not (curve.exists() and len(curve.read_text().splitlines()) > 1 + epoch)
+        and process.poll() is None
+        and time.monotonic() < until
+    ):
         time.sleep(0.002)
+    time.sleep(moment)
     process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert checkpoint.exists()
-    assert not (folder / "encoder").exists()
-    assert encoders.read_checkpoint(checkpoint)[1]["epoch"] < PARAMS.n_epochs
-    resumed = run(name="killed")
-    first, _ = encoders.read_encoder(whole / "encoder")
-    second, _ = encoders.read_encoder(resumed / "encoder")
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    curve = "curves/plots/metrics/validation_loss.tsv"
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not (folder / "data/encoder").exists()
+    kept = encoders.read_state(checkpoint)["epoch"] if checkpoint.exists() else 0
+    assert epoch - 1 <= kept < PARAMS.n_epochs
+    output = _finish(_start(folder))
+    assert (f"resuming after epoch {kept}" in output) == (kept > 0)
+    assert _same(_weights(whole / "data"), _weights(folder / "data"))
+    losses = "data/curves/plots/metrics/validation_loss.tsv"
     numbers = [
-        [line.split("\t")[1:] for line in (ended / curve).read_text().splitlines()]
-        for ended in (whole, resumed)
+        [line.split("\t")[1:] for line in (ended / losses).read_text().splitlines()]
+        for ended in (whole, folder)
     ]
     assert numbers[0] == numbers[1]
+    assert not checkpoint.exists()
 
 
 def test_a_checkpoint_of_another_run_is_not_taken_up(
     run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short = replace(PARAMS, n_epochs=1)
-    expected, _ = encoders.read_encoder(run(short, "clean") / "encoder")
+    expected = _weights(run(short, "clean"))
     monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)  # keep the checkpoint
-    run(replace(short, margin=2.0), "reused")
+    run(_changed(short, margin=2.0), "reused")
     monkeypatch.undo()
     assert (tmp_path / "reused/checkpoint.safetensors").exists()
-    found, _ = encoders.read_encoder(run(short, "reused") / "encoder")
-    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert _same(expected, _weights(run(short, "reused")))
+
+
+def test_two_processes_have_the_losses_of_one(products: Path, tmp_path: Path) -> None:
+    """Of 161 triplets, which neither two lanes nor batches of 16 divide."""
+    params = replace(PARAMS, micro_batches=2, learning_rate=0.0001)
+    alone = _project(tmp_path / "alone", products, params)
+    together = _project(tmp_path / "together", products, params)
+    _finish(_start(alone))
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone")
+    output = _finish(_start(together, (*torchrun, "--nproc-per-node", "2", "--no-python")))
+    assert output.count("after epoch 3") == 1  # one of them speaks and writes
+    curves = {}
+    for folder in (alone, together):
+        for name in ("train_loss", "validation_loss", "validation_spread"):
+            path = folder / f"data/curves/plots/metrics/{name}.tsv"
+            values = [line.split("\t")[-1] for line in path.read_text().splitlines()[1:]]
+            curves[folder.name, name] = np.array(values, float)
+    for name in ("train_loss", "validation_loss", "validation_spread"):
+        np.testing.assert_allclose(
+            curves["together", name], curves["alone", name], rtol=LOSS_TOLERANCE
+        )
+    assert len(curves["alone", "train_loss"]) == PARAMS.n_epochs
+
+
+def test_processes_that_cannot_share_a_batch_are_told_so(products: Path, tmp_path: Path) -> None:
+    folder = _project(tmp_path / "project", products, replace(PARAMS, micro_batches=3))
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone")
+    output = _finish(_start(folder, (*torchrun, "--nproc-per-node", "2", "--no-python")), code=1)
+    assert (
+        "2 processes cannot share the 3 micro-batches of a batch; let train.micro_batches be 2 or "
+        "a multiple of it"
+    ) in output
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(
+    products: Path, whole: Path, tmp_path: Path
+) -> None:
+    folder = _project(tmp_path / "full", products, PARAMS)
+    checkpoint = folder / "data/checkpoint.safetensors"
+    process = _start(folder)
+    until = time.monotonic() + 120
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.002)
+    # From here on the system refuses to write more than half of a checkpoint into a file.
+    limit = checkpoint.stat().st_size // 2
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    output = _finish(process, code=1)
+    assert "train: the checkpoint of epoch 2 could not be written to" in output
+    assert "that of epoch 1 is kept; free some space and start again" in output
+    assert encoders.read_state(checkpoint)["epoch"] == 1
+    assert [path.name for path in checkpoint.parent.glob("checkpoint*")] == [checkpoint.name]
+    _finish(_start(folder))
+    assert _same(_weights(whole / "data"), _weights(folder / "data"))
+
+
+def test_the_best_epoch_is_kept_and_training_stops_when_it_stays_the_best(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accuracies = iter([0.9, 0.5, 0.8, 0.7, 0.8, 0.6])  # untrained, epochs 1 to 4, test
+    seen = []
+    judge = train._judge
+
+    def judged(tiles: Any, *, params: Any, encoder: Any) -> dict[str, float]:
+        seen.append({name: value.clone() for name, value in encoder.state_dict().items()})
+        return {
+            **judge(tiles, params=params, encoder=encoder),
+            "triplet_accuracy": next(accuracies),
+            "loss": 0.5,
+        }
+
+    monkeypatch.setattr(train, "_judge", judged)
+    folder = run(replace(PARAMS, n_epochs=9, patience=2))
+    results = json.loads((folder / "train.json").read_text())
+    assert results["validation"]["epoch"] == results["test"]["epoch"] == 2
+    assert results["validation"]["triplet_accuracy"] == 0.8
+    assert len(seen) == 6
+    assert _same(_weights(folder), seen[2])
+    assert not _same(_weights(folder), seen[4])
+
+
+def test_collapse_ends_a_run_with_a_sentence(run: Callable[..., Path], tmp_path: Path) -> None:
+    blank = {
+        name: np.full((count, 3, 1, SIZE, SIZE), 90, np.uint8) for name, count in N_TRIPLETS.items()
+    }
+    _write_triplets(tmp_path / "blank.zarr", blank, with_tiles=True)
+    message = r"the embedding collapsed: its spread is .*, below 0\.001; lower train\.learning_rate"
+    with pytest.raises(ValueError, match=message):
+        run(triplets=str(tmp_path / "blank.zarr"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"distance": "squared"},
+        {"distance": "cosine", "margin": 0.5},
+        {"negatives": "batch"},
+        {"negatives": "semi_hard", "distance": "cosine", "margin": 0.5},
+        {"l2_penalty": 0.01, "max_gradient_norm": 1.0},
+        {"brightness_jitter": 0.2, "temperature_jitter": 5.0, "equalised_share": 0.5},
+        {"standardise": True, "micro_batches": 3},
+    ],
+)
+def test_every_way_of_training_tells_textures_apart(
+    run: Callable[..., Path], changes: dict[str, Any]
+) -> None:
+    results = json.loads((run(_changed(PARAMS, **changes)) / "train.json").read_text())
+    assert results["test"]["triplet_accuracy"] > 0.95
+
+
+def test_the_guard_leaves_no_negatives_where_all_are_near(run: Callable[..., Path]) -> None:
+    """All tiles are of one time and place: only those sampled as distant are pushed away."""
+    guarded = {"negatives": "batch", "guard_hours": 1.0, "guard_km": 1.0, "n_epochs": 1}
+    free = {**guarded, "guard_hours": 0.0}
+    first = _weights(run(_changed(PARAMS, **guarded), "guarded"))
+    assert not _same(first, _weights(run(_changed(PARAMS, **free), "free")))
+
+
+def test_too_few_triplets_for_a_batch_are_named(run: Callable[..., Path]) -> None:
+    with pytest.raises(ValueError, match=r"161 training triplets are less than a batch of 200"):
+        run(replace(PARAMS, batch_size=200))

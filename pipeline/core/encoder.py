@@ -1,5 +1,6 @@
 """The ResNet that turns a tile into its embedding."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -19,7 +20,9 @@ COLOUR_DEVIATION = 63.75
 class Encoder(nn.Module):
     """ResNet, global average pooling and a linear layer; any tile size and channel count.
 
-    Colours are normalised inside, so that tiles go in as stored: 0 … 255.
+    Colours are normalised inside, so that tiles go in as stored: 0 … 255. With `standardise` each
+    channel of each tile comes to mean 0 and deviation 1, so that what is left of it is contrast
+    and shape.
 
     Source: Jean et al. (2019), doi:10.1609/aaai.v33i01.33013967.
     """
@@ -34,17 +37,22 @@ class Encoder(nn.Module):
         n_dimensions: int,
         mean: float | Sequence[float],
         deviation: float | Sequence[float],
+        standardise: bool,
     ) -> None:
         super().__init__()
         self.backbone = backbone
+        self.standardise = standardise
         self.projection = nn.Linear(backbone.num_features, n_dimensions)  # type: ignore[arg-type]
         self.register_buffer("mean", torch.as_tensor(mean).float().reshape(-1, 1, 1))
         self.register_buffer("deviation", torch.as_tensor(deviation).float().reshape(-1, 1, 1))
 
-    def forward(self, tiles: Tensor) -> Tensor:
-        """Embeddings of unit length (tile, dimension) of tiles (tile, channel, row, column)."""
-        embeddings: Tensor = self.projection(self.backbone(self._normalise(tiles)))
-        return nn.functional.normalize(embeddings.float(), dim=1)
+    def forward(self, tiles: Tensor, *, unit_length: bool = True) -> Tensor:
+        """Embeddings (tile, dimension) of tiles (tile, channel, row, column).
+
+        Those that products hold are of unit length; only training sees the vectors before that.
+        """
+        vectors: Tensor = self.projection(self.backbone(self._normalise(tiles))).float()
+        return nn.functional.normalize(vectors, dim=1) if unit_length else vectors
 
     def features(self, tiles: Tensor, layer: str) -> Tensor:
         """Average-pooled output of `layer`, one of layer1 … layer4, float32 (tile, width)."""
@@ -57,6 +65,9 @@ class Encoder(nn.Module):
 
     def _normalise(self, tiles: Tensor) -> Tensor:
         colours = tiles.to(memory_format=torch.channels_last).float()
+        if self.standardise:
+            deviation, mean = torch.std_mean(colours, dim=(2, 3), keepdim=True, correction=0)
+            return (colours - mean) / deviation.clamp_min(1.0)  # not to magnify flat tiles' noise
         return (colours - self.mean) / self.deviation
 
 
@@ -68,6 +79,7 @@ def create_encoder(
     seed: int,
     mean: float | Sequence[float] = COLOUR_MEAN,
     deviation: float | Sequence[float] = COLOUR_DEVIATION,
+    standardise: bool = False,
 ) -> Encoder:
     """An untrained encoder; one seed gives the same weights everywhere.
 
@@ -78,6 +90,7 @@ def create_encoder(
         seed: Of the weights; the global random state stays as it was.
         mean: Colour that becomes 0, of all channels or of each.
         deviation: Distance in colour that becomes 1.
+        standardise: Whether mean and deviation are each tile's own instead.
 
     Raises:
         ValueError: If timm has no such ResNet.
@@ -88,13 +101,24 @@ def create_encoder(
         resnet = timm.create_model(backbone, num_classes=0, in_chans=n_channels) if known else None
         if not isinstance(resnet, ResNet):
             raise ValueError(f"train.backbone {backbone!r} is no ResNet of timm; try 'resnet18'")
-        encoder = Encoder(resnet, n_dimensions=n_dimensions, mean=mean, deviation=deviation)
+        encoder = Encoder(
+            resnet,
+            n_dimensions=n_dimensions,
+            mean=mean,
+            deviation=deviation,
+            standardise=standardise,
+        )
     return encoder.to(memory_format=torch.channels_last)
 
 
 def compute_device() -> torch.device:
-    """CUDA where there is a device (`CUDA_VISIBLE_DEVICES` chooses), else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """CUDA where there is a device (`CUDA_VISIBLE_DEVICES` chooses), else the CPU.
+
+    Of several devices each process that torchrun starts takes its own.
+    """
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def autocast(device: torch.device) -> AbstractContextManager[None]:
@@ -138,22 +162,6 @@ def embed_tiles(
     return np.concatenate(batches)
 
 
-def turn_and_flip(tiles: Tensor, generator: torch.Generator) -> Tensor:
-    """Each square tile turned by a random multiple of 90° and mirrored at random.
-
-    Args:
-        tiles: Shape (tile, channel, row, column).
-        generator: On the CPU, so that every device draws the same.
-    """
-    choice = torch.randint(8, (len(tiles),), generator=generator).to(tiles.device)
-    turned = torch.empty_like(tiles)
-    for symmetry in range(8):
-        chosen = choice == symmetry
-        picked = torch.rot90(tiles[chosen], symmetry % 4, (2, 3))
-        turned[chosen] = picked.flip(3) if symmetry >= 4 else picked
-    return turned
-
-
 def rebuild_encoder(weights: Mapping[str, Tensor], description: Mapping[str, Any]) -> Encoder:
     """The encoder which a training run wrote as `weights` and `description`."""
     encoder = create_encoder(
@@ -161,6 +169,7 @@ def rebuild_encoder(weights: Mapping[str, Tensor], description: Mapping[str, Any
         n_channels=len(description["channels"]),
         n_dimensions=description["n_dimensions"],
         seed=0,
+        standardise=description["standardise"],
     )
     encoder.load_state_dict(dict(weights))
     return encoder

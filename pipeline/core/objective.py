@@ -1,23 +1,110 @@
-"""What training minimises, how fast it goes, and how well the embedding does."""
+"""What training minimises, and how fast it goes."""
 
 import math
+from typing import Literal
 
 import torch
+from pytorch_metric_learning.distances import BaseDistance, CosineSimilarity, LpDistance
+from pytorch_metric_learning.losses import TripletMarginLoss
+from pytorch_metric_learning.miners import TripletMarginMiner
+from pytorch_metric_learning.utils.loss_and_miner_utils import get_all_triplets_indices
 from torch import Tensor
-from torch.nn.functional import triplet_margin_loss
+from torch.nn.functional import normalize
+
+Distance = Literal["euclidean", "squared", "cosine"]
+Negatives = Literal["distant", "batch", "semi_hard"]
 
 
-def triplet_loss(embeddings: Tensor, *, margin: float) -> Tensor:
-    """Mean of max(0, margin + d(anchor, neighbour) - d(anchor, distant)), d being Euclidean.
+class Objective:
+    """Triplet loss on embeddings, and a penalty on the length of the vectors they are made of.
+
+    With `distant` negatives the mean over the triplets as sampled. With `batch` every tile of the
+    micro-batch is compared to both members of every pair of anchor and neighbour, with `semi_hard`
+    those which are farther than the pair's other member by less than the margin; the mean is over
+    the comparisons that are not zero.
+
+    Sources: Jean et al. (2019), doi:10.1609/aaai.v33i01.33013967; Schroff et al. (2015),
+    doi:10.1109/CVPR.2015.7298682.
+    """
+
+    def __init__(
+        self, *, distance: Distance, margin: float, negatives: Negatives, l2_penalty: float
+    ) -> None:
+        self.distance = distance
+        self.margin = margin
+        self.negatives = negatives
+        self.l2_penalty = l2_penalty
+        measure = _MEASURES[distance]
+        self._mined_loss = TripletMarginLoss(margin, distance=measure)
+        self._miner = TripletMarginMiner(margin, type_of_triplets="semihard", distance=measure)
+
+    def __call__(self, vectors: Tensor, may_be_negative: Tensor | None = None) -> Tensor:
+        """The loss of a micro-batch.
+
+        Args:
+            vectors: Embeddings before they come to unit length, shape (triplet, 3, dimension).
+            may_be_negative: Whether a tile may be pushed away from another, shape (tile, tile),
+                tiles in the order of `vectors`; needed with negatives that were not sampled.
+        """
+        embeddings = normalize(vectors, dim=-1)
+        if self.negatives == "distant":
+            loss = triplet_loss(embeddings, margin=self.margin, distance=self.distance)
+        else:
+            assert may_be_negative is not None
+            loss = self._loss_within_batch(embeddings, may_be_negative)
+        return loss + self.l2_penalty * vectors.square().sum(dim=-1).mean()
+
+    def _loss_within_batch(self, embeddings: Tensor, may_be_negative: Tensor) -> Tensor:
+        n_triplets = len(embeddings)
+        tiles = embeddings.flatten(0, 1)  # (tile, dimension)
+        number = torch.arange(n_triplets, device=tiles.device)
+        labels = torch.stack([number, number, number + n_triplets], dim=1).flatten()
+        triplets = (
+            self._miner(tiles, labels)
+            if self.negatives == "semi_hard"
+            else get_all_triplets_indices(labels)
+        )
+        allowed = may_be_negative[triplets[0], triplets[2]]
+        loss: Tensor = self._mined_loss(
+            tiles, indices_tuple=tuple(indices[allowed] for indices in triplets)
+        )
+        return loss
+
+
+def triplet_loss(embeddings: Tensor, *, margin: float, distance: Distance = "euclidean") -> Tensor:
+    """Mean of max(0, margin + d(anchor, neighbour) - d(anchor, distant)).
 
     Args:
-        embeddings: Shape (triplet, 3, dimension), members in the order of the sum.
+        embeddings: Of unit length, shape (triplet, 3, dimension), members in the order of the sum.
         margin: How much farther than the neighbour the distant tile should be.
+        distance: The measure d.
 
     Source: Jean et al. (2019), doi:10.1609/aaai.v33i01.33013967.
     """
+    near, far = member_distances(embeddings, distance)
+    return torch.relu(margin + near - far).mean()
+
+
+def member_distances(embeddings: Tensor, distance: Distance) -> tuple[Tensor, Tensor]:
+    """Distances from the anchors to their neighbours and to their distant tiles, (triplet,) each.
+
+    `euclidean`, its `squared`, or `cosine`: one minus the cosine, half the squared for unit length.
+
+    >>> embeddings = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]])
+    >>> {name: [round(float(part), 3) for part in member_distances(embeddings, name)]
+    ...  for name in ("euclidean", "squared", "cosine")}
+    {'euclidean': [1.414, 2.0], 'squared': [2.0, 4.0], 'cosine': [1.0, 2.0]}
+    """
     anchor, neighbour, distant = embeddings.unbind(1)  # (triplet, dimension) each
-    return triplet_margin_loss(anchor, neighbour, distant, margin=margin)
+
+    def measure(other: Tensor) -> Tensor:
+        if distance == "cosine":
+            return 1 - (anchor * other).sum(dim=1)
+        # The small number keeps the gradient finite where two embeddings are the same.
+        euclidean = torch.nn.functional.pairwise_distance(anchor, other, eps=1e-6)
+        return euclidean.square() if distance == "squared" else euclidean
+
+    return measure(neighbour), measure(distant)
 
 
 def learning_rate_factor(step: int, *, n_warm_up: int, n_steps: int) -> float:
@@ -31,45 +118,8 @@ def learning_rate_factor(step: int, *, n_warm_up: int, n_steps: int) -> float:
     return 0.5 + 0.5 * math.cos(math.pi * (step - n_warm_up) / max(1, n_steps - n_warm_up))
 
 
-def judge_triplets(embeddings: Tensor, *, margin: float) -> dict[str, float]:
-    """Loss, accuracy, distances and collapse measures of embedded triplets.
-
-    Args:
-        embeddings: Shape (triplet, 3, dimension).
-        margin: Of the loss.
-
-    Returns:
-        `loss`; `triplet_accuracy`, the share of triplets whose neighbour is nearer than the
-        distant tile; `neighbour_distance` and `distant_distance`, mean Euclidean; `spread`, the
-        mean standard deviation of a dimension; `effective_rank`, of at most as many dimensions.
-    """
-    anchor, neighbour, distant = embeddings.unbind(1)
-    near = torch.linalg.vector_norm(anchor - neighbour, dim=1)
-    far = torch.linalg.vector_norm(anchor - distant, dim=1)
-    every = embeddings.flatten(0, 1)  # (tile, dimension)
-    return {
-        "loss": float(triplet_loss(embeddings, margin=margin)),
-        "triplet_accuracy": float((near < far).float().mean()),
-        "neighbour_distance": float(near.mean()),
-        "distant_distance": float(far.mean()),
-        "spread": float(every.std(dim=0).mean()),
-        "effective_rank": effective_rank(every),
-    }
-
-
-def effective_rank(embeddings: Tensor) -> float:
-    """Number of dimensions the embeddings use: exp of the entropy of their singular values.
-
-    Args:
-        embeddings: Shape (tile, dimension); the mean is taken off.
-
-    Returns:
-        1 on a line, the number of dimensions for a sphere, 0 where all tiles coincide.
-
-    Source: Roy & Vetterli (2007), https://ieeexplore.ieee.org/document/7098875.
-    """
-    values = torch.linalg.svdvals(embeddings.double() - embeddings.double().mean(dim=0))
-    if values.sum() == 0:
-        return 0.0
-    shares = values / values.sum()
-    return float(torch.exp(torch.special.entr(shares).sum()))
+_MEASURES: dict[Distance, BaseDistance] = {
+    "euclidean": LpDistance(normalize_embeddings=False),
+    "squared": LpDistance(normalize_embeddings=False, power=2),
+    "cosine": CosineSimilarity(),
+}

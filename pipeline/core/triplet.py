@@ -47,18 +47,17 @@ def split_by_day(
     return split_of_day[day_of_time]
 
 
-def neighbour_counts(complete: BoolArray, radius: int) -> IntArray:
-    """Number of other complete tiles within `radius` of each tile, 0 for incomplete ones."""
-    n_rows, n_columns = complete.shape
-    before = np.pad(_complete_before(complete), ((0, 0), (radius, radius)), mode="edge")
-    counts = np.zeros(complete.shape, np.int64)
-    for offset, half_width in zip(*_disc(radius), strict=True):
-        seen = before[max(offset, 0) : max(n_rows + min(offset, 0), 0)]
-        first, behind = radius - half_width, radius + half_width + 1
-        counts[max(-offset, 0) : max(n_rows - max(offset, 0), 0)] += (
-            seen[:, behind : behind + n_columns] - seen[:, first : first + n_columns]
-        )
-    return np.where(complete, counts - 1, 0)
+def have_neighbour(complete: BoolArray, radius: int) -> BoolArray:
+    """Whether each tile is complete and another complete one lies within `radius`."""
+    found = np.zeros_like(complete)
+    found[1:] |= complete[:-1]
+    found[:-1] |= complete[1:]
+    found[:, 1:] |= complete[:, :-1]
+    found[:, :-1] |= complete[:, 1:]
+    # Nearly all tiles have an adjacent one; only for the others is the whole disc looked through.
+    if len(alone := np.argwhere(complete & ~found)):
+        found[tuple(alone.T)] = _counts_by_row(complete, alone, radius).sum(axis=1) > 1
+    return np.asarray(complete & found)
 
 
 def draw_tiles(eligible: BoolArray, n_tiles: int, rng: np.random.Generator) -> IntArray:
@@ -145,6 +144,39 @@ def gap_km(
     """
     centres = great_circle_km(latitude[scene], longitude[scene], latitude, longitude)
     return np.asarray(centres - radius_km - radius_km[scene])
+
+
+def may_be_negative(
+    hours: FloatArray,
+    latitude: FloatArray,
+    longitude: FloatArray,
+    *,
+    min_hours: float,
+    min_km: float,
+) -> BoolArray:
+    """Whether tiles may be pushed apart in training, shape (tile, tile).
+
+    Tiles of one time and place may show one cloud system. Those that were sampled as distant from
+    a pair always may.
+
+    Args:
+        hours: Time of each tile; tiles are the members of one triplet after the other, (tile,).
+        latitude: Of each tile in degrees.
+        longitude: Of each tile in degrees.
+        min_hours: So many hours apart …
+        min_km: … or so many km two tiles must be.
+    """
+    apart = may_be_distant(
+        hours_apart=hours[:, None] - hours,
+        km_apart=great_circle_km(latitude[:, None], longitude[:, None], latitude, longitude),
+        min_hours=min_hours,
+        min_km=min_km,
+    )
+    anchor = np.arange(0, len(hours), len(MEMBERS))
+    for member in (0, 1):
+        apart[anchor + member, anchor + 2] = True
+        apart[anchor + 2, anchor + member] = True
+    return apart
 
 
 def _disc(radius: int) -> tuple[IntArray, IntArray]:

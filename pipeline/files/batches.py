@@ -1,58 +1,117 @@
-"""Batches of triplets: whole shards are read ahead and shuffled in memory."""
+"""Batches of triplets: chunks are read ahead in a thread and mixed in memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
+IntArray = NDArray[np.int64]
 Tiles = NDArray[np.uint8]
 
 
+class Readable(Protocol):
+    """Tiles of shape (triplet, member, channel, row, column), on disk."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of all tiles."""
+
+    def read(self, spans: IntArray, out: Tiles) -> None:
+        """Fill `out` with the triplets of spans (first, behind-the-last), one after the other."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Triplets: their places in the product, and their tiles."""
+
+    triplets: IntArray
+    tiles: Tiles
+
+
 def shuffled_batches(
-    tiles: zarr.Array[Any], *, batch_size: int, shards_in_memory: int, rng: np.random.Generator
-) -> Iterator[Tiles]:
-    """Every triplet once, in an order drawn by `rng`; the last batch may be smaller.
+    tiles: Readable,
+    *,
+    spans: IntArray,
+    sizes: Sequence[int],
+    n_mixed: int,
+    rng: np.random.Generator,
+) -> Iterator[Batch]:
+    """Every triplet of `spans` once, in an order drawn by `rng`.
 
     Args:
-        tiles: Shape (triplet, member, channel, row, column).
-        batch_size: Triplets a batch.
-        shards_in_memory: Shards whose triplets are mixed; as many again are read ahead.
+        tiles: From which to read.
+        spans: First and behind-the-last triplet of each, shape (span, 2).
+        sizes: Triplets of each batch; as many as there are in all.
+        n_mixed: Triplets held in memory to be mixed; as many again are read ahead.
         rng: Draws the order.
     """
-    shard = (tiles.shards or tiles.chunks)[0]
-    firsts = rng.permutation(np.arange(0, tiles.shape[0], shard))
-    rest: Tiles = np.empty((0, *tiles.shape[1:]), np.uint8)
-    for loaded in _read_ahead(tiles, firsts, shard, shards_in_memory):
-        mixed = np.concatenate([rest, loaded])
-        mixed = mixed[rng.permutation(len(mixed))]
-        n_full = len(mixed) // batch_size * batch_size
-        for first in range(0, n_full, batch_size):
-            yield mixed[first : first + batch_size]
-        rest = mixed[n_full:]
-    if len(rest):
-        yield rest
+    held: list[Batch] = []
+    remaining = iter(sizes)
+    wanted = next(remaining, 0)
+    for triplets, loaded in _read_ahead(tiles, _groups(spans, n_mixed)):
+        order = rng.permutation(len(triplets))
+        taken = 0
+        while taken < len(order):
+            rows = order[taken : taken + wanted - sum(len(part.triplets) for part in held)]
+            held.append(Batch(triplets[rows], _gather(loaded, rows)))
+            taken += len(rows)
+            if sum(len(part.triplets) for part in held) == wanted:
+                yield _joined(held)
+                held, wanted = [], next(remaining, 0)
 
 
-def ordered_batches(tiles: zarr.Array[Any]) -> Iterator[Tiles]:
-    """Every triplet once, in the order of the store, a shard at a time."""
-    shard = (tiles.shards or tiles.chunks)[0]
-    yield from _read_ahead(tiles, np.arange(0, tiles.shape[0], shard), shard, 1)
+def ordered_batches(tiles: Readable, *, spans: IntArray, batch_size: int) -> Iterator[Batch]:
+    """Every triplet of `spans` once, in their order; a batch ends where its part of them does."""
+    for triplets, loaded in _read_ahead(tiles, _groups(spans, batch_size)):
+        for first in range(0, len(triplets), batch_size):
+            rows = np.arange(first, min(first + batch_size, len(triplets)))
+            yield Batch(triplets[rows], _gather(loaded, rows))
 
 
-def _read_ahead(
-    tiles: zarr.Array[Any], firsts: NDArray[np.int64], shard: int, n_together: int
-) -> Iterator[Tiles]:
-    def read(chosen: NDArray[np.int64]) -> Tiles:
-        return np.concatenate([np.asarray(tiles[first : first + shard]) for first in chosen])
+def _groups(spans: IntArray, n_together: int) -> list[IntArray]:
+    """Spans that are read together: at most `n_together` triplets, but at least one span."""
+    lengths = spans[:, 1] - spans[:, 0]
+    groups, first = [], 0
+    for index in range(1, len(spans) + 1):
+        if index == len(spans) or lengths[first : index + 1].sum() > n_together:
+            groups.append(spans[first:index])
+            first = index
+    return groups
 
-    groups = [firsts[first : first + n_together] for first in range(0, len(firsts), n_together)]
+
+def _read_ahead(tiles: Readable, groups: Sequence[IntArray]) -> Iterator[tuple[IntArray, Tiles]]:
+    """Triplets and tiles of each group; the tiles are overwritten once the next is asked for."""
+    largest = max((int((group[:, 1] - group[:, 0]).sum()) for group in groups), default=0)
+    buffers = [np.empty((largest, *tiles.shape[1:]), np.uint8) for _ in range(2)]
+
+    def read(number: int) -> tuple[IntArray, Tiles]:
+        triplets = np.concatenate([np.arange(*span) for span in groups[number]])
+        loaded = buffers[number % 2][: len(triplets)]
+        tiles.read(groups[number], loaded)
+        return triplets, loaded
+
     with ThreadPoolExecutor(1) as thread:
-        pending = thread.submit(read, groups[0])
-        for following in [*groups[1:], None]:
+        pending = thread.submit(read, 0) if groups else None
+        for following in range(1, len(groups) + 1):
+            assert pending is not None
             loaded = pending.result()
-            if following is not None:
+            if following < len(groups):
                 pending = thread.submit(read, following)
             yield loaded
+
+
+def _gather(loaded: Tiles, rows: IntArray) -> Tiles:
+    gathered = np.empty((len(rows), *loaded.shape[1:]), np.uint8)
+    return np.take(loaded, rows, axis=0, out=gathered, mode="clip")  # "raise" copies twice
+
+
+def _joined(parts: Sequence[Batch]) -> Batch:
+    if len(parts) == 1:
+        return parts[0]
+    return Batch(
+        np.concatenate([part.triplets for part in parts]),
+        np.concatenate([part.tiles for part in parts]),
+    )

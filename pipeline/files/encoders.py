@@ -1,12 +1,13 @@
 """Encoders on disk: safetensors weights and a JSON description, nothing pickled."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -36,18 +37,37 @@ def read_encoder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON state as one file, whole or not at all."""
+    """Write tensors and a JSON state as one file, whole or not at all.
+
+    Raises:
+        OSError: If the disk does not take it; what was at `path` stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    save_file(_plain(tensors), partial, metadata={"state": json.dumps(state)})
-    partial.replace(path)
+    try:
+        save_file(_plain(tensors), partial, metadata={"state": json.dumps(state)})
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())  # before it takes the place of the last good one
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        kept = read_state(path)["epoch"] if path.exists() else 0
+        raise OSError(
+            f"the checkpoint of epoch {state['epoch']} could not be written to {path} ({error}), "
+            f"that of epoch {kept} is kept; free some space and start again"
+        ) from error
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and state of a checkpoint."""
+    return load_file(path), read_state(path)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The state alone, `epoch` in it."""
     with safe_open(path, framework="pt") as file:
         state: dict[str, Any] = json.loads(file.metadata()["state"])
-        return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118
+    return state
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ import inspect
 import itertools
 import json
 import logging
+import os
 import shlex
 import shutil
 import sys
@@ -109,7 +110,13 @@ def _parse_paths(name: str, run: Callable[..., None]) -> dict[str, Path]:
 
 @contextmanager
 def _replacing(name: str, given: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
-    """Hand out temporary paths for the stage's outs; move them in place at the end."""
+    """Hand out temporary paths for the stage's outs; move them in place at the end.
+
+    Of several processes that torchrun starts only the first has products.
+    """
+    if int(os.environ.get("RANK", "0")) > 0:
+        yield dict(given)
+        return
     outs = {path for key in ("outs", "metrics", "plots") for path in _out_paths(name, key)}
     temporary = {
         argument: path.parent / f".{name}" / path.name

@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.core.encoder import Encoder, autocast, turn_and_flip
+from pipeline.core.augmentation import turn_and_flip
+from pipeline.core.encoder import Encoder, autocast
 from pipeline.core.objective import learning_rate_factor
 
 IntArray = NDArray[np.int64]

@@ -1,23 +1,30 @@
 """Zarr and netCDF products: dimensions, units, chunks and the parameters that made them."""
 
 from pipeline.files.stores.products import consolidate, open_product, write_json, write_product
-from pipeline.files.stores.scenes import ScenePart, SceneStore, write_part
+from pipeline.files.stores.scenes import ScenePart, SceneStore, channel_limits, write_part
 from pipeline.files.stores.tables import write_blocks
 from pipeline.files.stores.tiles import cut_embedded_tiles, cut_tiles
-from pipeline.files.stores.triplets import TRIPLETS_PER_SHARD, create_triplets, open_tiles
+from pipeline.files.stores.triplets import (
+    TRIPLETS_PER_CHUNK,
+    TripletTiles,
+    create_triplets,
+    write_tiles,
+)
 
 __all__ = [
-    "TRIPLETS_PER_SHARD",
+    "TRIPLETS_PER_CHUNK",
     "ScenePart",
     "SceneStore",
+    "TripletTiles",
+    "channel_limits",
     "consolidate",
     "create_triplets",
     "cut_embedded_tiles",
     "cut_tiles",
     "open_product",
-    "open_tiles",
     "write_blocks",
     "write_json",
     "write_part",
     "write_product",
+    "write_tiles",
 ]

@@ -36,6 +36,8 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "row": {"long_name": "row of the tile's first pixel", "units": "1"},
     "column": {"long_name": "column of the tile's first pixel", "units": "1"},
     "channel": {"long_name": "channel of the false colour"},
+    "minimum": {"long_name": "percent or K that became colour 0"},
+    "maximum": {"long_name": "percent or K that became colour 255"},
     "member": {"long_name": "role in the triplet"},
     "split": {"long_name": "part of the days the granule belongs to"},
 }

@@ -1,6 +1,7 @@
 """The scenes product: arrays (scene, …, row, column), written scene by scene wherever."""
 
 import asyncio
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -94,6 +95,12 @@ class SceneStore:
             self.path, mode="a", consolidated=False, encoding={"time": TIME_ENCODING}
         )
         consolidate(self.path)
+
+
+def channel_limits(scenes: xr.Dataset) -> dict[str, tuple[float, ...]]:
+    """`minimum` and `maximum` of the product's channels: percent or K that became 0 and 255."""
+    preset = json.loads(scenes.attrs["parameters"])["presets"][scenes.attrs["preset"]]
+    return {name: tuple(preset[name]) for name in ("minimum", "maximum")}
 
 
 async def _write_arrays(path: Path, scene: xr.Dataset) -> None:

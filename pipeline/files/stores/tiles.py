@@ -15,6 +15,8 @@ def cut_tiles(
     row: NDArray[np.integer],
     column: NDArray[np.integer],
     tile_size: int,
+    *,
+    out: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
     """Tiles (tile, channel, row, column) cut from the scenes product, whatever their order.
 
@@ -24,8 +26,10 @@ def cut_tiles(
         row: First row of each tile.
         column: First column of each tile.
         tile_size: Edge of a tile in pixels.
+        out: To be filled, instead of a new array.
     """
-    tiles = np.empty((len(scene), scenes.sizes["channel"], tile_size, tile_size), np.uint8)
+    shape = (len(scene), scenes.sizes["channel"], tile_size, tile_size)
+    tiles = np.empty(shape, np.uint8) if out is None else out
     for index in np.unique(scene):
         chosen = np.flatnonzero(scene == index)
         top, left = int(row[chosen].min()), int(column[chosen].min())

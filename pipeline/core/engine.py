@@ -1,0 +1,173 @@
+"""The training engine: the steps of an epoch, and triplets embedded in their order.
+
+A batch is put together from lanes (`pipeline.core.lane`). A process takes its lanes one after the
+other and adds up their gradients, and several processes add up theirs, so that neither changes more
+than the rounding: batch normalisation sees one lane at a time, and what it learns of the mean and
+variance for later is averaged over the lanes at the end of each epoch.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from pipeline.core.encoder import Encoder, autocast
+from pipeline.core.processes import n_processes, rank, summed
+
+CHECK_EVERY = 200  # batches
+
+# Triplets of a micro-batch (triplet, member, channel, row, column), and which tiles may be
+# negatives of each other.
+MicroBatch = tuple[Tensor, Tensor | None]
+
+
+def own_lanes(n_lanes: int) -> list[int]:
+    """The lanes of this process.
+
+    Raises:
+        ValueError: If the processes cannot share them equally.
+    """
+    if n_lanes % n_processes():
+        raise ValueError(
+            f"{n_processes()} processes cannot share the {n_lanes} micro-batches of a batch; let "
+            f"train.micro_batches be {n_processes()} or a multiple of it"
+        )
+    return list(range(rank(), n_lanes, n_processes()))
+
+
+def parallel(encoder: Encoder) -> nn.Module:
+    """`encoder` as it is trained: compiled on CUDA, and in step with other processes."""
+    device = next(encoder.parameters()).device
+    network: nn.Module = torch.compile(encoder) if device.type == "cuda" else encoder  # type: ignore[assignment]
+    if n_processes() == 1:
+        return network
+    ids = [device.index] if device.type == "cuda" else None
+    with warnings.catch_warnings():
+        # The argument has a successor, which older versions of torch do not know.
+        warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
+        return DistributedDataParallel(network, device_ids=ids, broadcast_buffers=False)
+
+
+def train_epoch(
+    encoder: Encoder,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    lanes: Sequence[Iterator[MicroBatch]],
+    batches: Iterable[NDArray[np.int64]],
+    *,
+    n_triplets: int,
+    objective: Callable[[Tensor, Tensor | None], Tensor],
+    learning_rate: Callable[[int], float],
+    max_gradient_norm: float,
+    check: Callable[[Tensor], None],
+) -> float:
+    """Train for an epoch; return the mean loss of a triplet.
+
+    Args:
+        encoder: What is trained.
+        network: `parallel` of it.
+        optimizer: Of its parameters.
+        lanes: Micro-batches of each lane of this process.
+        batches: Triplets of each micro-batch, those of every lane of all processes, (lane,) each.
+        n_triplets: Of the epoch.
+        objective: Loss of vectors (triplet, 3, dimension).
+        learning_rate: Of the batch with this number.
+        max_gradient_norm: Longer gradients are shortened to it; 0 for none.
+        check: Raises when embeddings (tile, dimension), seen now and then, are of no use.
+
+    Raises:
+        ValueError: If the weights are no longer finite.
+    """
+    encoder.train()
+    device = next(encoder.parameters()).device
+    chains = [[statistic.clone() for statistic in _statistics(encoder)] for _ in lanes]
+    total = torch.zeros((), device=device, dtype=torch.float64)
+    for number, sizes in enumerate(batches):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(number)
+        optimizer.zero_grad()
+        own_sizes = sizes[rank() :: n_processes()]
+        for lane, size, chain in zip(lanes, own_sizes, chains, strict=True):
+            members, may_be_negative = next(lane)
+            _assign(_statistics(encoder), chain)
+            with _in_step(network, last=lane is lanes[-1]):
+                with autocast(device):
+                    vectors = network(members.flatten(0, 1), unit_length=False)
+                loss = objective(vectors.unflatten(0, members.shape[:2]), may_be_negative)
+                # Processes take the mean of their gradients, where the sum is meant.
+                (loss * (n_processes() * int(size) / int(sizes.sum()))).backward()
+            _assign(chain, _statistics(encoder))
+            total += loss.detach() * int(size)
+        nn.utils.clip_grad_norm_(encoder.parameters(), max_gradient_norm or math.inf)
+        optimizer.step()
+        if (number + 1) % CHECK_EVERY == 0:
+            check(nn.functional.normalize(vectors.detach(), dim=1))
+    _average_statistics(encoder, chains)
+    if not all(parameter.isfinite().all() for parameter in encoder.parameters()):
+        raise ValueError(
+            f"the weights are not finite at a learning rate of {learning_rate(number):.2g}; lower "
+            "train.learning_rate"
+        )
+    return float(summed(total) / n_triplets)
+
+
+def embed_triplets(
+    encoder: Encoder,
+    batches: Iterable[tuple[NDArray[np.int64], NDArray[np.uint8]]],
+    *,
+    n_triplets: int,
+) -> Tensor:
+    """Embeddings of unit length (triplet, member, dimension), without gradients, on the CPU.
+
+    Args:
+        encoder: Put in evaluation mode here.
+        batches: Numbers of triplets, and their tiles (triplet, member, channel, row, column); each
+            process brings a part of them.
+        n_triplets: Of all processes.
+    """
+    encoder.eval()
+    device = next(encoder.parameters()).device
+    n_dimensions = encoder.projection.out_features
+    embeddings = torch.zeros((n_triplets, 3, n_dimensions), device=device)
+    with torch.inference_mode(), autocast(device):
+        for triplets, tiles in batches:
+            members = on_device(tiles, device)
+            vectors = encoder(members.flatten(0, 1)).unflatten(0, members.shape[:2])
+            embeddings[torch.from_numpy(triplets).to(device)] = vectors
+    return summed(embeddings).cpu()
+
+
+def on_device(tiles: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """A copy on `device`, which goes on beside what that computes."""
+    members = torch.from_numpy(tiles)
+    return members.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else members
+
+
+def _statistics(encoder: Encoder) -> list[Tensor]:
+    """Running mean and variance of batch normalisation."""
+    return [buffer for name, buffer in encoder.named_buffers() if "running_" in name]
+
+
+def _assign(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    for target, value in zip(targets, values, strict=True):
+        target.copy_(value)
+
+
+def _average_statistics(encoder: Encoder, chains: Sequence[Sequence[Tensor]]) -> None:
+    """Over the lanes of all processes; as they are running averages, so is their mean."""
+    n_lanes = len(chains) * n_processes()
+    for statistic, values in zip(_statistics(encoder), zip(*chains, strict=True), strict=True):
+        statistic.copy_(summed(torch.stack(values).sum(dim=0)) / n_lanes)
+
+
+def _in_step(network: nn.Module, *, last: bool) -> AbstractContextManager[None]:
+    """Gradients are exchanged with other processes once a batch."""
+    if last or not isinstance(network, DistributedDataParallel):
+        return nullcontext()
+    return network.no_sync()

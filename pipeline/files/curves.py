@@ -1,0 +1,35 @@
+"""Training curves, for `dvc plots` and for TensorBoard."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from dvclive import Live
+from torch.utils.tensorboard import SummaryWriter
+
+
+class Curves:
+    """Values by epoch, in both formats."""
+
+    def __init__(self, live: Live, board: SummaryWriter) -> None:
+        self.live = live
+        self.board = board
+
+    def log(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Add the values of an epoch."""
+        self.live.step = epoch
+        for name, value in values.items():
+            self.live.log_metric(name, value)
+            self.board.add_scalar(name, value, epoch)
+        self.live.make_summary()
+        self.board.flush()
+
+
+@contextmanager
+def curves_in(folder: Path) -> Iterator[Curves]:
+    """Write to `folder`, which is emptied, and to `tensorboard` in it."""
+    with (
+        Live(str(folder), save_dvc_exp=False, dvcyaml=None, report=None) as live,
+        SummaryWriter(str(folder / "tensorboard")) as board,
+    ):
+        yield Curves(live, board)
