@@ -10,10 +10,8 @@ falls on both. Workers are started before the clock.
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -24,15 +22,14 @@ import dask
 import numpy as np
 import psutil
 import yaml
+from measure import ROOT, peak_memory, run_stage, timed
 from table import Row, print_table
 from threadpoolctl import threadpool_limits
 
-ROOT = Path(__file__).resolve().parents[1]
 N_ROUNDS = 5
 N_GRANULES = 48
 N_PIXELS = 500
 GROWTH = (8, 32, 128)  # granules
-SECONDS_BETWEEN_LOOKS = 0.05
 
 
 def main() -> int:
@@ -180,6 +177,7 @@ def write_encoder(folder: Path) -> None:
         "backbone": "resnet10t",
         "channels": ["visible", "near_infrared", "infrared_window"],
         "n_dimensions": 128,
+        "standardise": False,
         "tile_size": 64,
         "days": {"train": [], "validation": [], "test": []},
     }
@@ -205,50 +203,6 @@ def ingest(project: Path, n_workers: int) -> float:
         out / "rejected.csv",
         out / "metrics.json",
     )
-
-
-def timed(work: Any, *arguments: Any, **named: Any) -> float:
-    """Seconds that `work` takes."""
-    start = time.perf_counter()
-    work(*arguments, **named)
-    return time.perf_counter() - start
-
-
-def environment(workers: str) -> dict[str, str]:
-    """That of a stage started outside of the repository."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), "TILE2VEC_WORKERS": workers}
-
-
-def run_stage(name: str, folder: Path) -> None:
-    """Run a stage to its end."""
-    command = [sys.executable, "-m", f"pipeline.{name}"]
-    subprocess.run(command, cwd=folder, env=environment("0"), check=True, capture_output=True)
-
-
-def peak_memory(command: Sequence[str], folder: Path, workers: str = "0") -> float:
-    """Largest sum of the proportional set sizes of a command and its children, MB."""
-    with subprocess.Popen(
-        command, cwd=folder, env=environment(workers), stderr=subprocess.DEVNULL
-    ) as process:
-        peak = 0
-        root = psutil.Process(process.pid)
-        while process.poll() is None:
-            peak = max(peak, tree_memory(root))
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(command[:3])} ended with {process.returncode}")
-    return peak / 1e6
-
-
-def tree_memory(root: psutil.Process) -> int:
-    """Bytes of a process and its children."""
-    total = 0
-    for process in [root, *root.children(recursive=True)]:
-        try:
-            total += process.memory_full_info().pss
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue  # it has just ended
-    return total
 
 
 if __name__ == "__main__":

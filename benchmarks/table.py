@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """A measured ratio, and the least or the most it may be."""
+    """A measured ratio, and the least or the most it may be; `memory` is a peak in MB."""
 
     measure: str
     figures: str
     ratio: float
     at_least: float | None = None
     at_most: float | None = None
+    memory: float | None = None
 
     @property
     def holds(self) -> bool:
@@ -29,10 +30,15 @@ class Row:
 
 def print_table(rows: Sequence[Row]) -> int:
     """Print the rows; return 1 if one falls short of its bar, else 0."""
-    width = max(len(row.measure) for row in rows)
-    figures = max(len(row.figures) for row in rows)
-    print(f"{'measure':{width}}  {'figures':{figures}}  {'ratio':>6}  {'bar':>7}")
+    cells = [("measure", "figures", "ratio", "bar", "peak MB", "")]
     for row in rows:
-        end = f"{row.ratio:6.2f}  {row.bar:>7}{'' if row.holds else '  falls short'}"
-        print(f"{row.measure:{width}}  {row.figures:{figures}}  {end}")
+        memory = "" if row.memory is None else f"{row.memory:.0f}"
+        short = "" if row.holds else "falls short"
+        cells.append((row.measure, row.figures, f"{row.ratio:.2f}", row.bar, memory, short))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for measure, figures, *others in cells:
+        right = "  ".join(
+            f"{cell:>{width}}" for cell, width in zip(others, widths[2:], strict=True)
+        )
+        print(f"{measure:{widths[0]}}  {figures:{widths[1]}}  {right}".rstrip())
     return int(not all(row.holds for row in rows))

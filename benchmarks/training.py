@@ -1,98 +1,420 @@
-"""Rates of loading and training, each beside the fastest it could be, measured in one run.
+"""Speed and memory of the training engine, each beside the fastest it could be, or a peer.
 
-    python benchmarks/training.py [data/triplets.zarr]
+    python benchmarks/training.py [SECTION …]
 
-Ratios hold on a busy machine, where rates do not.
+Sections are `sampling`, `loading`, `training`, `embedding` and `memory`; all of them without an
+argument. Tiles are 128 × 128 × 3, cut from synthetic granules. What is compared takes turns, so
+that a busy spell of the machine falls on both, and the ratio is the median of the rounds. Nothing
+that is read or copied is in the page cache beforehand. The peer convml-tt is installed into
+`.peer`, a virtual environment of its own, at the first run (3 GB).
 """
 
+import os
+import shutil
+import statistics
+import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from itertools import islice
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+import yaml
+import zarr
+from growth import memory_rows
+from measure import ROOT, bytes_from_disk, forget, memory_of, run_stage, timed
+from PIL import Image
+from table import Row, print_table
+from torch import Tensor
+from torchvision.transforms import ToTensor
 
-from pipeline.core.encoder import autocast, compute_device, create_encoder, turn_and_flip
-from pipeline.core.objective import triplet_loss
-from pipeline.files.batches import shuffled_batches
-from pipeline.files.stores import TRIPLETS_PER_SHARD, open_tiles
+from pipeline import embed, sample, train
+from pipeline.core import lane
+from pipeline.core.encoder import autocast, compute_device
+from pipeline.files import batches, encoders, stage, stores
 
+SECTIONS = ("sampling", "loading", "training", "embedding", "memory")
+TILE_SIZE = 128
+N_TRIPLETS = {"train": 16384, "validation": 512, "test": 64}
+N_PNG_TRIPLETS = 1024
 BATCH_SIZE = 64
-N_BATCHES = 16
 N_ROUNDS = 3
+BACKBONES = ("resnet18", "resnet34")
+PEER = ROOT / ".peer"
+PEER_PACKAGE = "convml-tt==0.14.3"
+PEER_NAMES = ("anchor", "neighbor", "distant")
 
 
-def main(triplets: Path) -> None:
-    """Print the table."""
-    tiles = open_tiles(triplets, "train")
-    step = _make_step(tiles.shape[2])
-    kept = next(_load(triplets))
-    rows: list[tuple[str, Callable[[], int], str, Callable[[], int]]] = [
-        (
-            "loading and shuffling",
-            lambda: sum(map(len, _load(triplets))),
-            "reading the same shards",
-            lambda: _read(triplets),
+def main(sections: Sequence[str]) -> int:
+    """Print the table; 1 if a row falls short."""
+    if unknown := set(sections) - set(SECTIONS):
+        sys.exit(f"{', '.join(unknown)} is no section; choose among {', '.join(SECTIONS)}")
+    os.environ["TILE2VEC_WORKERS"] = str(len(os.sched_getaffinity(0)))
+    train.keep_freed_memory()
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = make_project(Path(name) / "project")
+        measured: dict[str, Callable[[Path], list[Row]]] = {
+            "sampling": sampling,
+            "loading": loading,
+            "training": training,
+            "embedding": embedding,
+            "memory": memory_rows,
+        }
+        for section in SECTIONS:
+            if section in (sections or SECTIONS):
+                print(f"measuring {section}", file=sys.stderr, flush=True)
+                rows += measured[section](folder)
+    return print_table(rows)
+
+
+def make_project(folder: Path) -> Path:
+    """A folder with scenes and triplets, in which the stages run."""
+    folder.mkdir()
+    shutil.copy(ROOT / "dvc.yaml", folder)
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["fetch"]["synthetic"].update(hours_utc=[17], n_labels_per_morphology=8)
+    params["fetch"]["synthetic"].update(label_tile_size=TILE_SIZE, label_min_share=0.6)
+    params["sample"].update(tile_size=TILE_SIZE, n_triplets=N_TRIPLETS)
+    params["train"].update(n_epochs=1, batch_size=BATCH_SIZE)
+    params["embed"].update(stride=TILE_SIZE // 2)
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    for name in ("fetch", "ingest", "sample"):
+        run_stage(name, folder, workers=os.environ["TILE2VEC_WORKERS"])
+    return folder
+
+
+def sampling(folder: Path) -> list[Row]:
+    """Triplets drawn, cut and written, against a copy of what was written."""
+    params = read_params(folder, "sample", sample.SampleParams)
+    sample_into = partial(sample.run, params, folder / "data/scenes.zarr")
+    written, copied = folder / "written.zarr", folder / "copied.zarr"
+    sample_into(written, folder / "sample.json")  # starts the workers
+
+    def sampled() -> float:
+        shutil.rmtree(written)
+        return sum(N_TRIPLETS.values()) / until_on_disk(sample_into, written, folder / "s.json")
+
+    def copy() -> float:
+        forget(written)
+        rate = sum(N_TRIPLETS.values()) / until_on_disk(shutil.copytree, written, copied)
+        shutil.rmtree(copied)
+        return rate
+
+    row = compare(
+        "sampling into Zarr, of a copy of the same bytes", sampled, copy, "triplets/s", at_least=0.5
+    )
+    shutil.rmtree(written)
+    return [row]
+
+
+def until_on_disk(work: Callable[..., Any], *arguments: Any) -> float:
+    """Seconds until what `work` writes is on the disk."""
+    os.sync()
+
+    def synced() -> None:
+        work(*arguments)
+        os.sync()
+
+    return timed(synced)
+
+
+def loading(folder: Path) -> list[Row]:
+    """Batches from the store, against reading it, and against a file a tile."""
+    tiles = triplet_tiles(folder, "train")
+    store = folder / "data/triplets.zarr/train"
+    pngs = write_pngs(folder / "png", tiles, N_PNG_TRIPLETS)
+    shares = []
+
+    def cold(work: Callable[[], float], files: Path) -> float:
+        forget(files)
+        before = bytes_from_disk()
+        rate = work()
+        if files == store:
+            shares.append((bytes_from_disk() - before) / n_bytes(store / "tiles"))
+        return rate
+
+    def loaded() -> float:
+        return tiles.shape[0] / timed(lambda: [len(batch.tiles) for batch in load(tiles)])
+
+    def read() -> float:
+        return tiles.shape[0] / timed(read_chunks, store)
+
+    rows = [
+        compare(
+            "loader, of reading the same chunks",
+            partial(cold, loaded, store),
+            partial(cold, read, store),
+            "triplets/s",
+            at_least=0.8,
         ),
-        (
-            "training through the loader",
-            lambda: sum(step(batch) for batch in islice(_load(triplets), N_BATCHES)),
-            "the step on one batch in memory",
-            lambda: sum(step(kept) for _ in range(N_BATCHES)),
+        compare(
+            "loader, of a DataLoader of one PNG a tile",
+            partial(cold, loaded, store),
+            partial(cold, partial(rate_of_png_loader, pngs), pngs),
+            "triplets/s",
+            at_least=15.0,
         ),
     ]
-    step(kept)
-    print(f"{'measure':32}{'triplets/s':>11}  {'against':32}{'triplets/s':>11}{'ratio':>7}")
-    for name, measured, against, reference in rows:
-        # Taken in turns, so that a busy spell of the machine falls on both.
-        rates = np.array([(_rate(measured), _rate(reference)) for _ in range(N_ROUNDS)])
-        rate, other = np.median(rates, axis=0)
-        ratio = np.median(rates[:, 0] / rates[:, 1])
-        print(f"{name:32}{rate:11.0f}  {against:32}{other:11.0f}{ratio:7.2f}")
+    print(f"{min(shares):.0%} of the store came from the disk", file=sys.stderr)
+    return rows
 
 
-def _load(triplets: Path) -> Iterator[NDArray[np.uint8]]:
-    rng = np.random.default_rng(0)
-    return shuffled_batches(
-        open_tiles(triplets, "train"), batch_size=BATCH_SIZE, shards_in_memory=4, rng=rng
+def load(tiles: stores.TripletTiles) -> Iterator[batches.Batch]:
+    """An epoch of batches, as training gets them."""
+    n_triplets = tiles.shape[0]
+    sizes = lane.micro_batch_sizes(n_triplets, n_lanes=1, batch_size=BATCH_SIZE)
+    spans = lane.lane_spans(
+        n_triplets,
+        lane=0,
+        n_lanes=1,
+        chunk=stores.TRIPLETS_PER_CHUNK,
+        rng=np.random.default_rng(0),
+    )
+    return batches.shuffled_batches(
+        tiles,
+        spans=spans,
+        sizes=sizes[:, 0].tolist(),
+        n_mixed=2048,
+        rng=np.random.default_rng(0),
     )
 
 
-def _read(triplets: Path) -> int:
-    tiles = open_tiles(triplets, "train")
-    firsts = range(0, tiles.shape[0], TRIPLETS_PER_SHARD)
-    return sum(len(np.asarray(tiles[first : first + TRIPLETS_PER_SHARD])) for first in firsts)
+def read_chunks(store: Path) -> None:
+    """Every chunk once, as many at a time as the loader reads."""
+    array = zarr.open_array(store / "tiles", mode="r")
+    firsts = range(0, array.shape[0], array.chunks[0])
+    with ThreadPoolExecutor(stores.N_READERS) as threads:
+        for _ in threads.map(lambda first: len(array[first : first + array.chunks[0]]), firsts):
+            pass
 
 
-def _make_step(n_channels: int) -> Callable[[NDArray[np.uint8]], int]:
-    device = compute_device()
-    encoder = create_encoder(
-        backbone="resnet18", n_channels=n_channels, n_dimensions=128, seed=0
-    ).to(device)
-    optimizer = torch.optim.AdamW(encoder.parameters(), fused=True)
-    generator = torch.Generator().manual_seed(0)
-    encoder.train()
+class PngTriplets(torch.utils.data.Dataset[list[Tensor]]):
+    """Three files a triplet, decoded and made into tensors as torchvision's users do."""
 
-    def step(batch: NDArray[np.uint8]) -> int:
-        members = torch.from_numpy(batch).to(device)
-        with autocast(device):
-            embeddings = encoder(turn_and_flip(members.flatten(0, 1), generator))
-        loss = triplet_loss(embeddings.unflatten(0, members.shape[:2]), margin=1.0)
-        optimizer.zero_grad()
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.to_tensor = ToTensor()
+        self.count = len(list(folder.glob("*.png"))) // len(PEER_NAMES)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> list[Tensor]:
+        return [self.read(index, name) for name in PEER_NAMES]
+
+    def read(self, index: int, name: str) -> Tensor:
+        """One tile."""
+        with Image.open(self.folder / f"{index:05d}_{name}.png") as image:
+            return self.to_tensor(image)  # type: ignore[no-any-return]
+
+
+def rate_of_png_loader(folder: Path) -> float:
+    """Triplets/s of PyTorch's loader in as many processes as there are cores."""
+    loader = torch.utils.data.DataLoader(
+        PngTriplets(folder / "train"),
+        batch_size=BATCH_SIZE,
+        shuffle=True,
+        num_workers=len(os.sched_getaffinity(0)),
+    )
+    batches_of_members = iter(loader)
+    next(batches_of_members)  # starts the processes
+    seconds = timed(lambda: [len(members) for members in batches_of_members])
+    return (len(loader.dataset) - BATCH_SIZE) / seconds  # type: ignore[arg-type]
+
+
+def training(folder: Path) -> list[Row]:
+    """An epoch of the stage, against its bare step, and against the peer's epoch."""
+    tiles = triplet_tiles(folder, "validation")
+    peer_tiles = write_pngs(folder / "peer", tiles, tiles.shape[0])
+    rows = []
+    for backbone in BACKBONES:
+        epoch = partial(rate_of_epoch, folder, tiles, backbone)
+        rows += [
+            compare(
+                f"training {backbone}, of the bare step",
+                epoch,
+                partial(rate_of_bare_step, folder, tiles, backbone),
+                "triplets/s",
+                at_least=0.9,
+            ),
+            compare(
+                f"training {backbone}, of convml-tt's",
+                epoch,
+                partial(rate_of_peer, peer_tiles, backbone),
+                "triplets/s",
+                at_least=3.0,
+            ),
+        ]
+    return rows
+
+
+def rate_of_epoch(folder: Path, tiles: stores.TripletTiles, backbone: str) -> float:
+    """Triplets/s of the stage: loader, augmentation and step."""
+    params = train_params(folder, backbone)
+    run = train.start(params, n_channels=tiles.shape[2])
+    scale = train.colour_scale(stores.open_product(folder / "data/triplets.zarr"))
+    run.close_epoch({})  # nothing is measured before the first epoch
+    warm_up(run, tiles)
+    return tiles.shape[0] / timed(train.train_epoch, run, params, tiles, scale)
+
+
+def rate_of_bare_step(folder: Path, tiles: stores.TripletTiles, backbone: str) -> float:
+    """Triplets/s of forward, backward and optimiser on one batch that is there already."""
+    run = train.start(train_params(folder, backbone), n_channels=tiles.shape[2])
+    n_batches = tiles.shape[0] // BATCH_SIZE
+    return n_batches * BATCH_SIZE / warm_up(run, tiles, n_batches)
+
+
+def warm_up(run: train.TrainingRun, tiles: stores.TripletTiles, n_batches: int = 1) -> float:
+    """Seconds of `n_batches` steps on one batch, after a first one."""
+    members = torch.from_numpy(next(load(tiles)).tiles).to(compute_device())
+    run.encoder.train()
+
+    def step() -> None:
+        with autocast(compute_device()):
+            embeddings = run.network(members.flatten(0, 1)).unflatten(0, members.shape[:2])
+        anchor, neighbour, distant = embeddings.unbind(1)
+        loss = torch.nn.functional.triplet_margin_loss(anchor, neighbour, distant)
+        run.optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
-        return len(batch)
+        run.optimizer.step()
 
-    return step
+    step()
+    return timed(lambda: [step() for _ in range(n_batches)])
 
 
-def _rate(work: Callable[[], int]) -> float:
-    start = time.perf_counter()
-    return work() / (time.perf_counter() - start)
+def rate_of_peer(folder: Path, backbone: str) -> float:
+    """Triplets/s of convml-tt's trainer on the same tiles."""
+    python = PEER / "bin/python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", PEER], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", PEER_PACKAGE], check=True)
+    n_batches = len(list((folder / "train").glob("*.png"))) // len(PEER_NAMES) // BATCH_SIZE - 2
+    arguments = [ROOT / "benchmarks/peer.py", folder, backbone, BATCH_SIZE, n_batches]
+    done = subprocess.run(
+        [python, *map(str, arguments)], cwd=folder, check=True, capture_output=True, text=True
+    )
+    return float(done.stdout.split()[-1])
+
+
+def embedding(folder: Path) -> list[Row]:
+    """The stage on all scenes, against the bare forward pass."""
+    params = read_params(folder, "embed", embed.EmbedParams)
+    scenes, product = folder / "data/scenes.zarr", folder / "embeddings.zarr"
+    rows = []
+    for backbone in BACKBONES:
+        encoder = write_untrained(folder / backbone, folder, backbone)
+        embed.run(params, scenes, encoder, product)  # starts the workers
+        n_tiles = stores.open_product(product).sizes["tile"]
+
+        def embedded(encoder: Path = encoder, n_tiles: int = n_tiles) -> float:
+            shutil.rmtree(product)
+            return n_tiles / timed(embed.run, params, scenes, encoder, product)
+
+        rows.append(
+            compare(
+                f"embedding with {backbone}, of the bare forward pass",
+                embedded,
+                partial(rate_of_bare_forward, folder, backbone, n_tiles),
+                "tiles/s",
+                at_least=0.9,
+            )
+        )
+    return rows
+
+
+def rate_of_bare_forward(folder: Path, backbone: str, n_tiles: int) -> float:
+    """Tiles/s of batches that are there already."""
+    tiles = triplet_tiles(folder, "validation")
+    network = train.start(train_params(folder, backbone), n_channels=tiles.shape[2]).network.eval()
+    batch = torch.from_numpy(next(load(tiles)).tiles).flatten(0, 1).to(compute_device())
+    n_batches = -(-n_tiles // len(batch))
+
+    def forward() -> None:
+        with torch.inference_mode(), autocast(compute_device()):
+            network(batch).cpu()
+
+    forward()
+    return n_batches * len(batch) / timed(lambda: [forward() for _ in range(n_batches)])
+
+
+def compare(
+    measure: str,
+    ours: Callable[[], float],
+    theirs: Callable[[], float],
+    unit: str,
+    *,
+    at_least: float,
+) -> Row:
+    """Rates in turn; the peak memory is that of ours."""
+    rates, memories = [], []
+    for _ in range(N_ROUNDS):
+        with memory_of() as peak:
+            mine = ours()
+        memories.append(peak())
+        rates.append((mine, theirs()))
+    mine, other = np.median(rates, axis=0)
+    ratio = statistics.median(first / second for first, second in rates)
+    figures = f"{mine:.4g} {unit} against {other:.4g}"
+    return Row(measure, figures, ratio, at_least=at_least, memory=max(memories))
+
+
+def write_pngs(folder: Path, tiles: stores.TripletTiles, n_triplets: int) -> Path:
+    """A PNG a tile, under the names the peer wants."""
+    (folder / "train").mkdir(parents=True)
+    first = np.empty((n_triplets, *tiles.shape[1:]), np.uint8)
+    tiles.read(np.array([[0, n_triplets]]), first)
+    for number, members in enumerate(first):
+        for name, tile in zip(PEER_NAMES, members, strict=True):
+            image = Image.fromarray(tile.transpose(1, 2, 0))
+            image.save(folder / "train" / f"{number:05d}_{name}.png")
+    return folder
+
+
+def write_untrained(folder: Path, project: Path, backbone: str) -> Path:
+    """An encoder as training would write it."""
+    params = train_params(project, backbone)
+    root = stores.open_product(project / "data/triplets.zarr")
+    run = train.start(params, n_channels=root.sizes["channel"])
+    description = {
+        "backbone": backbone,
+        "channels": [str(name) for name in root.channel.values],
+        "n_dimensions": params.n_dimensions,
+        "standardise": False,
+        "tile_size": TILE_SIZE,
+        "days": {"train": [], "validation": [], "test": []},
+    }
+    encoders.write_encoder(folder, run.encoder.state_dict(), description)
+    return folder
+
+
+def triplet_tiles(folder: Path, split: str) -> stores.TripletTiles:
+    """Those of the project."""
+    return stores.TripletTiles(folder / "data/triplets.zarr", split, folder / "data/scenes.zarr")
+
+
+def train_params(folder: Path, backbone: str) -> train.TrainParams:
+    """Those of the project, with another backbone."""
+    params = yaml.safe_load((folder / "params.yaml").read_text())["train"]
+    return stage.parse_params("train", {**params, "backbone": backbone}, train.TrainParams)
+
+
+def read_params(folder: Path, name: str, kind: type[Any]) -> Any:
+    """A section of the project's parameters."""
+    return stage.parse_params(
+        name, yaml.safe_load((folder / "params.yaml").read_text())[name], kind
+    )
+
+
+def n_bytes(folder: Path) -> int:
+    """Of all files under `folder`."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "data/triplets.zarr"))
+    sys.exit(main(sys.argv[1:]))

@@ -22,7 +22,7 @@ from pipeline.files.workers import ordered_map
 
 log = logging.getLogger(__name__)
 
-CHUNKS_PER_PART = 8
+CHUNKS_PER_PART = 16
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 

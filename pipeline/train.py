@@ -10,21 +10,21 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor, nn
 
-from pipeline.core import engine, lane
-from pipeline.core.augmentation import ColourScale, equalise_members, jitter, turn_and_flip
+from pipeline.core import engine, lane, training_run
+from pipeline.core.augmentation import ColourScale, augment
 from pipeline.core.encoder import Encoder, compute_device, create_encoder
 from pipeline.core.judgement import check_collapse, collapse_measures, judge_triplets
 from pipeline.core.objective import Distance, Negatives, Objective, learning_rate_factor
 from pipeline.core.processes import joined, n_processes, rank
+from pipeline.core.training_run import TrainingRun
 from pipeline.core.triplet import SPLITS, may_be_negative
 from pipeline.files import batches, encoders, stage, stores
 from pipeline.files.curves import Curves, curves_in
@@ -87,27 +87,6 @@ class TrainParams:
     seed: int
 
 
-@dataclass
-class _Run:
-    """A training run at the end of an epoch."""
-
-    encoder: Encoder
-    network: nn.Module
-    optimizer: torch.optim.AdamW
-    history: list[dict[str, float]]
-    best: dict[str, Tensor]
-
-    @property
-    def epoch(self) -> int:
-        return len(self.history) - 1
-
-    @property
-    def best_epoch(self) -> int:
-        """That of the highest validation triplet accuracy, and of these of the lowest loss."""
-        ranks = [(entry["triplet_accuracy"], -entry["loss"]) for entry in self.history[1:]]
-        return 1 + ranks.index(max(ranks))
-
-
 def run(
     params: TrainParams,
     triplets: Path,
@@ -121,33 +100,32 @@ def run(
 
     Where torchrun started several processes, each takes a part of every batch.
     """
-    _keep_freed_memory()
+    keep_freed_memory()
     splits = {name: stores.TripletTiles(triplets, name, scenes) for name in SPLITS}
     root = stores.open_product(triplets)
     fingerprint = _fingerprint(params, root)
     with joined():
-        training = _start(params, n_channels=root.sizes["channel"])
+        training = start(params, n_channels=root.sizes["channel"])
         judge = partial(_judge, params=params, encoder=training.encoder)
         if checkpoint.exists():
             _resume(training, checkpoint, fingerprint)
         if not training.history:
-            training.history.append({"epoch": 0, **judge(splits["validation"])})
+            training.close_epoch(judge(splits["validation"]))
         first = rank() == 0
         with curves_in(curves) if first else nullcontext() as written:
             for entry in training.history:
                 _log_epoch(written, entry)
             while not _finished(training, params):
-                train_loss = _train_epoch(training, params, splits["train"], _scale(root))
+                train_loss = train_epoch(training, params, splits["train"], colour_scale(root))
                 judged = judge(splits["validation"])
-                training.history.append(
-                    {"epoch": training.epoch + 1, **judged, "train_loss": train_loss}
-                )
+                training.close_epoch({**judged, "train_loss": train_loss})
                 check_collapse(judged, **_limits(params))
-                if training.best_epoch == training.epoch:
-                    training.best = _copied(training.encoder)
                 _log_epoch(written, training.history[-1])
                 if first:
-                    _write_checkpoint(training, checkpoint, fingerprint)
+                    state = {"epoch": training.epoch, "history": training.history}
+                    encoders.write_checkpoint(
+                        checkpoint, training.tensors(), {"fingerprint": fingerprint, **state}
+                    )
         training.encoder.load_state_dict(training.best)
         results = {
             "untrained": training.history[0],
@@ -158,7 +136,7 @@ def run(
             return
     description = {
         "backbone": params.backbone,
-        "channels": _scale(root).channels,
+        "channels": colour_scale(root).channels,
         "n_dimensions": params.n_dimensions,
         "standardise": params.shortcuts.standardise,
         "tile_size": int(root.attrs["tile_size"]),
@@ -172,7 +150,7 @@ def run(
     checkpoint.unlink(missing_ok=True)
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Reuse the memory of large arrays, which glibc would give back to the system at once.
 
     To get it anew for every step of the network takes a tenth of the time of training on a CPU.
@@ -183,24 +161,23 @@ def _keep_freed_memory() -> None:
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def _start(params: TrainParams, n_channels: int) -> _Run:
+def start(params: TrainParams, n_channels: int) -> TrainingRun:
+    """An untrained run."""
     encoder = create_encoder(
         backbone=params.backbone,
         n_channels=n_channels,
         n_dimensions=params.n_dimensions,
         standardise=params.shortcuts.standardise,
         seed=params.seed,
-    ).to(compute_device())
-    optimizer = torch.optim.AdamW(
-        encoder.parameters(),
-        lr=params.learning_rate,
-        weight_decay=params.weight_decay,
-        fused=True,
     )
-    return _Run(encoder, engine.parallel(encoder), optimizer, [], {})
+    return training_run.start(
+        encoder.to(compute_device()),
+        learning_rate=params.learning_rate,
+        weight_decay=params.weight_decay,
+    )
 
 
-def _finished(training: _Run, params: TrainParams) -> bool:
+def _finished(training: TrainingRun, params: TrainParams) -> bool:
     if training.epoch == 0:
         return False
     if training.epoch - training.best_epoch >= params.patience:
@@ -209,8 +186,8 @@ def _finished(training: _Run, params: TrainParams) -> bool:
     return training.epoch >= params.n_epochs
 
 
-def _train_epoch(
-    training: _Run, params: TrainParams, tiles: stores.TripletTiles, scale: ColourScale
+def train_epoch(
+    training: TrainingRun, params: TrainParams, tiles: stores.TripletTiles, scale: ColourScale
 ) -> float:
     """Train for one epoch; return the mean loss.
 
@@ -289,31 +266,21 @@ def _micro_batches(
         rng=rng,
     )
     device = compute_device()
+    shortcuts = params.shortcuts
     for batch in loaded:
         members = engine.on_device(batch.tiles, device)
         allowed = None
         if params.objective.negatives != "distant":
             allowed = torch.from_numpy(_allowed(params, tiles.members, batch.triplets)).to(device)
-        yield _augment(members, params.shortcuts, scale, generator), allowed
-
-
-def _augment(
-    members: Tensor, shortcuts: ShortcutParams, scale: ColourScale, generator: torch.Generator
-) -> Tensor:
-    """Members (triplet, member, channel, row, column), turned and with shortcuts closed."""
-    if shortcuts.equalised_share:
-        members = equalise_members(members, share=shortcuts.equalised_share, generator=generator)
-    tiles = turn_and_flip(members.flatten(0, 1), generator)
-    if shortcuts.brightness_jitter or shortcuts.temperature_jitter:
-        tiles = jitter(
-            tiles,
+        augmented = augment(
+            members,
             scale,
             brightness=shortcuts.brightness_jitter,
             temperature=shortcuts.temperature_jitter,
+            equalised_share=shortcuts.equalised_share,
             generator=generator,
         )
-    augmented: Tensor = tiles.unflatten(0, members.shape[:2])
-    return augmented
+        yield augmented, allowed
 
 
 def _allowed(
@@ -350,16 +317,13 @@ def _judge(
     )
 
 
-def _scale(triplets: xr.Dataset) -> ColourScale:
+def colour_scale(triplets: xr.Dataset) -> ColourScale:
+    """What the colours of the product mean."""
     return ColourScale(
         [str(name) for name in triplets.channel.values],
         triplets.minimum.values.tolist(),
         triplets.maximum.values.tolist(),
     )
-
-
-def _copied(encoder: Encoder) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in encoder.state_dict().items()}
 
 
 def _log_epoch(written: Curves | None, entry: Mapping[str, float]) -> None:
@@ -388,43 +352,14 @@ def _fingerprint(params: TrainParams, triplets: xr.Dataset) -> str:
     return hashlib.sha256(json.dumps(made_by, default=str).encode()).hexdigest()
 
 
-def _write_checkpoint(training: _Run, path: Path, fingerprint: str) -> None:
-    tensors = {f"encoder.{name}": value for name, value in training.encoder.state_dict().items()}
-    tensors.update({f"best.{name}": value for name, value in training.best.items()})
-    for index, values in training.optimizer.state_dict()["state"].items():
-        tensors.update({f"optimizer.{index}.{name}": value for name, value in values.items()})
-    state = {"fingerprint": fingerprint, "epoch": training.epoch, "history": training.history}
-    encoders.write_checkpoint(path, tensors, state)
-
-
-def _resume(training: _Run, path: Path, fingerprint: str) -> None:
+def _resume(training: TrainingRun, path: Path, fingerprint: str) -> None:
     """Bring `training` to the state of the checkpoint, unless it is of another run."""
     tensors, state = encoders.read_checkpoint(path)
     if state["fingerprint"] != fingerprint:
         log.info("%s is of another run; starting anew", path)
         return
-    training.encoder.load_state_dict(_under("encoder", tensors))
-    training.best = _under("best", tensors)
-    parameters = list(training.encoder.parameters())
-    optimizer_state: dict[int, dict[str, Any]] = {}
-    for name, value in _under("optimizer", tensors).items():
-        index, key = name.split(".")
-        # The fused step walks through memory, so moments must lie as their parameters do.
-        like = parameters[int(index)]
-        laid_out = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
-        optimizer_state.setdefault(int(index), {})[key] = laid_out
-    groups = training.optimizer.state_dict()["param_groups"]
-    training.optimizer.load_state_dict({"state": optimizer_state, "param_groups": groups})
-    training.history = state["history"]
+    training.resume(tensors, state["history"])
     log.info("resuming after epoch %d", training.epoch)
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(f"{prefix}."): value
-        for name, value in tensors.items()
-        if name.startswith(f"{prefix}.")
-    }
 
 
 def _days(triplets: xr.Dataset) -> dict[str, list[str]]:

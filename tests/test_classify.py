@@ -69,6 +69,7 @@ def inputs(toy_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
         "backbone": "resnet10t",
         "channels": dataset.channel.values.tolist(),
         "n_dimensions": 8,
+        "standardise": False,
         "tile_size": TILE_SIZE,
         "days": {"train": DAYS[:2], "validation": DAYS[2:3], "test": []},
     }

@@ -56,6 +56,7 @@ def encoder(tmp_path: Path) -> Path:
         "backbone": "resnet10t",
         "channels": ["one", "two"],
         "n_dimensions": 5,
+        "standardise": False,
         "tile_size": TILE_SIZE,
         "days": {"train": ["2020-01-01"], "validation": ["2020-01-02"], "test": []},
     }

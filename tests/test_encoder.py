@@ -3,12 +3,12 @@ import pytest
 import torch
 
 from pipeline.core.encoder import (
+    Encoder,
     autocast,
     compute_device,
     create_encoder,
     embed_tiles,
     rebuild_encoder,
-    turn_and_flip,
 )
 
 CPU = torch.device("cpu")
@@ -18,8 +18,19 @@ def _tiles(n: int, channels: int = 3, size: int = 32) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (n, channels, size, size), dtype=np.uint8)
 
 
-def _encoder(channels: int = 3, seed: int = 0):
-    return create_encoder(backbone="resnet18", n_channels=channels, n_dimensions=7, seed=seed)
+def _encoder(channels: int = 3, seed: int = 0, *, standardise: bool = False) -> Encoder:
+    return create_encoder(
+        backbone="resnet18",
+        n_channels=channels,
+        n_dimensions=7,
+        seed=seed,
+        standardise=standardise,
+    )
+
+
+@pytest.fixture(scope="module")
+def standardising() -> Encoder:
+    return _encoder(standardise=True).eval()
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
@@ -58,9 +69,61 @@ def test_batches_do_not_change_embeddings() -> None:
     np.testing.assert_allclose(whole, parts, atol=0.02 * np.abs(whole).max())  # bfloat16
 
 
-def test_rebuilt_encoder_is_the_same() -> None:
-    encoder = _encoder(2, seed=5)
-    description = {"backbone": "resnet18", "channels": ["a", "b"], "n_dimensions": 7}
+def test_vectors_before_they_are_scaled_point_where_embeddings_do() -> None:
+    encoder, tiles = _encoder().eval(), torch.from_numpy(_tiles(4))
+    with torch.inference_mode():
+        vectors, embeddings = encoder(tiles, unit_length=False), encoder(tiles)
+    lengths = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+    assert not torch.allclose(lengths, torch.ones(4, 1), atol=0.01)
+    torch.testing.assert_close(vectors / lengths, embeddings)
+
+
+def test_standardised_channels_have_mean_0_and_deviation_1(standardising: Encoder) -> None:
+    tiles = _tiles(2)
+    scaled = tiles - tiles.mean(axis=(2, 3), keepdims=True)
+    scaled /= tiles.std(axis=(2, 3), keepdims=True)
+    with torch.inference_mode():
+        expected = standardising.backbone.forward_features(torch.from_numpy(scaled).float())
+        found = standardising.features(torch.from_numpy(tiles), "layer4")
+    torch.testing.assert_close(found, expected.mean((2, 3)), rtol=1e-5, atol=1e-5)
+
+
+def test_a_standardised_tile_has_no_brightness_or_contrast(standardising: Encoder) -> None:
+    rng = np.random.default_rng(1)
+    gain, offset = rng.uniform(0.5, 2, (20, 3, 1, 1)), rng.uniform(-50, 50, (20, 3, 1, 1))
+    tile = _tiles(1)
+    with torch.inference_mode():
+        changed, plain = (
+            standardising(torch.from_numpy(each)) for each in (tile * gain + offset, tile)
+        )
+    # Embeddings are of length 1.
+    torch.testing.assert_close(changed, plain.expand(20, 7), rtol=0, atol=1e-4)
+
+
+def test_an_encoder_that_does_not_standardise_sees_brightness() -> None:
+    tiles = torch.from_numpy(_tiles(2))
+    encoder = _encoder().eval()
+    with torch.inference_mode():
+        assert (encoder(tiles) - encoder(tiles * 0.5)).abs().max() > 0.01
+
+
+def test_standardised_flat_tiles_are_finite_and_alike(standardising: Encoder) -> None:
+    colours = torch.tensor([0.0, 7.0, 200.0, 255.0]).reshape(4, 1, 1, 1)
+    with torch.inference_mode():
+        embeddings = standardising(colours.expand(4, 3, 32, 32))
+    assert embeddings.isfinite().all()
+    torch.testing.assert_close(embeddings, embeddings[:1].expand(4, 7))
+
+
+@pytest.mark.parametrize("standardise", [False, True])
+def test_rebuilt_encoder_is_the_same(standardise: bool) -> None:
+    encoder = _encoder(2, seed=5, standardise=standardise)
+    description = {
+        "backbone": "resnet18",
+        "channels": ["a", "b"],
+        "n_dimensions": 7,
+        "standardise": standardise,
+    }
     rebuilt = rebuild_encoder(encoder.state_dict(), description)
     tiles = _tiles(2, 2)
     np.testing.assert_array_equal(
@@ -72,15 +135,6 @@ def test_rebuilt_encoder_is_the_same() -> None:
 def test_other_networks_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"train.backbone '{name}' is no ResNet of timm"):
         create_encoder(backbone=name, n_channels=3, n_dimensions=2, seed=0)
-
-
-def test_turns_and_flips_are_the_eight_symmetries() -> None:
-    tile = torch.arange(4.0).reshape(1, 1, 2, 2)
-    drawn = turn_and_flip(tile.expand(200, 1, 2, 2), torch.Generator().manual_seed(0))
-    found = {tuple(values.flatten().tolist()) for values in drawn}
-    assert len(found) == 8
-    again = turn_and_flip(tile.expand(200, 1, 2, 2), torch.Generator().manual_seed(0))
-    assert torch.equal(drawn, again)
 
 
 def test_cpu_is_used_where_there_is_no_gpu() -> None:

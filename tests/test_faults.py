@@ -321,6 +321,7 @@ def flow(tmp_path_factory: pytest.TempPathFactory, set_params: Callable[..., Non
         "backbone": "resnet10t",
         "channels": ["visible", "near_infrared", "infrared_window"],
         "n_dimensions": 8,
+        "standardise": False,
         "tile_size": 32,
         "days": {},
     }

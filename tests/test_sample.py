@@ -1,12 +1,14 @@
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline import sample
 from pipeline.core.sphere import great_circle_km
@@ -22,8 +24,20 @@ PARAMS = sample.SampleParams(
     validation_share=0.2,
     test_share=0.2,
     n_triplets=sample.TripletCounts(train=150, validation=40, test=30),
+    holds="tiles",
     seed=3,
 )
+
+
+@dataclass(frozen=True)
+class ToyScenesParams:
+    """As stage ingest writes them to its product."""
+
+    presets: dict[str, dict[str, list[float]]]
+
+
+LIMITS = {"minimum": [2.0, 300.0], "maximum": [80.0, 200.0]}
+SCENES_PARAMS = ToyScenesParams({"of another": {}, "toy": LIMITS})
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +71,12 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "scene",
                 np.datetime64("2020-01-01T12", "ns") + np.arange(10) // 2 * np.timedelta64(1, "D"),
             ),
-            "channel": ["a", "b"],
+            "channel": ["visible", "infrared_window"],
         },
+        attrs={"preset": "toy"},
     )
     path = tmp_path_factory.mktemp("sample") / "scenes.zarr"
-    stores.write_product(dataset, path, None)
+    stores.write_product(dataset, path, SCENES_PARAMS)
     return path
 
 
@@ -117,14 +132,71 @@ def test_members_keep_every_rule(scenes: Path, run: Callable[..., Path]) -> None
         np.testing.assert_array_equal(latitude, opened.latitude.values[middle])
 
 
-def test_store_is_zarr_v3_in_shards(run: Callable[..., Path]) -> None:
-    tiles = stores.open_tiles(run(), "train")
-    assert isinstance(tiles, zarr.Array)
+def test_store_is_zarr_v3_in_chunks_of_triplets(run: Callable[..., Path]) -> None:
+    tiles = zarr.open_array(run(), path="train/tiles", mode="r")
     assert tiles.metadata.zarr_format == 3
     assert tiles.dtype == np.uint8
-    assert tiles.chunks[0] == 64
-    assert tiles.shards is not None
-    assert tiles.shards[0] == 1024
+    assert tiles.chunks == (stores.TRIPLETS_PER_CHUNK, 3, 2, 16, 16)
+    assert tiles.shards is None  # reading a part of a shard takes several times as long
+
+
+def test_limits_of_the_channels_are_written(run: Callable[..., Path]) -> None:
+    root = stores.open_product(run())
+    assert list(root.channel.values) == ["visible", "infrared_window"]
+    for name, values in LIMITS.items():
+        assert root[name].dims == ("channel",)
+        np.testing.assert_array_equal(root[name], values)
+        assert root[name].attrs["long_name"].startswith("percent or K that became colour")
+
+
+def _disk(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def test_places_take_a_ninth_of_the_disk_of_tiles(run: Callable[..., Path]) -> None:
+    counts = sample.TripletCounts(train=600, validation=200, test=200)
+    params = replace(PARAMS, n_triplets=counts)
+    with_tiles, places = (
+        run(replace(params, holds=holds), name=f"{holds}.zarr") for holds in ("tiles", "places")
+    )
+    assert _disk(places) <= _disk(with_tiles) / 9
+    for name in SPLITS:
+        members = stores.open_product(with_tiles, name)
+        assert "tiles" not in stores.open_product(places, name)
+        xr.testing.assert_identical(
+            members.drop_vars("tiles").drop_attrs(), stores.open_product(places, name).drop_attrs()
+        )
+
+
+@pytest.fixture(scope="module")
+def both(
+    scenes: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[stores.TripletTiles, stores.TripletTiles]:
+    """The training triplets of one seed, as tiles, which need no scenes any more, and as places."""
+    folder = tmp_path_factory.mktemp("both")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TILE2VEC_WORKERS", "0")
+        for holds in ("tiles", "places"):
+            params = replace(PARAMS, holds=holds)
+            sample.run(params, scenes, folder / f"{holds}.zarr", folder / "sample.json")
+    return (
+        stores.TripletTiles(folder / "tiles.zarr", "train", folder / "absent.zarr"),
+        stores.TripletTiles(folder / "places.zarr", "train", scenes),
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 149), st.integers(1, 150)), min_size=1, max_size=5))
+def test_tiles_and_places_give_the_same_tiles(
+    both: tuple[stores.TripletTiles, stores.TripletTiles], drawn: list[tuple[int, int]]
+) -> None:
+    spans = np.array([(first, min(first + length, 150)) for first, length in drawn])
+    expected = np.concatenate([both[0].members.tiles.values[slice(*span)] for span in spans])
+    for tiles in both:
+        assert tiles.shape == (150, 3, 2, 16, 16)
+        found = np.full_like(expected, 7)
+        tiles.read(spans, found)
+        np.testing.assert_array_equal(found, expected)
 
 
 def _contents(triplets: Path) -> list[xr.Dataset]:
@@ -134,8 +206,9 @@ def _contents(triplets: Path) -> list[xr.Dataset]:
 def test_one_seed_gives_the_same_triplets_whatever_the_workers(
     run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sample, "CHUNKS_PER_PART", 2)
     for module in (stores, stores.triplets):
-        monkeypatch.setattr(module, "TRIPLETS_PER_SHARD", 64)
+        monkeypatch.setattr(module, "TRIPLETS_PER_CHUNK", 16)
     monkeypatch.setenv("TILE2VEC_WORKERS", "1")
     alone = _contents(run(name="alone.zarr"))
     monkeypatch.setenv("TILE2VEC_WORKERS", "3")
@@ -177,7 +250,8 @@ def test_where_none_is_far_enough_the_farthest_in_time_is_distant(
         ({"validation_share": 0.6, "test_share": 0.4}, r"5 days cannot be split"),
         (
             {"n_triplets": sample.TripletCounts(10**9, 1, 1)},
-            r"1000000002 triplets take 1536\.0 GB and .* free; lower sample\.n_triplets",
+            r"1000000002 triplets take 1536\.0 GB and .* free; lower sample\.n_triplets or let "
+            r"sample\.holds be places",
         ),
     ],
 )

@@ -8,12 +8,15 @@ from pipeline.core.triplet import (
     draw_neighbours,
     draw_tiles,
     gap_km,
+    have_neighbour,
     may_be_distant,
-    neighbour_counts,
+    may_be_negative,
     split_by_day,
 )
 
-COMPLETE = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=15))
+SHAPES = array_shapes(min_dims=2, max_dims=2, max_side=15)
+COMPLETE = arrays(bool, SHAPES)
+ISOLATED = arrays(bool, SHAPES, fill=st.just(False))
 
 
 def _neighbours_by_hand(complete: np.ndarray, tile: np.ndarray, radius: int) -> np.ndarray:
@@ -22,19 +25,28 @@ def _neighbours_by_hand(complete: np.ndarray, tile: np.ndarray, radius: int) -> 
     return complete & within & ((row != tile[0]) | (column != tile[1]))
 
 
-@given(COMPLETE, st.integers(1, 20))
-def test_neighbour_counts_against_a_search(complete: np.ndarray, radius: int) -> None:
-    counts = neighbour_counts(complete, radius)
-    assert (counts[~complete] == 0).all()
-    for tile in np.argwhere(complete):
-        assert counts[tuple(tile)] == _neighbours_by_hand(complete, tile, radius).sum()
+@given(COMPLETE | ISOLATED, st.integers(1, 20))
+def test_tiles_with_a_neighbour_against_a_search(complete: np.ndarray, radius: int) -> None:
+    found = have_neighbour(complete, radius)
+    expected = [
+        bool(complete[tile]) and _neighbours_by_hand(complete, np.array(tile), radius).any()
+        for tile in np.ndindex(complete.shape)
+    ]
+    np.testing.assert_array_equal(found.ravel(), expected)
+
+
+def test_a_tile_without_an_adjacent_one_finds_its_neighbour_in_the_disc() -> None:
+    complete = np.zeros((4, 6), bool)
+    complete[0, 0] = complete[3, 4] = True  # 5 pixels apart
+    assert not have_neighbour(complete, 4).any()
+    np.testing.assert_array_equal(have_neighbour(complete, 5), complete)
 
 
 @given(COMPLETE, st.integers(1, 20), st.integers(0, 2**32 - 1))
 def test_neighbours_are_complete_near_and_others(
     complete: np.ndarray, radius: int, seed: int
 ) -> None:
-    eligible = neighbour_counts(complete, radius) > 0
+    eligible = have_neighbour(complete, radius)
     assume(eligible.any())
     rng = np.random.default_rng(seed)
     anchors = draw_tiles(eligible, 50, rng)
@@ -47,7 +59,7 @@ def test_neighbours_are_complete_near_and_others(
 
 def test_neighbours_are_uniform_over_the_disc() -> None:
     complete = np.random.default_rng(0).random((9, 9)) < 0.6
-    anchor = np.argwhere(neighbour_counts(complete, 3) > 8)[0]
+    anchor = np.argwhere(complete)[20]
     anchors = np.repeat(anchor[None], 40_000, axis=0)
     drawn = draw_neighbours(complete, anchors, radius=3, rng=np.random.default_rng(1))
     found, counts = np.unique(drawn, axis=0, return_counts=True)
@@ -98,6 +110,52 @@ def test_distant_is_far_in_time_or_in_space() -> None:
         min_km=1500,
     )
     np.testing.assert_array_equal(far, [True, True, False, True])
+
+
+def test_negatives_are_far_in_time_or_in_space_or_sampled() -> None:
+    # Two triplets: pairs of one hour and place, but for the second pair's anchor, 20° to the east.
+    # The first distant tile is a day later, the second a day before.
+    hours = np.array([12.0, 12, 36, 12, 12, -12])
+    latitude, longitude = np.zeros(6), np.array([0.0, 0, 0, 20, 0, 0])
+    found = may_be_negative(hours, latitude, longitude, min_hours=24, min_km=2000)
+    expected = [
+        # anchor, neighbour, distant, anchor, neighbour, distant
+        [False, False, True, True, False, True],
+        [False, False, True, True, False, True],
+        [True, True, False, True, True, True],
+        [True, True, True, False, True, True],
+        [False, False, True, True, False, True],
+        [True, True, True, True, True, False],
+    ]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_tiles_of_one_hour_and_place_are_negatives_only_where_sampled() -> None:
+    found = may_be_negative(np.zeros(6), np.zeros(6), np.zeros(6), min_hours=1, min_km=1)
+    distant = [[0, 0, 1], [0, 0, 1], [1, 1, 0]]
+    np.testing.assert_array_equal(found, np.kron(np.eye(2), distant))
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(-50, 50), st.floats(-90, 90), st.floats(-180, 180)),
+        min_size=3,
+        max_size=18,
+    ),
+    st.floats(0.1, 60),
+    st.floats(1, 20000),
+)
+def test_who_may_be_negative_is_mutual(
+    tiles: list[tuple[float, float, float]], min_hours: float, min_km: float
+) -> None:
+    hours, latitude, longitude = np.array(tiles[: len(tiles) // 3 * 3]).T
+    found = may_be_negative(hours, latitude, longitude, min_hours=min_hours, min_km=min_km)
+    np.testing.assert_array_equal(found, found.T)
+    assert not found.diagonal().any()
+    assert found[::3, 2::3].diagonal().all()
+    assert found[1::3, 2::3].diagonal().all()
+    far_in_time = abs(hours[:, None] - hours) >= min_hours
+    assert found[far_in_time].all()
 
 
 def test_gap_is_between_the_edges() -> None:

@@ -27,6 +27,36 @@ class ColourScale:
     maximum: Sequence[float]
 
 
+def augment(
+    members: Tensor,
+    scale: ColourScale,
+    *,
+    brightness: float,
+    temperature: float,
+    equalised_share: float,
+    generator: torch.Generator,
+) -> Tensor:
+    """Triplets as training sees them: turned and mirrored, and with shortcuts closed.
+
+    Args:
+        members: Colours, uint8, shape (triplet, member, channel, row, column).
+        scale: Of the channels.
+        brightness: Of `jitter`; 0 for none.
+        temperature: Of `jitter`; 0 for none.
+        equalised_share: Of `equalise_members`; 0 for none.
+        generator: On the CPU.
+    """
+    if equalised_share:
+        members = equalise_members(members, share=equalised_share, generator=generator)
+    tiles = turn_and_flip(members.flatten(0, 1), generator)
+    if brightness or temperature:
+        tiles = jitter(
+            tiles, scale, brightness=brightness, temperature=temperature, generator=generator
+        )
+    augmented: Tensor = tiles.unflatten(0, members.shape[:2])
+    return augmented
+
+
 def turn_and_flip(tiles: Tensor, generator: torch.Generator) -> Tensor:
     """Each square tile turned by a random multiple of 90° and mirrored at random.
 
@@ -67,7 +97,7 @@ def jitter(
         1 + brightness * _between(tiles, generator),
         temperature * _between(tiles, generator),
     )
-    jittered = tiles.float()
+    jittered = tiles.to(torch.float32, copy=True)
     for index, (name, minimum, maximum) in enumerate(
         zip(scale.channels, scale.minimum, scale.maximum, strict=True)
     ):
@@ -100,7 +130,7 @@ def equalise_members(tiles: Tensor, *, share: float, generator: torch.Generator)
     if len(picked):
         cumulative = _cumulative_counts(picked)
         wanted, found = cumulative[:, :1].expand(-1, 2, -1, -1), cumulative[:, 1:]
-        # A colour becomes the first one below which the anchor has as many pixels.
+        # A colour becomes the first one up to which the anchor has as many pixels.
         table = torch.searchsorted(wanted.contiguous(), found.contiguous())
         mapped = table.gather(3, picked[:, 1:].long()).to(torch.uint8)
         equalised[chosen, 1:] = mapped.unflatten(3, tiles.shape[3:])

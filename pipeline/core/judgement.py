@@ -1,5 +1,6 @@
 """How well an encoder tells triplets apart, and whether it still tells anything apart."""
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -47,10 +48,13 @@ def effective_rank(embeddings: Tensor) -> float:
         embeddings: Shape (tile, dimension); the mean is taken off.
 
     Returns:
-        1 on a line, the number of dimensions for a sphere, 0 where all tiles coincide.
+        1 on a line, the number of dimensions for a sphere, 0 where all tiles coincide, NaN where
+        one is not finite.
 
     Source: Roy & Vetterli (2007), https://ieeexplore.ieee.org/document/7098875.
     """
+    if not embeddings.isfinite().all():
+        return math.nan
     values = torch.linalg.svdvals(embeddings.double() - embeddings.double().mean(dim=0))
     if values.sum() == 0:
         return 0.0
@@ -72,7 +76,7 @@ def check_collapse(
         ValueError: If one is below its limit.
     """
     for name, limit in {"spread": min_spread, "effective_rank": min_effective_rank}.items():
-        if measures[name] < limit:
+        if not measures[name] >= limit:  # not a number neither
             raise ValueError(
                 f"the embedding collapsed: its {name.replace('_', ' ')} is {measures[name]:.2g}, "
                 f"below {limit:g}; lower train.learning_rate, or change train.objective"

@@ -45,12 +45,12 @@ def micro_batch_sizes(n_triplets: int, *, n_lanes: int, batch_size: int) -> IntA
     as often, and no last batch is too small for batch normalisation.
 
     Raises:
-        ValueError: If there are too few triplets for a batch.
+        ValueError: If there are too few triplets for a batch, or for all lanes in every batch.
 
     >>> micro_batch_sizes(21, n_lanes=2, batch_size=8)
-    array([[4, 4],
+    array([[4, 3],
            [3, 4],
-           [3, 3]])
+           [3, 4]])
     """
     if n_triplets < batch_size:
         raise ValueError(
@@ -58,9 +58,14 @@ def micro_batch_sizes(n_triplets: int, *, n_lanes: int, batch_size: int) -> IntA
             "train.batch_size or raise sample.n_triplets.train"
         )
     n_batches = -(-n_triplets // batch_size)
-    edges = n_triplets * np.arange(n_lanes + 1) // n_lanes
-    return np.stack([_even_parts(count, n_batches) for count in np.diff(edges)], axis=1)
-
-
-def _even_parts(count: int, n_parts: int) -> IntArray:
-    return count // n_parts + (np.arange(n_parts) < count % n_parts)
+    counts = np.diff(n_triplets * np.arange(n_lanes + 1) // n_lanes)
+    if counts.min() < n_batches:
+        raise ValueError(
+            f"a batch of {batch_size} triplets is too small for {n_lanes} micro-batches; lower "
+            "train.micro_batches or raise train.batch_size"
+        )
+    # What is left over goes to other batches in each lane, or these would become too large.
+    remainder = counts % n_batches
+    first = remainder.cumsum() - remainder
+    larger = (np.arange(n_batches)[:, None] - first) % n_batches < remainder
+    return counts // n_batches + larger

@@ -1,5 +1,6 @@
-"""Batches of triplets: chunks are read ahead in a thread and mixed in memory."""
+"""Batches of triplets: chunks are read ahead in threads and mixed in memory."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -93,14 +94,12 @@ def _read_ahead(tiles: Readable, groups: Sequence[IntArray]) -> Iterator[tuple[I
         tiles.read(groups[number], loaded)
         return triplets, loaded
 
-    with ThreadPoolExecutor(1) as thread:
-        pending = thread.submit(read, 0) if groups else None
-        for following in range(1, len(groups) + 1):
-            assert pending is not None
-            loaded = pending.result()
-            if following < len(groups):
-                pending = thread.submit(read, following)
-            yield loaded
+    with ThreadPoolExecutor(len(buffers)) as threads:
+        pending = deque(threads.submit(read, number) for number in range(min(2, len(groups))))
+        for number in range(len(groups)):
+            yield pending.popleft().result()
+            if number + 2 < len(groups):  # as soon as its buffer is free
+                pending.append(threads.submit(read, number + 2))
 
 
 def _gather(loaded: Tiles, rows: IntArray) -> Tiles:

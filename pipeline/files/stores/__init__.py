@@ -5,6 +5,7 @@ from pipeline.files.stores.scenes import ScenePart, SceneStore, channel_limits, 
 from pipeline.files.stores.tables import write_blocks
 from pipeline.files.stores.tiles import cut_embedded_tiles, cut_tiles
 from pipeline.files.stores.triplets import (
+    N_READERS,
     TRIPLETS_PER_CHUNK,
     TripletTiles,
     create_triplets,
@@ -12,6 +13,7 @@ from pipeline.files.stores.triplets import (
 )
 
 __all__ = [
+    "N_READERS",
     "TRIPLETS_PER_CHUNK",
     "ScenePart",
     "SceneStore",

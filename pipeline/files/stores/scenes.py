@@ -97,10 +97,10 @@ class SceneStore:
         consolidate(self.path)
 
 
-def channel_limits(scenes: xr.Dataset) -> dict[str, tuple[float, ...]]:
+def channel_limits(scenes: xr.Dataset) -> dict[str, list[float]]:
     """`minimum` and `maximum` of the product's channels: percent or K that became 0 and 255."""
     preset = json.loads(scenes.attrs["parameters"])["presets"][scenes.attrs["preset"]]
-    return {name: tuple(preset[name]) for name in ("minimum", "maximum")}
+    return {name: list(preset[name]) for name in ("minimum", "maximum")}
 
 
 async def _write_arrays(path: Path, scene: xr.Dataset) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec
 from zarr.core.buffer.cpu import NDBuffer
 
 from pipeline.files.stores.products import TIME_ENCODING, described, open_product
@@ -58,7 +57,7 @@ def create_triplets(
         shape=(n_triplets, *tile_shape),
         dtype=np.uint8,
         chunks=(TRIPLETS_PER_CHUNK, *tile_shape),
-        compressors=BloscCodec(cname="lz4", clevel=1, shuffle="noshuffle"),
+        compressors=None,
         fill_value=0,
         dimension_names=("triplet", "member", "channel", "row", "column"),
         attributes={"long_name": "false colour of the members", "units": "1"},

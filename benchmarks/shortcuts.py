@@ -1,0 +1,102 @@
+"""What each way of closing shortcuts leaves of morphology, and of temperature, in the embedding.
+
+    python benchmarks/shortcuts.py
+
+On synthetic granules, whose truth is known, for tiles of days not trained on: accuracy of a k-NN
+classifier (15) of the four morphologies of equal histograms, and how well a tile's mean brightness
+temperature can be read from its embedding (R² of a ridge regression). Both learn from tiles of the
+training days.
+"""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+import yaml
+from growth import change
+from measure import ROOT, run_stage
+from numpy.typing import NDArray
+from sklearn.linear_model import RidgeCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from pipeline.core.synthetic import EQUAL_HISTOGRAM, MORPHOLOGIES
+from pipeline.files import stores
+
+# Parameters of train.shortcuts; one at a time, and then together.
+WAYS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "brightness jitter of 30 %": {"brightness_jitter": 0.3},
+    "temperature jitter of 20 K": {"temperature_jitter": 20.0},
+    "standardised tiles": {"standardise": True},
+    "histograms equalised in half": {"equalised_share": 0.5},
+    "histograms equalised in all": {"equalised_share": 1.0},
+    "standardised, equalised in half": {"standardise": True, "equalised_share": 0.5},
+}
+N_WORKERS = "2"
+MIN_SHARE = 0.9  # of a tile's pixels are of its morphology
+
+
+def main() -> int:
+    """Print the table."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copy(ROOT / "dvc.yaml", folder)
+        shutil.copy(ROOT / "params.yaml", folder)
+        change(folder / "params.yaml", {"fetch": {"synthetic": {"hours_utc": [17]}}})
+        for stage in ("fetch", "ingest", "sample"):
+            run_stage(stage, folder, workers=N_WORKERS)
+        closed = yaml.safe_load((ROOT / "params.yaml").read_text())["train"]["shortcuts"]
+        rows = []
+        for way, shortcuts in WAYS.items():
+            print(f"training with {way}", file=sys.stderr, flush=True)
+            change(folder / "params.yaml", {"train": {"shortcuts": {**closed, **shortcuts}}})
+            for stage in ("train", "embed"):
+                run_stage(stage, folder, workers=N_WORKERS)
+            rows.append({"shortcuts closed by": way, **judge(folder)})
+    print(pd.DataFrame(rows).to_string(index=False, float_format="{:.3f}".format))
+    return 0
+
+
+def judge(folder: Path) -> dict[str, float]:
+    """k-NN accuracy of morphologies and R² of temperature on the test days."""
+    embeddings = stores.open_product(folder / "data/embeddings.zarr").load()
+    split = embeddings.split.values
+    features = embeddings.embedding.values
+    train, test = split == "train", split == "test"
+    temperature = embeddings.brightness_temperature.values
+    ridge = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-3, 3, 7)))
+    ridge.fit(features[train], temperature[train])
+    morphology = true_morphology(embeddings, folder / "data/granules/truth")
+    equal = np.isin(morphology, [MORPHOLOGIES.index(name) for name in EQUAL_HISTOGRAM])
+    nearest = make_pipeline(StandardScaler(), KNeighborsClassifier(15))
+    nearest.fit(features[train & equal], morphology[train & equal])
+    return {
+        "k-NN accuracy": float(nearest.score(features[test & equal], morphology[test & equal])),
+        "R² of temperature": float(ridge.score(features[test], temperature[test])),
+    }
+
+
+def true_morphology(embeddings: xr.Dataset, truth: Path) -> NDArray[np.int64]:
+    """Code of the morphology of nearly all of each tile, -1 where there is none."""
+    size = embeddings.attrs["tile_size"]
+    codes = np.full(embeddings.sizes["tile"], -1)
+    for scene, granule in enumerate(embeddings.granule.values):
+        morphology = stores.open_product(truth / str(granule)).morphology.values
+        for tile in np.flatnonzero(embeddings.scene.values == scene):
+            row, column = int(embeddings.row[tile]), int(embeddings.column[tile])
+            window = morphology[row : row + size, column : column + size]
+            values, counts = np.unique(window, return_counts=True)
+            if counts.max() >= MIN_SHARE * size**2:
+                codes[tile] = values[counts.argmax()]
+    return codes
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""A training run between two epochs: what it has learnt, what it needs to go on, its history."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.core.encoder import Encoder
+from pipeline.core.engine import parallel
+
+
+@dataclass
+class TrainingRun:
+    """The state of a run.
+
+    Attributes:
+        encoder: What is trained.
+        network: As it is trained, `engine.parallel` of the encoder.
+        optimizer: Of its parameters.
+        history: What was measured before training and after each epoch.
+        best: Weights of the best epoch so far.
+    """
+
+    encoder: Encoder
+    network: nn.Module
+    optimizer: torch.optim.AdamW
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return len(self.history) - 1
+
+    @property
+    def best_epoch(self) -> int:
+        """That of the highest validation triplet accuracy, and of these of the lowest loss."""
+        ranks = [(entry["triplet_accuracy"], -entry["loss"]) for entry in self.history[1:]]
+        return 1 + ranks.index(max(ranks))
+
+    def close_epoch(self, entry: Mapping[str, float]) -> None:
+        """Take up what was measured after an epoch; keep the weights if they are the best."""
+        self.history.append({"epoch": self.epoch + 1, **entry})
+        if self.epoch and self.best_epoch == self.epoch:
+            state = self.encoder.state_dict()
+            self.best = {name: value.detach().clone() for name, value in state.items()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that a run needs to go on but its history, to be written as a checkpoint."""
+        moments = self.optimizer.state_dict()["state"]
+        return {
+            **{f"encoder.{name}": value for name, value in self.encoder.state_dict().items()},
+            **{f"best.{name}": value for name, value in self.best.items()},
+            **{
+                f"optimizer.{index}.{name}": value
+                for index, values in moments.items()
+                for name, value in values.items()
+            },
+        }
+
+    def resume(self, tensors: Mapping[str, Tensor], history: list[dict[str, float]]) -> None:
+        """Come to the state of a checkpoint."""
+        self.encoder.load_state_dict(_under("encoder", tensors))
+        self.best = _under("best", tensors)
+        self.history = history
+        parameters = list(self.encoder.parameters())
+        moments: dict[int, dict[str, Any]] = {}
+        for name, value in _under("optimizer", tensors).items():
+            index, key = name.split(".")
+            # The fused step walks through memory, so moments must lie as their parameters do.
+            like = parameters[int(index)]
+            laid_out = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+            moments.setdefault(int(index), {})[key] = laid_out
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def start(encoder: Encoder, *, learning_rate: float, weight_decay: float) -> TrainingRun:
+    """A run that has not begun."""
+    optimizer = torch.optim.AdamW(
+        encoder.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True
+    )
+    return TrainingRun(encoder, parallel(encoder), optimizer)
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(f"{prefix}."): value
+        for name, value in tensors.items()
+        if name.startswith(f"{prefix}.")
+    }
