@@ -48,7 +48,7 @@ def peak_memory(command: Sequence[str], folder: Path, workers: str = "0") -> flo
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         ) as process,
-        memory_of(process.pid) as peak,
+        memory_of(process.pid, tree_memory) as peak,
     ):
         process.wait()
     if process.returncode:
@@ -57,16 +57,18 @@ def peak_memory(command: Sequence[str], folder: Path, workers: str = "0") -> flo
 
 
 @contextmanager
-def memory_of(pid: int | None = None) -> Iterator[Callable[[], float]]:
-    """A function that gives the largest memory of a process and its children inside, MB."""
+def memory_of(
+    pid: int | None, memory: Callable[[psutil.Process], int]
+) -> Iterator[Callable[[], float]]:
+    """A function that gives the largest `memory` of a process inside, MB."""
     root = psutil.Process(pid)
     done = threading.Event()
-    peak = tree_memory(root)
+    peak = memory(root)
 
     def look() -> None:
         nonlocal peak
         while not done.wait(SECONDS_BETWEEN_LOOKS):
-            peak = max(peak, tree_memory(root))
+            peak = max(peak, memory(root))
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -77,8 +79,13 @@ def memory_of(pid: int | None = None) -> Iterator[Callable[[], float]]:
         thread.join()
 
 
+def resident_memory(root: psutil.Process) -> int:
+    """Bytes of a process alone; to look at it costs next to nothing."""
+    return int(root.memory_info().rss)
+
+
 def tree_memory(root: psutil.Process) -> int:
-    """Bytes of a process and its children."""
+    """Bytes of a process and its children; to look at a large one stops it for a while."""
     total = 0
     try:
         for process in [root, *root.children(recursive=True)]:

@@ -11,7 +11,7 @@ import xarray as xr
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
-from pipeline.core.encoder import Encoder, compute_device, embed_tiles, rebuild_encoder
+from pipeline.core.encoder import Encoder, compute_device, embed_tiles, fused, rebuild_encoder
 from pipeline.core.tile import IntArray, grid_tiles
 from pipeline.core.tile_statistics import CloudRule, describe_tiles
 from pipeline.files import encoders, stage, stores
@@ -77,7 +77,7 @@ def _some(parts: Iterator[xr.Dataset | None]) -> Iterator[xr.Dataset]:
 def _read_network(folder: Path) -> tuple[Encoder, dict[str, Any]]:
     """The encoder, kept for the next scene."""
     weights, description = encoders.read_encoder(folder)
-    return rebuild_encoder(weights, description), description
+    return fused(rebuild_encoder(weights, description)), description
 
 
 def _embed_scene(

@@ -49,11 +49,9 @@ def test_lanes_share_one_order_of_chunks_which_the_seed_draws() -> None:
     assert not np.array_equal(alone, alone[alone[:, 0].argsort()])
 
 
-@given(st.data(), LANES, st.integers(2, 20))
-def test_micro_batches_are_as_even_as_can_be(
-    data: st.DataObject, n_lanes: int, micro_batch_size: int
-) -> None:
-    batch_size = n_lanes * micro_batch_size
+@given(st.data(), LANES, st.integers(1, 40))
+def test_micro_batches_are_as_even_as_can_be(data: st.DataObject, n_lanes: int, more: int) -> None:
+    batch_size = 2 * n_lanes + more
     n_triplets = data.draw(st.integers(batch_size, 20 * batch_size))
     sizes = micro_batch_sizes(n_triplets, n_lanes=n_lanes, batch_size=batch_size)
     assert sizes.shape == (-(-n_triplets // batch_size), n_lanes)
@@ -61,7 +59,17 @@ def test_micro_batches_are_as_even_as_can_be(
     assert np.ptp(sizes, axis=0).max() <= 1
     batches = sizes.sum(axis=1)
     assert batches.max() <= batch_size
-    assert np.ptp(batches) <= n_lanes
+    assert np.ptp(batches) <= 1
+
+
+@pytest.mark.parametrize(("n_triplets", "n_lanes"), [(10, 8), (3, 2)])
+def test_a_batch_too_small_for_its_lanes_is_refused(n_triplets: int, n_lanes: int) -> None:
+    message = (
+        rf"a batch of 2 triplets is too small for {n_lanes} micro-batches; lower "
+        r"train\.micro_batches or raise train\.batch_size"
+    )
+    with pytest.raises(ValueError, match=message):
+        micro_batch_sizes(n_triplets, n_lanes=n_lanes, batch_size=2)
 
 
 @given(st.integers(20, 300), LANES, st.integers(16, 20), st.integers(1, 40))

@@ -68,4 +68,4 @@ def micro_batch_sizes(n_triplets: int, *, n_lanes: int, batch_size: int) -> IntA
     remainder = counts % n_batches
     first = remainder.cumsum() - remainder
     larger = (np.arange(n_batches)[:, None] - first) % n_batches < remainder
-    return counts // n_batches + larger
+    return np.asarray(counts // n_batches + larger)
