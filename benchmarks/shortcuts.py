@@ -36,9 +36,9 @@ WAYS: dict[str, dict[str, Any]] = {
     "temperature jitter of 20 K": {"temperature_jitter": 20.0},
     "standardised tiles": {"standardise": True},
     "histograms equalised in half": {"equalised_share": 0.5},
-    "histograms equalised in all": {"equalised_share": 1.0},
-    "standardised, equalised in half": {"standardise": True, "equalised_share": 0.5},
+    "both of the last": {"standardise": True, "equalised_share": 0.5},
 }
+CHANGES = {"fetch": {"synthetic": {"hours_utc": [17]}}, "train": {"n_epochs": 2}}
 N_WORKERS = "2"
 MIN_SHARE = 0.9  # of a tile's pixels are of its morphology
 
@@ -49,7 +49,7 @@ def main() -> int:
         folder = Path(name)
         shutil.copy(ROOT / "dvc.yaml", folder)
         shutil.copy(ROOT / "params.yaml", folder)
-        change(folder / "params.yaml", {"fetch": {"synthetic": {"hours_utc": [17]}}})
+        change(folder / "params.yaml", CHANGES)
         for stage in ("fetch", "ingest", "sample"):
             run_stage(stage, folder, workers=N_WORKERS)
         closed = yaml.safe_load((ROOT / "params.yaml").read_text())["train"]["shortcuts"]

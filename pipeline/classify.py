@@ -200,6 +200,7 @@ def _list_starts(
         n_channels=n_channels,
         n_dimensions=description["n_dimensions"],
         seed=params.seed,
+        standardise=description["standardise"],
     )
     own = rebuild_encoder(weights, description)
     pretrained, last_layer = None, LAYERS[-1]
