@@ -147,7 +147,7 @@ def embed_tiles(
     tiles: NDArray[np.uint8],
     *,
     device: torch.device,
-    batch_size: int = 256,
+    batch_size: int = 64,
     layer: str | None = None,
 ) -> NDArray[np.float32]:
     """Embeddings of tiles, or pooled features of one layer, without gradients.
