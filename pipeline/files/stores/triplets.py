@@ -77,12 +77,13 @@ class TripletTiles:
     """Tiles of a split's triplets: as stored, or cut from the scenes where only places are.
 
     Attributes:
+        members: Places and times (triplet, member), in memory.
         shape: Triplet, member, channel, row, column.
     """
 
     def __init__(self, triplets: Path, split: str, scenes: Path) -> None:
         root = open_product(triplets)
-        self.members = open_product(triplets, split)
+        self.members = open_product(triplets, split).drop_vars("tiles", errors="ignore").load()
         self.tile_size = int(root.attrs["tile_size"])
         sizes = self.members.sizes
         self.shape = (
