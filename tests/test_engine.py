@@ -63,9 +63,10 @@ def test_lanes_add_up_to_the_gradient_of_the_batch(encoder: Encoder) -> None:
     for members, size in zip(_lanes(), SIZES[0], strict=True):
         vectors = by_hand(members.flatten(0, 1), unit_length=False).unflatten(0, members.shape[:2])
         losses.append(_objective(vectors, None) * int(size) / int(SIZES.sum()))
-    sum(losses).backward()  # type: ignore[union-attr]
+    total = torch.stack(losses).sum()
+    total.backward()
     expected = torch.cat([parameter.grad.flatten() for parameter in by_hand.parameters()])
-    assert _train(encoder) == pytest.approx(float(sum(losses)), rel=1e-5)
+    assert _train(encoder) == pytest.approx(float(total.detach()), rel=1e-5)
     torch.testing.assert_close(_step(before, encoder), expected, rtol=1e-3, atol=1e-4)
 
 
