@@ -27,6 +27,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pipeline.core.synthetic import EQUAL_HISTOGRAM, MORPHOLOGIES
+from pipeline.core.tile import pure_tiles
 from pipeline.files import stores
 
 # Parameters of train.shortcuts; one at a time, and then together.
@@ -85,16 +86,18 @@ def judge(folder: Path) -> dict[str, float]:
 
 def true_morphology(embeddings: xr.Dataset, truth: Path) -> NDArray[np.int64]:
     """Code of the morphology of nearly all of each tile, -1 where there is none."""
-    size = embeddings.attrs["tile_size"]
     codes = np.full(embeddings.sizes["tile"], -1)
     for scene, granule in enumerate(embeddings.granule.values):
-        morphology = stores.open_product(truth / str(granule)).morphology.values
+        places, found = pure_tiles(
+            stores.open_product(truth / str(granule)).morphology.values,
+            tile_size=embeddings.attrs["tile_size"],
+            stride=embeddings.attrs["stride"],
+            min_share=MIN_SHARE,
+        )
+        code_of_place = dict(zip(map(tuple, places.tolist()), found.tolist(), strict=True))
         for tile in np.flatnonzero(embeddings.scene.values == scene):
-            row, column = int(embeddings.row[tile]), int(embeddings.column[tile])
-            window = morphology[row : row + size, column : column + size]
-            values, counts = np.unique(window, return_counts=True)
-            if counts.max() >= MIN_SHARE * size**2:
-                codes[tile] = values[counts.argmax()]
+            place = int(embeddings.row[tile]), int(embeddings.column[tile])
+            codes[tile] = code_of_place.get(place, -1)
     return codes
 
 

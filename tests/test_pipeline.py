@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from shortcuts import true_morphology
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -34,21 +35,6 @@ DATASETS = {
 }
 
 
-def _true_morphology(embeddings: xr.Dataset, truth: Path) -> np.ndarray:
-    """Code of the morphology that fills at least 0.9 of each tile, else -1."""
-    size = embeddings.attrs["tile_size"]
-    codes = np.full(embeddings.sizes["tile"], -1)
-    for scene, granule in enumerate(embeddings.granule.values):
-        morphology = stores.open_product(truth / str(granule)).morphology.values
-        for tile in np.flatnonzero(embeddings.scene.values == scene):
-            row, column = int(embeddings.row[tile]), int(embeddings.column[tile])
-            window = morphology[row : row + size, column : column + size]
-            values, counts = np.unique(window, return_counts=True)
-            if counts.max() >= 0.9 * size**2:
-                codes[tile] = values[counts.argmax()]
-    return codes
-
-
 def _accuracies(flow: Path) -> tuple[float, float]:
     """k-NN accuracy on the equal-histogram morphologies of the test days.
 
@@ -56,7 +42,7 @@ def _accuracies(flow: Path) -> tuple[float, float]:
         That of embeddings and that of pixel statistics, by the same classifier.
     """
     embeddings = stores.open_product(flow / "data/embeddings.zarr").load()
-    codes = _true_morphology(embeddings, flow / "data/granules/truth")
+    codes = true_morphology(embeddings, flow / "data/granules/truth")
     equal = np.isin(codes, [MORPHOLOGIES.index(name) for name in EQUAL_HISTOGRAM])
     embeddings, codes = embeddings.isel(tile=equal), codes[equal]
     train, test = embeddings.split.values == "train", embeddings.split.values == "test"
