@@ -93,10 +93,8 @@ def jitter(
     Returns:
         Colours as float32, still 0 … 255.
     """
-    gain, shift = (
-        1 + brightness * _between(tiles, generator),
-        temperature * _between(tiles, generator),
-    )
+    gain = 1 + brightness * _between(tiles, generator)
+    shift = temperature * _between(tiles, generator)
     jittered = tiles.to(torch.float32, copy=True)
     for index, (name, minimum, maximum) in enumerate(
         zip(scale.channels, scale.minimum, scale.maximum, strict=True)

@@ -86,7 +86,8 @@ def train_epoch(
     """
     encoder.train()
     device = next(encoder.parameters()).device
-    chains = [[statistic.clone() for statistic in _statistics(encoder)] for _ in lanes]
+    statistics = [buffer for name, buffer in encoder.named_buffers() if "running_" in name]
+    chains = [[statistic.clone() for statistic in statistics] for _ in lanes]
     total = torch.zeros((), device=device, dtype=torch.float64)
     for number, sizes in enumerate(batches):
         for group in optimizer.param_groups:
@@ -95,20 +96,20 @@ def train_epoch(
         own_sizes = sizes[rank() :: n_processes()]
         for lane, size, chain in zip(lanes, own_sizes, chains, strict=True):
             members, may_be_negative = next(lane)
-            _assign(_statistics(encoder), chain)
+            _assign(statistics, chain)
             with _in_step(network, last=lane is lanes[-1]):
                 with autocast(device):
                     vectors = network(members.flatten(0, 1), unit_length=False)
                 loss = objective(vectors.unflatten(0, members.shape[:2]), may_be_negative)
                 # Processes take the mean of their gradients, where the sum is meant.
                 (loss * (n_processes() * int(size) / int(sizes.sum()))).backward()
-            _assign(chain, _statistics(encoder))
+            _assign(chain, statistics)
             total += loss.detach() * int(size)
         nn.utils.clip_grad_norm_(encoder.parameters(), max_gradient_norm or math.inf)
         optimizer.step()
         if (number + 1) % CHECK_EVERY == 0:
             check(nn.functional.normalize(vectors.detach(), dim=1))
-    _average_statistics(encoder, chains)
+    _average(statistics, chains)
     if not all(parameter.isfinite().all() for parameter in encoder.parameters()):
         raise ValueError(
             f"the weights are not finite at a learning rate of {learning_rate(number):.2g}; lower "
@@ -149,20 +150,15 @@ def on_device(tiles: NDArray[np.uint8], device: torch.device) -> Tensor:
     return members.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else members
 
 
-def _statistics(encoder: Encoder) -> list[Tensor]:
-    """Running mean and variance of batch normalisation."""
-    return [buffer for name, buffer in encoder.named_buffers() if "running_" in name]
-
-
 def _assign(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     for target, value in zip(targets, values, strict=True):
         target.copy_(value)
 
 
-def _average_statistics(encoder: Encoder, chains: Sequence[Sequence[Tensor]]) -> None:
-    """Over the lanes of all processes; as they are running averages, so is their mean."""
+def _average(statistics: Sequence[Tensor], chains: Sequence[Sequence[Tensor]]) -> None:
+    """Over the lanes of all processes; the mean of running averages is one itself."""
     n_lanes = len(chains) * n_processes()
-    for statistic, values in zip(_statistics(encoder), zip(*chains, strict=True), strict=True):
+    for statistic, values in zip(statistics, zip(*chains, strict=True), strict=True):
         statistic.copy_(summed(torch.stack(values).sum(dim=0)) / n_lanes)
 
 
