@@ -280,10 +280,20 @@ def _worker_at_work(process: subprocess.Popen[str], seconds: float) -> psutil.Pr
     )
 
 
+def _stop(process: psutil.Process) -> None:
+    """Suspend a process, and wait until the last of its threads stands still."""
+    process.suspend()
+    while any(
+        "State:\tT" not in (thread / "status").read_text()
+        for thread in Path(f"/proc/{process.pid}/task").iterdir()
+    ):
+        time.sleep(0.0001)
+
+
 def _worker_in_mid_write(process: subprocess.Popen[str]) -> tuple[psutil.Process, Path] | None:
     """A worker, stopped, and the file it has not finished."""
     for worker in _children(process, "spawn_main"):
-        worker.suspend()
+        _stop(worker)
         for file in worker.open_files():
             if file.path.endswith(".partial"):
                 return worker, Path(file.path)

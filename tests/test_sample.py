@@ -9,6 +9,7 @@ import xarray as xr
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from pipeline import sample
 from pipeline.core.sphere import great_circle_km
@@ -171,8 +172,8 @@ def test_places_take_a_ninth_of_the_disk_of_tiles(run: Callable[..., Path]) -> N
 @pytest.fixture(scope="module")
 def both(
     scenes: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[stores.TripletTiles, stores.TripletTiles]:
-    """The training triplets of one seed, as tiles, which need no scenes any more, and as places."""
+) -> tuple[NDArray[np.uint8], stores.TripletTiles, stores.TripletTiles]:
+    """The training tiles of one seed; as tiles, which need no scenes any more; and as places."""
     folder = tmp_path_factory.mktemp("both")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TILE2VEC_WORKERS", "0")
@@ -180,6 +181,7 @@ def both(
             params = replace(PARAMS, holds=holds)
             sample.run(params, scenes, folder / f"{holds}.zarr", folder / "sample.json")
     return (
+        stores.open_product(folder / "tiles.zarr", "train").tiles.values,
         stores.TripletTiles(folder / "tiles.zarr", "train", folder / "absent.zarr"),
         stores.TripletTiles(folder / "places.zarr", "train", scenes),
     )
@@ -188,11 +190,13 @@ def both(
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 149), st.integers(1, 150)), min_size=1, max_size=5))
 def test_tiles_and_places_give_the_same_tiles(
-    both: tuple[stores.TripletTiles, stores.TripletTiles], drawn: list[tuple[int, int]]
+    both: tuple[NDArray[np.uint8], stores.TripletTiles, stores.TripletTiles],
+    drawn: list[tuple[int, int]],
 ) -> None:
+    stored, *readers = both
     spans = np.array([(first, min(first + length, 150)) for first, length in drawn])
-    expected = np.concatenate([both[0].members.tiles.values[slice(*span)] for span in spans])
-    for tiles in both:
+    expected = np.concatenate([stored[slice(*span)] for span in spans])
+    for tiles in readers:
         assert tiles.shape == (150, 3, 2, 16, 16)
         found = np.full_like(expected, 7)
         tiles.read(spans, found)
