@@ -1,9 +1,10 @@
 """Trains the peer convml-tt with its own classes, inside its own virtual environment.
 
-    peer/bin/python benchmarks/peer.py TRIPLETS BACKBONE BATCH_SIZE N_BATCHES
+    peer/bin/python benchmarks/peer.py TRIPLETS BACKBONE N_TRIPLETS
 
 `TRIPLETS` holds a folder `train` of PNG files named as the peer wants them. Prints triplets/s. Only
-what convml-tt installs is imported; networks, data module and trainer are as its users get them.
+what convml-tt installs is imported; networks, data module, size of a batch and trainer are as its
+users get them.
 """
 
 import sys
@@ -27,12 +28,11 @@ class Clock(lightning.Callback):
         self.times.append(time.perf_counter())
 
 
-def main(folder: str, backbone: str, batch_size: int, n_batches: int) -> None:
-    """Print triplets/s, the first batch left out, since it warms up."""
+def main(folder: str, backbone: str, n_triplets: int) -> None:
+    """Print triplets/s of about `n_triplets`; the first batch is left out, since it warms up."""
     model = TripletTrainerModel(base_arch=backbone)
-    data = TripletTrainerDataModule(
-        data_dir=folder, normalize_for_arch=backbone, batch_size=batch_size
-    )
+    data = TripletTrainerDataModule(data_dir=folder, normalize_for_arch=backbone)
+    n_batches = n_triplets // data.batch_size
     clock = Clock()
     trainer = lightning.Trainer(
         accelerator="cpu",
@@ -48,8 +48,8 @@ def main(folder: str, backbone: str, batch_size: int, n_batches: int) -> None:
     )
     trainer.fit(model, datamodule=data)
     assert len(clock.times) == n_batches + 1, "too few triplets"
-    print(n_batches * batch_size / (clock.times[-1] - clock.times[0]))
+    print(n_batches * data.batch_size / (clock.times[-1] - clock.times[0]))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -291,8 +291,9 @@ def rate_of_peer(folder: Path, backbone: str) -> float:
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", PEER], check=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", PEER_PACKAGE], check=True)
-    n_batches = len(list((folder / "train").glob("*.png"))) // len(PEER_NAMES) // BATCH_SIZE - 2
-    arguments = [ROOT / "benchmarks/peer.py", folder, backbone, BATCH_SIZE, n_batches]
+    n_triplets = len(list((folder / "train").glob("*.png"))) // len(PEER_NAMES)
+    share = 0.75  # the peer keeps a tenth for validation, and one batch warms it up
+    arguments = [ROOT / "benchmarks/peer.py", folder, backbone, int(share * n_triplets)]
     done = subprocess.run(
         [python, *map(str, arguments)], cwd=folder, check=True, capture_output=True, text=True
     )
