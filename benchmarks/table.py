@@ -24,7 +24,9 @@ class Row:
 
     @property
     def bar(self) -> str:
-        """The bar in words."""
+        """The bar in words, if there is one."""
+        if self.at_least is None and self.at_most is None:
+            return ""
         return f">= {self.at_least:g}" if self.at_most is None else f"<= {self.at_most:g}"
 
 

@@ -37,6 +37,7 @@ from measure import (
 from PIL import Image
 from table import Row, print_table
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms import ToTensor
 
 from pipeline import embed, sample, train
@@ -247,6 +248,7 @@ def training(folder: Path) -> list[Row]:
             partial(rate_of_epoch, folder, tiles, backbone),
             "triplets/s",
         )
+        rows += utilisation(folder, tiles, backbone)
     return rows
 
 
@@ -267,6 +269,43 @@ def rate_of_bare_step(folder: Path, tiles: stores.TripletTiles, backbone: str) -
     return n_batches * BATCH_SIZE / warm_up(run, tiles, n_batches)
 
 
+def utilisation(folder: Path, tiles: stores.TripletTiles, backbone: str) -> list[Row]:
+    """Arithmetic of the bare step, against matrix products: a row without a bar."""
+    run = train.start(train_params(folder, backbone), n_channels=tiles.shape[2])
+    counter = FlopCounterMode(display=False)
+    with counter:
+        run.encoder(torch.zeros(tiles.shape[1:], device=compute_device())).sum().backward()
+    gigaflop = counter.get_total_flops() / 1e9  # of a triplet
+
+    def step() -> float:
+        return gigaflop * rate_of_bare_step(folder, tiles, backbone)
+
+    measure = f"bare step of {backbone}, of matrix products"
+    return compare({measure: (rate_of_matrix_products, None)}, step, "GFLOP/s")
+
+
+def rate_of_matrix_products() -> float:
+    """GFLOP/s of the device in the type in which it trains."""
+    edge = 16384 if compute_device().type == "cuda" else 4096
+    matrix = torch.rand((edge, edge), device=compute_device())
+    with autocast(compute_device()):
+        matrix = matrix @ matrix / edge  # as autocast would have it, and warms up
+    n_products = 10
+    seconds = until_computed(lambda: [matrix @ matrix for _ in range(n_products)])
+    return n_products * 2 * edge**3 / 1e9 / seconds
+
+
+def until_computed(work: Callable[[], object]) -> float:
+    """Seconds until the device is done with `work`."""
+
+    def computed() -> None:
+        work()
+        if compute_device().type == "cuda":
+            torch.cuda.synchronize()
+
+    return timed(computed)
+
+
 def warm_up(run: train.TrainingRun, tiles: stores.TripletTiles, n_batches: int = 1) -> float:
     """Seconds of `n_batches` steps on one batch, after a first one."""
     members = torch.from_numpy(next(load(tiles)).tiles).to(compute_device())
@@ -281,8 +320,8 @@ def warm_up(run: train.TrainingRun, tiles: stores.TripletTiles, n_batches: int =
         loss.backward()
         run.optimizer.step()
 
-    step()
-    return timed(lambda: [step() for _ in range(n_batches)])
+    until_computed(step)
+    return until_computed(lambda: [step() for _ in range(n_batches)])
 
 
 def rate_of_peer(folder: Path, backbone: str) -> float:
@@ -340,9 +379,11 @@ def rate_of_bare_forward(folder: Path, backbone: str, n_tiles: int) -> float:
 
 
 def compare(
-    others: dict[str, tuple[Callable[[], float], float]], ours: Callable[[], float], unit: str
+    others: dict[str, tuple[Callable[[], float], float | None]],
+    ours: Callable[[], float],
+    unit: str,
 ) -> list[Row]:
-    """Rates in turn: ours against each of the others, which have a bar; the memory is ours."""
+    """Rates in turn: ours against each of the others, which may have a bar; the memory is ours."""
     rates, memories = [], []
     for _ in range(N_ROUNDS):
         with memory_of(None, resident_memory) as peak:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import xarray as xr
+from numpy.lib.stride_tricks import sliding_window_view
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
@@ -18,6 +19,8 @@ from pipeline.files import encoders, stage, stores
 from pipeline.files.land import land_mask
 from pipeline.files.progress import progress
 from pipeline.files.workers import ordered_map
+
+TILES_AT_ONCE = 1024  # cut from a scene; whole batches of `embed_tiles`
 
 
 @dataclass(frozen=True)
@@ -88,20 +91,23 @@ def _embed_scene(
     size = description["tile_size"]
     with stores.open_product(scenes) as opened:
         scene = opened.isel(scene=index).load()
-        places = grid_tiles(
-            scene.valid.values,
-            tile_size=size,
-            stride=params.stride,
-            max_invalid_share=params.max_invalid_share,
-        )
-        if not len(places):
-            return None
-        row, column = places.T
-        tiles = stores.cut_tiles(opened, np.full(len(places), index), row, column, size)
-    # One thread, so that their number cannot change the rounding; workers are parallel anyway.
-    with threadpool_limits(limits=1):
-        embedding = embed_tiles(network, tiles, device=compute_device())
-    brightness = tiles.mean((1, 2, 3), dtype=np.float64).astype(np.float32) / 255
+    places = grid_tiles(
+        scene.valid.values,
+        tile_size=size,
+        stride=params.stride,
+        max_invalid_share=params.max_invalid_share,
+    )
+    if not len(places):
+        return None
+    windows = sliding_window_view(scene.colour.values, (size, size), axis=(1, 2))
+    embedding, brightness = [], []
+    for first in range(0, len(places), TILES_AT_ONCE):
+        row, column = places[first : first + TILES_AT_ONCE].T
+        tiles = windows[:, row, column].swapaxes(0, 1)  # (tile, channel, row, column)
+        # One thread, so that their number cannot change the rounding; workers are parallel anyway.
+        with threadpool_limits(limits=1):
+            embedding.append(embed_tiles(network, tiles, device=compute_device()))
+        brightness.append(tiles.mean((1, 2, 3), dtype=np.float64).astype(np.float32) / 255)
     split_of_day = {day: split for split, days in description["days"].items() for day in days}
     split = split_of_day.get(str(scene.time.values.astype("datetime64[D]")), "unseen")
     return (
@@ -115,10 +121,14 @@ def _embed_scene(
         .assign(
             embedding=(
                 ("tile", "dimension"),
-                embedding,
+                np.concatenate(embedding),
                 {"long_name": "embedding of the tile", "units": "1"},
             ),
-            brightness=("tile", brightness, {"long_name": "mean colour, of 1", "units": "1"}),
+            brightness=(
+                "tile",
+                np.concatenate(brightness),
+                {"long_name": "mean colour, of 1", "units": "1"},
+            ),
         )
         .drop_vars(["granule", "platform", "time", "angle"], errors="ignore")
         .assign_coords(

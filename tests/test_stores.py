@@ -245,12 +245,18 @@ def test_without_rows_there_is_no_product(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_cut_tiles_whatever_their_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("chunk", [512, 8])
+def test_cut_tiles_whatever_their_order_and_chunk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    for edge in ("row", "column"):
+        monkeypatch.setitem(stores.scenes.CHUNKS, edge, chunk)
     rng = np.random.default_rng(0)
     colour = rng.integers(0, 256, (3, 2, 20, 30), dtype=np.uint8)
     dataset = xr.Dataset({"colour": (("scene", "channel", "row", "column"), colour)})
     stores.write_product(dataset, tmp_path / "scenes.zarr", None)
-    scene, row, column = np.array([2, 0, 2]), np.array([5, 0, 16]), np.array([26, 3, 0])
+    scene = np.array([2, 0, 2, 2, 0, 2])
+    row, column = np.array([5, 0, 16, 5, 0, 6]), np.array([26, 3, 0, 26, 7, 25])
     tiles = stores.cut_tiles(stores.open_product(tmp_path / "scenes.zarr"), scene, row, column, 4)
     for tile, s, r, c in zip(tiles, scene, row, column, strict=True):
         np.testing.assert_array_equal(tile, colour[s, :, r : r + 4, c : c + 4])

@@ -7,6 +7,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.files.stores.products import open_product
+from pipeline.files.stores.scenes import CHUNKS
 
 
 def cut_tiles(
@@ -20,6 +21,9 @@ def cut_tiles(
 ) -> NDArray[np.uint8]:
     """Tiles (tile, channel, row, column) cut from the scenes product, whatever their order.
 
+    Tiles that begin in one chunk are cut from one window, so that few of a large scene do not
+    have all of it read.
+
     Args:
         scenes: The product `scenes.zarr`.
         scene: Index of each tile's scene, shape (tile,).
@@ -30,11 +34,12 @@ def cut_tiles(
     """
     shape = (len(scene), scenes.sizes["channel"], tile_size, tile_size)
     tiles = np.empty(shape, np.uint8) if out is None else out
-    for index in np.unique(scene):
-        chosen = np.flatnonzero(scene == index)
+    begins_in = np.stack([scene, row // CHUNKS["row"], column // CHUNKS["column"]])
+    _, chunk, n_tiles = np.unique(begins_in, axis=1, return_inverse=True, return_counts=True)
+    for chosen in np.split(np.argsort(chunk, kind="stable"), n_tiles.cumsum()[:-1]):
         top, left = int(row[chosen].min()), int(column[chosen].min())
         window = scenes.colour.isel(
-            scene=int(index),
+            scene=int(scene[chosen[0]]),
             row=slice(top, int(row[chosen].max()) + tile_size),
             column=slice(left, int(column[chosen].max()) + tile_size),
         ).values  # (channel, row, column)
