@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -130,9 +131,13 @@ def until_on_disk(work: Callable[..., Any], *arguments: Any) -> float:
 
 
 def loading(folder: Path) -> list[Row]:
-    """Batches from the store, against reading it, and against a file a tile."""
+    """Batches from the store, against reading it, a file a tile, and tiles cut from the scenes."""
     tiles = triplet_tiles(folder, "train")
     store = folder / "data/triplets.zarr/train"
+    scenes = folder / "data/scenes.zarr"
+    params = read_params(folder, "sample", sample.SampleParams)
+    sample.run(replace(params, holds="places"), scenes, folder / "places.zarr", folder / "s.json")
+    places = stores.TripletTiles(folder / "places.zarr", "train", scenes)
     pngs = write_pngs(folder / "png", tiles, N_PNG_TRIPLETS)
     shares = []
 
@@ -144,7 +149,7 @@ def loading(folder: Path) -> list[Row]:
             shares.append((bytes_from_disk() - before) / n_bytes(store / "tiles"))
         return rate
 
-    def loaded() -> float:
+    def loaded(tiles: stores.TripletTiles) -> float:
         return tiles.shape[0] / timed(lambda: [len(batch.tiles) for batch in load(tiles)])
 
     def read() -> float:
@@ -157,8 +162,12 @@ def loading(folder: Path) -> list[Row]:
                 partial(cold, partial(rate_of_png_loader, pngs), pngs),
                 15.0,
             ),
+            "loader, of places and their scenes": (
+                partial(cold, partial(loaded, places), scenes),
+                None,
+            ),
         },
-        partial(cold, loaded, store),
+        partial(cold, partial(loaded, tiles), store),
         "triplets/s",
     )
     print(f"{min(shares):.0%} of the store came from the disk", file=sys.stderr)
