@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
-SECONDS_BETWEEN_LOOKS = 0.05
+SECONDS_BETWEEN_LOOKS = 0.1
 
 
 def timed(work: Callable[..., Any], *arguments: Any, **named: Any) -> float:
@@ -80,17 +80,21 @@ def memory_of(
 
 
 def resident_memory(root: psutil.Process) -> int:
-    """Bytes of a process alone; to look at it costs next to nothing."""
-    return int(root.memory_info().rss)
+    """Bytes of a process and its children, shared ones again and again; to look is cheap."""
+    return _sum_over_tree(root, lambda process: process.memory_info().rss)
 
 
 def tree_memory(root: psutil.Process) -> int:
     """Bytes of a process and its children; to look at a large one stops it for a while."""
+    return _sum_over_tree(root, lambda process: process.memory_full_info().pss)
+
+
+def _sum_over_tree(root: psutil.Process, memory: Callable[[psutil.Process], int]) -> int:
     total = 0
     try:
         for process in [root, *root.children(recursive=True)]:
             try:
-                total += process.memory_full_info().pss
+                total += memory(process)
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue  # it has just ended
     except psutil.NoSuchProcess:

@@ -43,7 +43,7 @@ from torchvision.transforms import ToTensor
 
 from pipeline import embed, sample, train
 from pipeline.core import lane
-from pipeline.core.encoder import autocast, compute_device
+from pipeline.core.encoder import autocast, compute_device, fused
 from pipeline.files import batches, encoders, stage, stores
 
 SECTIONS = ("sampling", "loading", "training", "embedding", "memory")
@@ -322,7 +322,8 @@ def warm_up(run: train.TrainingRun, tiles: stores.TripletTiles, n_batches: int =
 
     def step() -> None:
         with autocast(compute_device()):
-            embeddings = run.network(members.flatten(0, 1)).unflatten(0, members.shape[:2])
+            vectors = run.network(members.flatten(0, 1), unit_length=False)
+        embeddings = torch.nn.functional.normalize(vectors, dim=1).unflatten(0, members.shape[:2])
         anchor, neighbour, distant = embeddings.unbind(1)
         loss = torch.nn.functional.triplet_margin_loss(anchor, neighbour, distant)
         run.optimizer.zero_grad()
@@ -375,7 +376,8 @@ def embedding(folder: Path) -> list[Row]:
 def rate_of_bare_forward(folder: Path, backbone: str, n_tiles: int) -> float:
     """Tiles/s of batches that are there already."""
     tiles = triplet_tiles(folder, "validation")
-    network = train.start(train_params(folder, backbone), n_channels=tiles.shape[2]).network.eval()
+    run = train.start(train_params(folder, backbone), n_channels=tiles.shape[2])
+    network = fused(run.encoder)
     batch = torch.from_numpy(next(load(tiles)).tiles).flatten(0, 1).to(compute_device())
     n_batches = -(-n_tiles // len(batch))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,7 +43,11 @@ def run(params: EmbedParams, scenes: Path, encoder: Path, embeddings: Path) -> N
             f"{', '.join(description['channels'])}; change ingest.preset or train anew"
         )
     embed = partial(
-        _embed_scene, params=params, scenes=scenes.absolute(), encoder=encoder.absolute()
+        _embed_scene,
+        params=params,
+        scenes=scenes.absolute(),
+        encoder=encoder.absolute(),
+        digest=encoders.digest(encoder),
     )
     n_scenes = opened.sizes["scene"]
     at_most = 1 if compute_device().type == "cuda" else None  # process for each device
@@ -76,18 +80,20 @@ def _some(parts: Iterator[xr.Dataset | None]) -> Iterator[xr.Dataset]:
     return (part for part in parts if part is not None)
 
 
-@cache
-def _read_network(folder: Path) -> tuple[Encoder, dict[str, Any]]:
-    """The encoder, kept for the next scene."""
+@lru_cache(maxsize=1)
+def _read_network(folder: Path, digest: str) -> tuple[Encoder, dict[str, Any]]:
+    """The encoder, kept for the next scene; workers of a cluster outlive what is in `folder`."""
+    if encoders.digest(folder) != digest:
+        raise ValueError(f"the weights in {folder} are not those of the start; run embed again")
     weights, description = encoders.read_encoder(folder)
     return fused(rebuild_encoder(weights, description)), description
 
 
 def _embed_scene(
-    index: int, *, params: EmbedParams, scenes: Path, encoder: Path
+    index: int, *, params: EmbedParams, scenes: Path, encoder: Path, digest: str
 ) -> xr.Dataset | None:
     """Embeddings and statistics of a scene's tiles, or None where it has no complete one."""
-    network, description = _read_network(encoder)
+    network, description = _read_network(encoder, digest)
     size = description["tile_size"]
     with stores.open_product(scenes) as opened:
         scene = opened.isel(scene=index).load()

@@ -103,7 +103,7 @@ def run(
     keep_freed_memory()
     splits = {name: stores.TripletTiles(triplets, name, scenes) for name in SPLITS}
     root = stores.open_product(triplets)
-    fingerprint = _fingerprint(params, root)
+    fingerprint = _fingerprint(params, root, splits["train"].members)
     with joined():
         training = start(params, n_channels=root.sizes["channel"])
         judge = partial(_judge, params=params, encoder=training.encoder)
@@ -120,12 +120,12 @@ def run(
                 judged = judge(splits["validation"])
                 training.close_epoch({**judged, "train_loss": train_loss})
                 check_collapse(judged, **_limits(params))
-                _log_epoch(written, training.history[-1])
                 if first:
                     state = {"epoch": training.epoch, "history": training.history}
                     encoders.write_checkpoint(
                         checkpoint, training.tensors(), {"fingerprint": fingerprint, **state}
                     )
+                _log_epoch(written, training.history[-1])
         training.encoder.load_state_dict(training.best)
         results = {
             "untrained": training.history[0],
@@ -147,7 +147,6 @@ def run(
     }
     encoders.write_encoder(encoder, training.best, description)
     stores.write_json(metrics, results)
-    checkpoint.unlink(missing_ok=True)
 
 
 def keep_freed_memory() -> None:
@@ -346,10 +345,16 @@ def _log_epoch(written: Curves | None, entry: Mapping[str, float]) -> None:
     )
 
 
-def _fingerprint(params: TrainParams, triplets: xr.Dataset) -> str:
-    """Changes with anything that would make a checkpoint part of another run."""
-    made_by = [dataclasses.asdict(params), dict(triplets.attrs), triplets.granule.values.tolist()]
-    return hashlib.sha256(json.dumps(made_by, default=str).encode()).hexdigest()
+def _fingerprint(params: TrainParams, triplets: xr.Dataset, members: xr.Dataset) -> str:
+    """Changes with whatever would lead to other weights after the same number of epochs."""
+    shaping = dataclasses.asdict(params)
+    for name in ("patience", "min_effective_rank", "min_spread"):
+        del shaping[name]
+    described = triplets.load().to_dict()
+    made_by = hashlib.sha256(json.dumps([shaping, described], default=str).encode())
+    for name in ("scene", "first_row", "first_column"):
+        made_by.update(members[name].values.tobytes())
+    return made_by.hexdigest()
 
 
 def _resume(training: TrainingRun, path: Path, fingerprint: str) -> None:

@@ -64,6 +64,19 @@ def encoder(tmp_path: Path) -> Path:
     return tmp_path / "encoder"
 
 
+def test_an_encoder_trained_anew_is_read_anew(tmp_path: Path, encoder: Path) -> None:
+    _write_scenes(tmp_path / "scenes.zarr", physical={})
+    products = []
+    for seed in (0, 1):
+        network = create_encoder(backbone="resnet10t", n_channels=2, n_dimensions=5, seed=seed)
+        _, description = encoders.read_encoder(encoder)
+        encoders.write_encoder(encoder, network.state_dict(), description)
+        path = tmp_path / f"{seed}.zarr"
+        embed.run(PARAMS, tmp_path / "scenes.zarr", encoder, path)
+        products.append(stores.open_product(path).embedding.values)
+    assert not np.allclose(products[0], products[1], atol=0.01)
+
+
 def test_every_complete_tile_is_embedded_with_its_place(tmp_path: Path, encoder: Path) -> None:
     rng = np.random.default_rng(1)
     physical = {

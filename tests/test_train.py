@@ -20,6 +20,7 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pipeline import train
+from pipeline.core import engine
 from pipeline.core.triplet import SPLITS
 from pipeline.files import encoders, stores
 
@@ -52,6 +53,7 @@ PARAMS = train.TrainParams(
     seed=0,
 )
 SIZE = 32
+GRANULES = ["a", "b", "c"]
 LOSS_TOLERANCE = 1e-3  # between one process and two, which differ by rounding
 N_TRIPLETS = {"train": 161, "validation": 48, "test": 48}  # 161 is not a number of whole batches
 
@@ -71,7 +73,8 @@ def products(tmp_path_factory: pytest.TempPathFactory) -> Path:
         strips = tiles[name].transpose(2, 0, 3, 1, 4).reshape(1, -1, 3 * SIZE)
         colour[number, :, : strips.shape[1]] = strips
     dimensions = ("scene", "channel", "row", "column")
-    stores.write_product(xr.Dataset({"colour": (dimensions, colour)}), folder / "scenes.zarr", None)
+    scenes = xr.Dataset({"colour": (dimensions, colour)}, {"granule": ("scene", GRANULES)})
+    stores.write_product(scenes, folder / "scenes.zarr", None)
     for holds in ("tiles", "places"):
         _write_triplets(folder / f"{holds}.zarr", tiles, with_tiles=holds == "tiles")
     return folder
@@ -90,16 +93,24 @@ def _textures(rng: np.random.Generator) -> dict[str, np.ndarray]:
     return tiles
 
 
-def _write_triplets(path: Path, tiles: dict[str, np.ndarray], *, with_tiles: bool) -> None:
+def _write_triplets(
+    path: Path,
+    tiles: dict[str, np.ndarray],
+    *,
+    with_tiles: bool,
+    channel: str = "visible",
+    maximum: float = 100.0,
+    first_column: int = 0,
+) -> None:
     days = np.array(["2020-01-01", "2020-01-02", "2020-01-03"], "datetime64[ns]")
     root = xr.Dataset(
         coords={
-            "granule": ("scene", ["a", "b", "c"]),
+            "granule": ("scene", GRANULES),
             "time": ("scene", days),
             "split": ("scene", list(SPLITS)),
-            "channel": ["visible"],
+            "channel": [channel],
             "minimum": ("channel", [0.0]),
-            "maximum": ("channel", [100.0]),
+            "maximum": ("channel", [maximum]),
         },
         attrs={"tile_size": SIZE},
     )
@@ -114,7 +125,7 @@ def _write_triplets(path: Path, tiles: dict[str, np.ndarray], *, with_tiles: boo
                 "first_row": (dimensions, np.broadcast_to(row, shape).astype(np.int32)),
                 "first_column": (
                     dimensions,
-                    np.broadcast_to(np.arange(3) * SIZE, shape).astype(np.int32),
+                    np.broadcast_to(first_column + np.arange(3) * SIZE, shape).astype(np.int32),
                 ),
                 "latitude": (dimensions, np.zeros(shape, np.float32)),
                 "longitude": (dimensions, np.zeros(shape, np.float32)),
@@ -126,7 +137,7 @@ def _write_triplets(path: Path, tiles: dict[str, np.ndarray], *, with_tiles: boo
             name,
             members,
             PARAMS,
-            channels=["visible"],
+            channels=[channel],
             tile_size=SIZE,
             with_tiles=with_tiles,
         )
@@ -183,7 +194,6 @@ def test_training_tells_textures_apart_on_unseen_days(run: Callable[..., Path]) 
     assert all(torch.isfinite(value).all() for value in weights.values())
     assert description["days"]["validation"] == ["2020-01-02"]
     assert description["channels"] == ["visible"]
-    assert not (folder / "checkpoint.safetensors").exists()
 
 
 def test_curves_are_for_dvc_and_for_tensorboard(run: Callable[..., Path]) -> None:
@@ -255,6 +265,39 @@ def whole(products: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_resumed_run_ends_the_same_with_all_that_has_a_state(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lanes have statistics of their own, jitter and mining draw and choose anew each epoch."""
+    shortcuts = {"brightness_jitter": 0.2, "equalised_share": 0.5}
+    params = _changed(PARAMS, micro_batches=2, negatives="semi_hard", margin=0.3, **shortcuts)
+    expected = _weights(run(params, "whole", "places.zarr"))
+    write = encoders.write_checkpoint
+
+    def write_and_die(*arguments: Any) -> None:
+        write(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(encoders, "write_checkpoint", write_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        run(params, "killed", "places.zarr")
+    monkeypatch.undo()
+    assert _same(expected, _weights(run(params, "killed", "places.zarr")))
+
+
+def test_a_run_killed_while_its_products_are_put_in_place_goes_on(
+    products: Path, whole: Path, tmp_path: Path
+) -> None:
+    folder = _project(tmp_path / "killed", products, PARAMS)
+    (folder / "data/curves").symlink_to("nowhere")  # which no folder can replace
+    assert "Not a directory" in _finish(_start(folder), code=1)
+    assert encoders.read_state(folder / "data/checkpoint.safetensors")["epoch"] == PARAMS.n_epochs
+    (folder / "data/curves").unlink()
+    assert f"resuming after epoch {PARAMS.n_epochs}" in _finish(_start(folder))
+    assert _same(_weights(whole / "data"), _weights(folder / "data"))
+    assert not (folder / "data/checkpoint.safetensors").exists()
+
+
 @pytest.mark.parametrize("epoch", [0, 1, 2])
 def test_a_killed_run_resumes_and_ends_the_same(
     products: Path, whole: Path, tmp_path: Path, epoch: int
@@ -290,16 +333,37 @@ def test_a_killed_run_resumes_and_ends_the_same(
     assert not checkpoint.exists()
 
 
-def test_a_checkpoint_of_another_run_is_not_taken_up(
-    run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_checkpoint_of_another_run_is_not_taken_up(run: Callable[..., Path]) -> None:
     short = replace(PARAMS, n_epochs=1)
     expected = _weights(run(short, "clean"))
-    monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)  # keep the checkpoint
     run(_changed(short, margin=2.0), "reused")
-    monkeypatch.undo()
-    assert (tmp_path / "reused/checkpoint.safetensors").exists()
     assert _same(expected, _weights(run(short, "reused")))
+
+
+@pytest.mark.parametrize("changes", [{"maximum": 50.0}, {"first_column": 1}])
+def test_a_checkpoint_of_other_triplets_is_not_taken_up(
+    run: Callable[..., Path],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    changes: dict[str, Any],
+) -> None:
+    caplog.set_level("INFO", logger="pipeline")
+    short = replace(PARAMS, n_epochs=1)
+    tiles = _textures(np.random.default_rng(0))
+    _write_triplets(tmp_path / "other.zarr", tiles, with_tiles=True, **changes)
+    run(short, "reused", str(tmp_path / "other.zarr"))
+    run(short, "reused")
+    assert "is of another run; starting anew" in caplog.text
+
+
+def test_a_run_goes_on_with_other_limits_of_progress(
+    run: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="pipeline")
+    first = run(replace(PARAMS, n_epochs=1), "resumed")
+    run(replace(PARAMS, n_epochs=1, patience=9, min_spread=0.0, min_effective_rank=0.0), "resumed")
+    assert "resuming after epoch 1" in caplog.text
+    assert len(json.loads((first / "train.json").read_text())) == len(SPLITS)
 
 
 def test_two_processes_have_the_losses_of_one(products: Path, tmp_path: Path) -> None:
@@ -390,6 +454,32 @@ def test_collapse_ends_a_run_with_a_sentence(run: Callable[..., Path], tmp_path:
         run(triplets=str(tmp_path / "blank.zarr"))
 
 
+def test_places_of_other_scenes_are_refused(products: Path, tmp_path: Path) -> None:
+    scenes = stores.open_product(products / "scenes.zarr").load()
+    other = scenes.assign_coords(granule=("scene", ["a", "x", "c"]))
+    stores.write_product(other, tmp_path / "other.zarr", None)
+    with pytest.raises(
+        ValueError, match=r"holds places in other scenes than those of .*other\.zarr"
+    ):
+        stores.TripletTiles(products / "places.zarr", "train", tmp_path / "other.zarr")
+
+
+def test_embeddings_are_looked_at_during_an_epoch(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "CHECK_EVERY", 2)
+    judge, judged = train._judge, []
+
+    def note(*arguments: Any, **named: Any) -> dict[str, float]:
+        judged.append(judge(*arguments, **named))
+        return judged[-1]
+
+    monkeypatch.setattr(train, "_judge", note)
+    with pytest.raises(ValueError, match=r"the embedding collapsed: its spread is .*, below 0\.9"):
+        run(replace(PARAMS, min_spread=0.9))
+    assert len(judged) == 1  # before the first epoch, which was not brought to its end
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -409,12 +499,63 @@ def test_every_way_of_training_tells_textures_apart(
     assert results["test"]["triplet_accuracy"] > 0.95
 
 
-def test_the_guard_leaves_no_negatives_where_all_are_near(run: Callable[..., Path]) -> None:
-    """All tiles are of one time and place: only those sampled as distant are pushed away."""
-    guarded = {"negatives": "batch", "guard_hours": 1.0, "guard_km": 1.0, "n_epochs": 1}
-    free = {**guarded, "guard_hours": 0.0}
-    first = _weights(run(_changed(PARAMS, **guarded), "guarded"))
-    assert not _same(first, _weights(run(_changed(PARAMS, **free), "free")))
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"distance": "squared"},
+        {"margin": 0.5},
+        {"negatives": "batch"},
+        {"negatives": "semi_hard"},
+        {"l2_penalty": 0.01},
+        {"max_gradient_norm": 0.1},
+        {"brightness_jitter": 0.2},
+        {"temperature_jitter": 5.0},
+        {"equalised_share": 0.5},
+        {"standardise": True},
+        {"micro_batches": 2},
+        {"weight_decay": 0.1},
+        {"warm_up_share": 0.9},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_no_parameter_is_without_effect(
+    run: Callable[..., Path], tmp_path: Path, change: dict[str, Any]
+) -> None:
+    channel = "infrared_window" if "temperature_jitter" in change else "visible"
+    tiles = _textures(np.random.default_rng(0))
+    triplets = tmp_path / "triplets.zarr"
+    few = {name: each[:32] for name, each in tiles.items()}
+    _write_triplets(triplets, few, with_tiles=True, channel=channel)
+    short = replace(PARAMS, n_epochs=1)
+    usual = _weights(run(short, "usual", str(triplets)))
+    assert not _same(usual, _weights(run(_changed(short, **change), "changed", str(triplets))))
+
+
+def test_the_guard_goes_by_the_hours_and_kilometres_of_the_batch() -> None:
+    dimensions = ("triplet", "member")
+    hours = np.array([[0, 0, 99], [5, 5, 99], [50, 50, 99]])
+    members = xr.Dataset(
+        {
+            "time": (
+                dimensions,
+                np.datetime64("2020-01-01", "ns") + hours * np.timedelta64(1, "h"),
+            ),
+            "latitude": (dimensions, np.array([[0, 0, 0], [8, 8, 0], [0, 0, 0]], float)),
+            "longitude": (dimensions, np.array([[0, 0, 0], [80, 80, 0], [0, 0, 0]], float)),
+        }
+    )
+    guarded = _changed(PARAMS, guard_hours=24.0, guard_km=2000.0)
+    anchors = np.array([0, 3, 6])  # of triplets 2, 0 and 1
+
+    def allowed(params: train.TrainParams) -> list[list[bool]]:
+        found = train._allowed(params, members, np.array([2, 0, 1]))
+        return found[np.ix_(anchors, anchors)].tolist()
+
+    # 50 hours apart; 50 hours or 80 degrees; 45 hours or 80 degrees
+    assert allowed(guarded) == [[False, True, True], [True, False, True], [True, True, False]]
+    # 5 hours and 80 degrees of longitude, which are 8,900 km
+    nearer = _changed(PARAMS, guard_hours=24.0, guard_km=10000.0)
+    assert allowed(nearer) == [[False, True, True], [True, False, False], [True, False, False]]
 
 
 def test_too_few_triplets_for_a_batch_are_named(run: Callable[..., Path]) -> None:

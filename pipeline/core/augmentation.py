@@ -64,13 +64,14 @@ def turn_and_flip(tiles: Tensor, generator: torch.Generator) -> Tensor:
         tiles: Shape (tile, channel, row, column).
         generator: On the CPU, so that every device draws the same.
     """
-    choice = torch.randint(8, (len(tiles),), generator=generator).to(tiles.device)
-    turned = torch.empty_like(tiles)
-    for symmetry in range(8):
-        chosen = choice == symmetry
-        picked = torch.rot90(tiles[chosen], symmetry % 4, (2, 3))
-        turned[chosen] = picked.flip(3) if symmetry >= 4 else picked
-    return turned
+    choice = torch.randint(8, (len(tiles),), generator=generator)
+    counts = choice.bincount(minlength=8).tolist()
+    order = choice.argsort(stable=True).to(tiles.device)
+    parts = []
+    for symmetry, picked in enumerate(tiles[order].split(counts)):
+        turned = torch.rot90(picked, symmetry % 4, (2, 3))
+        parts.append(turned.flip(3) if symmetry >= 4 else turned)
+    return torch.empty_like(tiles).index_copy_(0, order, torch.cat(parts))
 
 
 def jitter(
@@ -122,7 +123,8 @@ def equalise_members(tiles: Tensor, *, share: float, generator: torch.Generator)
         The same shape; the chosen neighbours and distant tiles are mapped by a monotone function
         of their colours, channel by channel.
     """
-    chosen = (torch.rand(len(tiles), generator=generator) < share).to(tiles.device)
+    chosen = torch.rand(len(tiles), generator=generator) < share
+    chosen = chosen.nonzero().flatten().to(tiles.device)
     equalised = tiles.clone()
     picked = tiles[chosen].flatten(3)  # (triplet, member, channel, pixel)
     if len(picked):

@@ -126,7 +126,7 @@ def compute_device() -> torch.device:
 def autocast(device: torch.device) -> AbstractContextManager[None]:
     """bfloat16 where the device computes in it, float32 elsewhere."""
     if device.type == "cuda":
-        enabled = torch.cuda.is_bf16_supported()
+        enabled = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         enabled = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)

@@ -6,7 +6,6 @@ than the rounding: batch normalisation sees one lane at a time, and what it lear
 variance for later is averaged over the lanes at the end of each epoch.
 """
 
-import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -44,7 +43,7 @@ def own_lanes(n_lanes: int) -> list[int]:
 def parallel(encoder: Encoder) -> nn.Module:
     """`encoder` as it is trained: compiled on CUDA, and in step with other processes."""
     device = next(encoder.parameters()).device
-    network: nn.Module = torch.compile(encoder) if device.type == "cuda" else encoder  # type: ignore[assignment]
+    network: nn.Module = torch.compile(encoder, dynamic=False) if device.type == "cuda" else encoder  # type: ignore[assignment]
     if n_processes() == 1:
         return network
     ids = [device.index] if device.type == "cuda" else None
@@ -79,7 +78,8 @@ def train_epoch(
         objective: Loss of vectors (triplet, 3, dimension).
         learning_rate: Of the batch with this number.
         max_gradient_norm: Longer gradients are shortened to it; 0 for none.
-        check: Raises when embeddings (tile, dimension), seen now and then, are of no use.
+        check: Raises when embeddings (tile, dimension) are of no use; sees those of this process
+            in every so many batches.
 
     Raises:
         ValueError: If the weights are no longer finite.
@@ -94,6 +94,7 @@ def train_epoch(
             group["lr"] = learning_rate(number)
         optimizer.zero_grad()
         own_sizes = sizes[rank() :: n_processes()]
+        seen = []
         for lane, size, chain in zip(lanes, own_sizes, chains, strict=True):
             members, may_be_negative = next(lane)
             _assign(statistics, chain)
@@ -105,10 +106,12 @@ def train_epoch(
                 (loss * (n_processes() * int(size) / int(sizes.sum()))).backward()
             _assign(chain, statistics)
             total += loss.detach() * int(size)
-        nn.utils.clip_grad_norm_(encoder.parameters(), max_gradient_norm or math.inf)
+            seen.append(vectors.detach())
+        if max_gradient_norm:
+            nn.utils.clip_grad_norm_(encoder.parameters(), max_gradient_norm)
         optimizer.step()
         if (number + 1) % CHECK_EVERY == 0:
-            check(nn.functional.normalize(vectors.detach(), dim=1))
+            check(nn.functional.normalize(torch.cat(seen), dim=1))
     _average(statistics, chains)
     if not all(parameter.isfinite().all() for parameter in encoder.parameters()):
         raise ValueError(

@@ -73,10 +73,12 @@ def check_collapse(
         min_effective_rank: Limit of the other.
 
     Raises:
-        ValueError: If one is below its limit.
+        ValueError: If one is below its limit, or not a number.
     """
     for name, limit in {"spread": min_spread, "effective_rank": min_effective_rank}.items():
-        if not measures[name] >= limit:  # not a number neither
+        if math.isnan(measures[name]):
+            raise ValueError("the embedding is not finite; lower train.learning_rate")
+        if measures[name] < limit:
             raise ValueError(
                 f"the embedding collapsed: its {name.replace('_', ' ')} is {measures[name]:.2g}, "
                 f"below {limit:g}; lower train.learning_rate, or change train.objective"

@@ -49,6 +49,7 @@ def shuffled_batches(
         n_mixed: Triplets held in memory to be mixed; as many again are read ahead.
         rng: Draws the order.
     """
+    assert sum(sizes) == (spans[:, 1] - spans[:, 0]).sum()
     held: list[Batch] = []
     remaining = iter(sizes)
     wanted = next(remaining, 0)

@@ -1,5 +1,6 @@
 """Encoders on disk: safetensors weights and a JSON description, nothing pickled."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -36,8 +37,16 @@ def read_encoder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return load_file(folder / WEIGHTS), description
 
 
+def digest(folder: Path) -> str:
+    """Changes with the weights in `folder`."""
+    with (folder / WEIGHTS).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     """Write tensors and a JSON state as one file, whole or not at all.
+
+    The state holds the `epoch`, and a `fingerprint` of the run.
 
     Raises:
         OSError: If the disk does not take it; what was at `path` stays.
@@ -51,10 +60,11 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[s
         partial.replace(path)
     except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)
-        kept = read_state(path)["epoch"] if path.exists() else 0
+        kept = read_state(path) if path.exists() else {}
+        epoch = kept["epoch"] if kept.get("fingerprint") == state["fingerprint"] else 0
         raise OSError(
             f"the checkpoint of epoch {state['epoch']} could not be written to {path} ({error}), "
-            f"that of epoch {kept} is kept; free some space and start again"
+            f"that of epoch {epoch} is kept; free some space and start again"
         ) from error
 
 
@@ -64,7 +74,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """The state alone, `epoch` in it."""
+    """The state alone."""
     with safe_open(path, framework="pt") as file:
         state: dict[str, Any] = json.loads(file.metadata()["state"])
     return state

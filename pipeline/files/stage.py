@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import errno
 import importlib
 import inspect
 import itertools
@@ -82,9 +83,9 @@ def paths(name: str) -> dict[str, Path]:
 
 @contextmanager
 def one_sentence_errors(name: str) -> Iterator[None]:
-    """Log progress lines, and end with one sentence where our own code refuses its input.
+    """Log progress lines; end with one sentence where we refuse our input, or the disk is full.
 
-    Anything raised inside a library keeps its traceback: it is a mistake of ours.
+    Anything else raised inside a library keeps its traceback: it is a mistake of ours.
     """
     logging.basicConfig(format=f"{name}: %(message)s", level=logging.WARNING)
     for logger in ("__main__", "pipeline"):
@@ -92,6 +93,8 @@ def one_sentence_errors(name: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            sys.exit(f"{name}: {error}; free some space and start again")
         raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
         if PACKAGE not in raised_in.parents:
             raise
@@ -133,6 +136,8 @@ def _replacing(name: str, given: Mapping[str, Path]) -> Iterator[dict[str, Path]
             if given[argument].exists():
                 given[argument].replace(path.parent / f"replaced-{path.name}")
             path.replace(given[argument])
+        if "checkpoint" in given:  # from which a stage killed up to here would have gone on
+            given["checkpoint"].unlink(missing_ok=True)
     finally:
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)

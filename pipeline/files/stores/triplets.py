@@ -76,6 +76,9 @@ def write_tiles(path: Path, split: str, first: int, tiles: NDArray[np.uint8]) ->
 class TripletTiles:
     """Tiles of a split's triplets: as stored, or cut from the scenes where only places are.
 
+    Raises:
+        ValueError: If the places are in other scenes.
+
     Attributes:
         members: Places and times (triplet, member), in memory.
         shape: Triplet, member, channel, row, column.
@@ -96,6 +99,11 @@ class TripletTiles:
         self._stored = _stored_tiles(triplets, split)
         if self._stored is None:
             self._scenes = open_product(scenes)
+            if not np.array_equal(root.granule.values, self._scenes.granule.values):
+                raise ValueError(
+                    f"{triplets} holds places in other scenes than those of {scenes}; run dvc "
+                    "repro sample"
+                )
             self._places = [
                 self.members[name].values for name in ("scene", "first_row", "first_column")
             ]
