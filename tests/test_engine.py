@@ -1,5 +1,6 @@
 import copy
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from pipeline.core import engine
 from pipeline.core.encoder import Encoder, create_encoder
 from pipeline.core.objective import triplet_loss
 
-SIZES = np.array([[3, 5]])  # one batch of two lanes
+SIZES = np.array([[3, 5, 4, 2]])  # one batch of four lanes
 
 
 def _objective(vectors: Tensor, _: Tensor | None) -> Tensor:
@@ -19,10 +20,16 @@ def _objective(vectors: Tensor, _: Tensor | None) -> Tensor:
 
 @pytest.fixture
 def encoder(monkeypatch: pytest.MonkeyPatch) -> Encoder:
-    # In float32, so that gradients can be compared closely.
-    monkeypatch.setattr(
-        engine, "autocast", lambda device: torch.autocast(device.type, enabled=False)
-    )
+    monkeypatch.setattr(engine, "autocast", _in_float32)
+    return _untrained()
+
+
+def _in_float32(device: torch.device) -> torch.autocast:
+    """So that gradients can be compared closely."""
+    return torch.autocast(device.type, enabled=False)
+
+
+def _untrained() -> Encoder:
     return create_encoder(backbone="resnet10t", n_channels=1, n_dimensions=4, seed=0)
 
 
@@ -42,7 +49,7 @@ def _train(encoder: Encoder, *, max_gradient_norm: float = 0.0) -> float:
         encoder,
         engine.parallel(encoder),
         torch.optim.SGD(encoder.parameters(), lr=1.0),
-        [micro_batches(members) for members in _lanes()],
+        [micro_batches(_lanes()[number]) for number in engine.own_lanes(SIZES.shape[1])],
         SIZES,
         n_triplets=int(SIZES.sum()),
         objective=_objective,
@@ -87,6 +94,38 @@ def test_long_gradients_are_shortened(encoder: Encoder) -> None:
     before = copy.deepcopy(encoder)
     _train(encoder, max_gradient_norm=0.01)
     assert float(_step(before, encoder).norm()) == pytest.approx(0.01, rel=1e-3)
+
+
+def _train_together(rank: int, folder: Path, max_gradient_norm: float) -> None:
+    """One of two processes."""
+    engine.autocast = _in_float32  # type: ignore[assignment]
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2
+    )
+    encoder = _untrained()
+    loss = _train(encoder, max_gradient_norm=max_gradient_norm)
+    torch.save([loss, encoder.state_dict()], folder / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("max_gradient_norm", [0.0, 0.01])
+def test_two_processes_step_as_one_does(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_gradient_norm: float
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1])  # where processes find this module
+    torch.multiprocessing.spawn(_train_together, (tmp_path, max_gradient_norm), nprocs=2)
+    before = copy.deepcopy(encoder)
+    loss = _train(encoder, max_gradient_norm=max_gradient_norm)
+    for rank in (0, 1):
+        together = copy.deepcopy(encoder)
+        found, state = torch.load(tmp_path / f"{rank}.pt")
+        together.load_state_dict(state)
+        assert found == pytest.approx(loss, rel=1e-5)
+        expected = _step(before, encoder)
+        difference = (_step(before, together) - expected).norm() / expected.norm()
+        assert float(difference) < 1e-3
+        for name, value in encoder.named_buffers():
+            torch.testing.assert_close(state[name], value, rtol=1e-4, atol=1e-5)
 
 
 def test_weights_that_are_not_finite_are_refused(encoder: Encoder) -> None:

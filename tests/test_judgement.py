@@ -90,6 +90,12 @@ def test_a_collapsed_embedding_is_refused(measures: dict[str, float], message: s
         check_collapse(measures, min_spread=0.002, min_effective_rank=2.5)
 
 
+def test_an_embedding_that_is_not_finite_is_refused() -> None:
+    measures = collapse_measures(torch.tensor([[0.0, 1.0], [torch.nan, 0.0]]))
+    with pytest.raises(ValueError, match=r"the embedding is not finite; lower train.learning_rate"):
+        check_collapse(measures, min_spread=0.0, min_effective_rank=0.0)
+
+
 @given(st.floats(0.002, 1), st.floats(2.5, 128))
 def test_an_embedding_at_its_limits_or_above_is_accepted(spread: float, rank: float) -> None:
     measures = {"loss": 0.3, "spread": spread, "effective_rank": rank}

@@ -141,6 +141,14 @@ def test_failed_stage_leaves_products_whole(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["figures", "out.txt"]
 
 
+def test_a_full_disk_ends_in_one_sentence() -> None:
+    with pytest.raises(SystemExit) as ended, stage.one_sentence_errors("double"):
+        Path("/dev/full").write_text("what no disk takes")
+    assert str(ended.value) == (
+        "double: [Errno 28] No space left on device; free some space and start again"
+    )
+
+
 def test_bad_params_end_in_one_sentence(tmp_path: Path) -> None:
     result = _run_double(tmp_path, "double: {times: two, fail: false}")
     assert result.returncode == 1

@@ -86,7 +86,12 @@ def train_epoch(
     """
     encoder.train()
     device = next(encoder.parameters()).device
-    statistics = [buffer for name, buffer in encoder.named_buffers() if "running_" in name]
+    statistics = [
+        buffer
+        for layer in encoder.modules()
+        if isinstance(layer, nn.BatchNorm2d)
+        for buffer in layer.buffers()
+    ]
     chains = [[statistic.clone() for statistic in statistics] for _ in lanes]
     total = torch.zeros((), device=device, dtype=torch.float64)
     for number, sizes in enumerate(batches):
