@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
-SECONDS_BETWEEN_LOOKS = 0.1
+SECONDS_BETWEEN_LOOKS = 0.2
 
 
 def timed(work: Callable[..., Any], *arguments: Any, **named: Any) -> float:

@@ -343,8 +343,17 @@ def rate_of_peer(folder: Path, backbone: str) -> float:
     n_triplets = len(list((folder / "train").glob("*.png"))) // len(PEER_NAMES)
     share = 0.75  # the peer keeps a tenth for validation, and one batch warms it up
     arguments = [ROOT / "benchmarks/peer.py", folder, backbone, int(share * n_triplets)]
+    # dask leaves one thread for each library in the environment of a process with workers.
+    environment = {
+        name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")
+    }
     done = subprocess.run(
-        [python, *map(str, arguments)], cwd=folder, check=True, capture_output=True, text=True
+        [python, *map(str, arguments)],
+        cwd=folder,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return float(done.stdout.split()[-1])
 
