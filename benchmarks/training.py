@@ -43,7 +43,7 @@ from torchvision.transforms import ToTensor
 
 from pipeline import embed, sample, train
 from pipeline.core import lane
-from pipeline.core.encoder import autocast, compute_device, fused
+from pipeline.core.encoder import Encoder, autocast, compute_device, fused
 from pipeline.files import batches, encoders, stage, stores
 
 SECTIONS = ("sampling", "loading", "training", "embedding", "memory")
@@ -375,18 +375,26 @@ def embedding(folder: Path) -> list[Row]:
 
         bare = partial(rate_of_bare_forward, folder, backbone, n_tiles)
         rows += compare(
-            {f"embedding with {backbone}, of the bare forward pass": (bare, 0.9)},
+            {
+                f"embedding with {backbone}, of the bare forward pass": (bare, 0.9),
+                "the same, of a pass with normalisation folded in": (partial(bare, fused), None),
+            },
             partial(embedded, encoder, product, n_tiles),
             "tiles/s",
         )
     return rows
 
 
-def rate_of_bare_forward(folder: Path, backbone: str, n_tiles: int) -> float:
+def rate_of_bare_forward(
+    folder: Path,
+    backbone: str,
+    n_tiles: int,
+    prepare: Callable[[Encoder], Encoder] = Encoder.eval,
+) -> float:
     """Tiles/s of batches that are there already."""
     tiles = triplet_tiles(folder, "validation")
     run = train.start(train_params(folder, backbone), n_channels=tiles.shape[2])
-    network = fused(run.encoder)
+    network = prepare(run.encoder)
     batch = torch.from_numpy(next(load(tiles)).tiles).flatten(0, 1).to(compute_device())
     n_batches = -(-n_tiles // len(batch))
 

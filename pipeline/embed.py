@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.lib.stride_tricks import sliding_window_view
 from pydantic import Field
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from pipeline.core.encoder import Encoder, compute_device, embed_tiles, fused, rebuild_encoder
 from pipeline.core.tile import IntArray, grid_tiles
@@ -36,16 +36,17 @@ class EmbedParams:
 def run(params: EmbedParams, scenes: Path, encoder: Path, embeddings: Path) -> None:
     """Write the embeddings of the tiles of every scene to `embeddings`."""
     _, description = encoders.read_encoder(encoder)
-    opened = stores.open_product(scenes)
+    opened = stores.open_product(scenes.absolute())  # for workers that start elsewhere
     if (channels := list(opened.channel.values)) != description["channels"]:
         raise ValueError(
             f"{scenes} has the channels {', '.join(channels)}, the encoder was trained on "
             f"{', '.join(description['channels'])}; change ingest.preset or train anew"
         )
+    of_scene = ["granule", "platform"]
     embed = partial(
         _embed_scene,
         params=params,
-        scenes=scenes.absolute(),
+        scenes=opened.drop_vars(of_scene),
         encoder=encoder.absolute(),
         digest=encoders.digest(encoder),
     )
@@ -62,9 +63,9 @@ def run(params: EmbedParams, scenes: Path, encoder: Path, embeddings: Path) -> N
         "tile_size": description["tile_size"],
         "stride": params.stride,
     }
-    places = {"granule": opened.granule.variable, "platform": opened.platform.variable}
+    named = {name: opened[name].variable for name in of_scene}
     n_tiles = stores.write_blocks(
-        (part.assign_coords(places).assign_attrs(about) for part in _some(parts)),
+        (part.assign_coords(named).assign_attrs(about) for part in _some(parts)),
         embeddings,
         params,
         dimension="tile",
@@ -89,14 +90,19 @@ def _read_network(folder: Path, digest: str) -> tuple[Encoder, dict[str, Any]]:
     return fused(rebuild_encoder(weights, description)), description
 
 
+@cache
+def _libraries() -> ThreadpoolController:
+    """Those with threads, looked for but once, which takes as long as embedding a tile."""
+    return ThreadpoolController()
+
+
 def _embed_scene(
-    index: int, *, params: EmbedParams, scenes: Path, encoder: Path, digest: str
+    index: int, *, params: EmbedParams, scenes: xr.Dataset, encoder: Path, digest: str
 ) -> xr.Dataset | None:
     """Embeddings and statistics of a scene's tiles, or None where it has no complete one."""
     network, description = _read_network(encoder, digest)
     size = description["tile_size"]
-    with stores.open_product(scenes) as opened:
-        scene = opened.isel(scene=index).load()
+    scene = scenes.isel(scene=index).load()
     places = grid_tiles(
         scene.valid.values,
         tile_size=size,
@@ -111,7 +117,7 @@ def _embed_scene(
         row, column = places[first : first + TILES_AT_ONCE].T
         tiles = windows[:, row, column].swapaxes(0, 1)  # (tile, channel, row, column)
         # One thread, so that their number cannot change the rounding; workers are parallel anyway.
-        with threadpool_limits(limits=1):
+        with _libraries().limit(limits=1):
             embedding.append(embed_tiles(network, tiles, device=compute_device()))
         brightness.append(tiles.mean((1, 2, 3), dtype=np.float64).astype(np.float32) / 255)
     split_of_day = {day: split for split, days in description["days"].items() for day in days}
@@ -136,7 +142,7 @@ def _embed_scene(
                 {"long_name": "mean colour, of 1", "units": "1"},
             ),
         )
-        .drop_vars(["granule", "platform", "time", "angle"], errors="ignore")
+        .drop_vars(["time", "angle"], errors="ignore")
         .assign_coords(
             {
                 **_tile_places(scene, places, size),

@@ -10,6 +10,7 @@ from pipeline.core.tile import (
     pure_tiles,
     tile_means,
     tile_spreads,
+    tile_sums,
     window_sums,
 )
 
@@ -72,6 +73,15 @@ def test_the_share_itself_is_allowed() -> None:
 
 def test_window_sums_by_hand() -> None:
     np.testing.assert_array_equal(window_sums(np.arange(6).reshape(2, 3), 2), [[8, 12]])
+
+
+@given(st.integers(0, 1000), st.integers(1, 6), st.integers(0, 9))
+def test_tile_sums_are_those_of_numpy(seed: int, tile_size: int, n_tiles: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.integers(0, 100, (12, 9))
+    places = rng.integers(0, [13 - tile_size, 10 - tile_size], (n_tiles, 2))
+    expected = [values[r : r + tile_size, c : c + tile_size].sum() for r, c in places]
+    np.testing.assert_array_equal(tile_sums(values, places, tile_size), expected)
 
 
 def test_tile_means_pass_over_missing_pixels() -> None:

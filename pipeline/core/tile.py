@@ -49,6 +49,27 @@ def grid_tiles(
     return np.argwhere(complete[::stride, ::stride]) * stride
 
 
+def tile_sums(values: NDArray[np.generic], places: IntArray, tile_size: int) -> FloatArray:
+    """Sum of `values` over each tile; pixels are added up once, however far tiles overlap.
+
+    Args:
+        values: Shape (row, column).
+        places: (row, column) of each tile, shape (tile, 2).
+        tile_size: Edge of a tile.
+    """
+    if not len(places):
+        return np.zeros(0)
+    # The edges of tiles divide the scene into blocks; a tile is a rectangle of whole ones.
+    rows, row = np.unique([places[:, 0], places[:, 0] + tile_size], return_inverse=True)
+    columns, column = np.unique([places[:, 1], places[:, 1] + tile_size], return_inverse=True)
+    inside = values[: rows[-1], : columns[-1]]
+    strips = np.add.reduceat(inside, columns[:-1], axis=1, dtype=np.float64)
+    sums = np.zeros((len(rows), len(columns)))  # of all blocks above and to the left
+    sums[1:, 1:] = np.add.reduceat(strips, rows[:-1], axis=0).cumsum(0).cumsum(1)
+    (top, bottom), (left, right) = row, column
+    return np.asarray(sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left])
+
+
 def tile_means(values: FloatArray, places: IntArray, tile_size: int) -> FloatArray:
     """Mean of `values` over each tile, without its missing pixels; NaN where all are.
 
@@ -58,9 +79,8 @@ def tile_means(values: FloatArray, places: IntArray, tile_size: int) -> FloatArr
         tile_size: Edge of a tile.
     """
     present = np.isfinite(values)
-    rows, columns = places.T
-    sums = window_sums(np.where(present, values, 0), tile_size)[rows, columns]
-    counts = window_sums(present, tile_size)[rows, columns]
+    sums = tile_sums(np.where(present, values, 0), places, tile_size)
+    counts = tile_sums(present, places, tile_size)
     means: FloatArray = np.divide(sums, counts, out=np.full(len(places), np.nan), where=counts > 0)
     return means
 

@@ -92,7 +92,11 @@ def _start(n_processes: int) -> Any:
     dask.config.set(
         {
             "distributed.scheduler.allowed-failures": 0,  # _Flow tries again by itself
-            "distributed.worker.profile.enabled": False,  # which looks at the work all the time
+            # How often a worker looks at itself, which by default takes a twentieth of a core.
+            "distributed.worker.profile.enabled": False,
+            "distributed.worker.memory.monitor-interval": "1s",
+            "distributed.admin.system-monitor.interval": "5s",
+            "distributed.admin.tick.interval": "1s",
             "distributed.deploy.lost-worker-timeout": "60s",  # to start again on a busy machine
             # Without its MALLOC_TRIM_THRESHOLD_, by which every array is given back to the system
             # at once: that takes half the time where arrays of megabytes come and go.
