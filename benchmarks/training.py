@@ -44,7 +44,7 @@ from torchvision.transforms import ToTensor
 from pipeline import embed, sample, train
 from pipeline.core import lane
 from pipeline.core.encoder import Encoder, autocast, compute_device, fused
-from pipeline.files import batches, encoders, stage, stores
+from pipeline.files import batches, encoders, stage, stores, workers
 
 SECTIONS = ("sampling", "loading", "training", "embedding", "memory")
 TILE_SIZE = 128
@@ -345,7 +345,7 @@ def rate_of_peer(folder: Path, backbone: str) -> float:
     arguments = [ROOT / "benchmarks/peer.py", folder, backbone, int(share * n_triplets)]
     # dask leaves one thread for each library in the environment of a process with workers.
     environment = {
-        name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")
+        name: value for name, value in os.environ.items() if name not in workers.THREAD_COUNTS
     }
     done = subprocess.run(
         [python, *map(str, arguments)],

@@ -42,7 +42,7 @@ def run(params: EmbedParams, scenes: Path, encoder: Path, embeddings: Path) -> N
             f"{scenes} has the channels {', '.join(channels)}, the encoder was trained on "
             f"{', '.join(description['channels'])}; change ingest.preset or train anew"
         )
-    of_scene = ["granule", "platform"]
+    of_scene = {name: opened[name].variable for name in ("granule", "platform")}
     embed = partial(
         _embed_scene,
         params=params,
@@ -63,9 +63,8 @@ def run(params: EmbedParams, scenes: Path, encoder: Path, embeddings: Path) -> N
         "tile_size": description["tile_size"],
         "stride": params.stride,
     }
-    named = {name: opened[name].variable for name in of_scene}
     n_tiles = stores.write_blocks(
-        (part.assign_coords(named).assign_attrs(about) for part in _some(parts)),
+        (part.assign_coords(of_scene).assign_attrs(about) for part in _some(parts)),
         embeddings,
         params,
         dimension="tile",
