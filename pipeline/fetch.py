@@ -2,10 +2,11 @@
 
 import csv
 import glob
+import itertools
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime, time, timedelta
 from functools import partial
@@ -16,7 +17,7 @@ import numpy as np
 import xarray as xr
 from pydantic import Field
 
-from pipeline.core.synthetic import MORPHOLOGIES, OFF_EARTH, synthesise_scene
+from pipeline.core.synthetic import MORPHOLOGIES, OFF_EARTH, UNSEEN, synthesise_scene
 from pipeline.core.tile import pure_tiles
 from pipeline.core.viewing import solar_angles, sun_distance
 from pipeline.files import mcmip, stage, stores
@@ -79,6 +80,7 @@ class SyntheticParams:
     seed: int
     first_day: date
     n_days: Annotated[int, Field(gt=0)]
+    n_new_days: Annotated[int, Field(ge=0)]
     days_apart: Annotated[int, Field(gt=0)]
     hours_utc: tuple[Annotated[int, Field(ge=0, lt=24)], ...]
     sectors: tuple[tuple[float, float], ...]
@@ -108,6 +110,7 @@ class _Task:
     index: int
     start_time: datetime
     sector: tuple[float, float]
+    is_new: bool
 
 
 def run(params: FetchParams, granules: Path, archive: Path, checksums: Path) -> None:
@@ -227,18 +230,28 @@ def _relative(path: Path, folder: Path) -> str:
 
 
 def _write_synthetic(params: SyntheticParams, folder: Path) -> list[Path]:
-    days = [params.first_day + timedelta(params.days_apart * day) for day in range(params.n_days)]
-    starts = [datetime.combine(day, time(hour)) for day in days for hour in params.hours_utc]
-    pairs = [(start, sector) for start in starts for sector in params.sectors]
-    tasks = [_Task(index, start, sector) for index, (start, sector) in enumerate(pairs)]
+    """Write granules and labels; return the paths of the granules that are not new."""
+    tasks = list(_plan(params))
     write = partial(_write_synthetic_granule, params=params, folder=folder)
     made = ordered_map(write, tasks)
     files, candidates = [], []
-    for path, labels in progress(made, "synthetic granules", total=len(tasks), unit="granules"):
-        files.append(path)
-        candidates += labels
+    shown = progress(made, "synthetic granules", total=len(tasks), unit="granules")
+    for task, (path, labels) in zip(tasks, shown, strict=True):
+        if not task.is_new:
+            files.append(path)
+            candidates += labels
     _write_labels(candidates, params, folder / "labels.csv")
     return files
+
+
+def _plan(params: SyntheticParams) -> Iterator[_Task]:
+    """Granules to make, those of new days last."""
+    index = itertools.count()
+    for day in range(params.n_days + params.n_new_days):
+        date_of = params.first_day + timedelta(params.days_apart * day)
+        for hour, sector in itertools.product(params.hours_utc, params.sectors):
+            start = datetime.combine(date_of, time(hour))
+            yield _Task(next(index), start, sector, is_new=day >= params.n_days)
 
 
 def _write_synthetic_granule(
@@ -250,15 +263,23 @@ def _write_synthetic_granule(
     sun, _ = solar_angles(np.datetime64(task.start_time), grid.latitude, grid.longitude)
     rng = np.random.default_rng([params.seed, task.index])
     distance = sun_distance(np.datetime64(task.start_time))
-    scene = synthesise_scene(grid.latitude, grid.longitude, sun, sun_distance=distance, rng=rng)
+    scene = synthesise_scene(
+        grid.latitude,
+        grid.longitude,
+        sun,
+        sun_distance=distance,
+        with_unseen=task.is_new,
+        rng=rng,
+    )
     sector = f"M{1 + params.sectors.index(task.sector) % 2}"
     path = mcmip.write_mcmip(
-        folder / "synthetic",
+        folder / ("new" if task.is_new else "synthetic"),
         grid=grid,
         bands=scene.bands,
         start_time=task.start_time + timedelta(minutes=params.sectors.index(task.sector) // 2),
         sector=sector,
     )
+    names = (*MORPHOLOGIES, UNSEEN) if task.is_new else MORPHOLOGIES
     truth = xr.Dataset(
         {
             "morphology": (
@@ -266,15 +287,15 @@ def _write_synthetic_granule(
                 scene.morphology,
                 {
                     "long_name": "true morphology, for judging only",
-                    "flag_values": np.array([*range(len(MORPHOLOGIES)), OFF_EARTH], np.uint8),
-                    "flag_meanings": " ".join([*MORPHOLOGIES, "off_earth"]),
+                    "flag_values": np.array([*range(len(names)), OFF_EARTH], np.uint8),
+                    "flag_meanings": " ".join([*names, "off_earth"]),
                 },
             )
         },
         attrs={"title": "True morphology of a synthetic granule"},
     )
     stores.write_product(truth, folder / "truth" / path.name, params)
-    if np.nanmax(sun) > params.label_max_solar_zenith:
+    if task.is_new or np.nanmax(sun) > params.label_max_solar_zenith:
         return path, []
     size = params.label_tile_size
     places, codes = pure_tiles(

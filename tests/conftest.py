@@ -87,11 +87,19 @@ def toy_embeddings(toy_textures: np.ndarray, tmp_path_factory: pytest.TempPathFa
     latitude, longitude = 10.0 - row - 2 * scene, 30.0 + column
     half = np.array([[-0.5, -0.5], [-0.5, 0.5], [0.5, 0.5], [0.5, -0.5]])
     temperature = TEMPERATURES[toy_textures] + rng.normal(size=n_tiles)
+    turned_tile = np.arange(0, n_tiles, 3, dtype=np.int32)
+    copies = embedding[turned_tile, None] + 0.05 * rng.normal(size=(1, 8, DIMENSIONS))
+    copies[:, 0] = embedding[turned_tile]
     dataset = xr.Dataset(
         {
             "embedding": (("tile", "dimension"), embedding.astype(np.float32)),
             "brightness": ("tile", (1 - temperature / 400).astype(np.float32)),
             "brightness_temperature": ("tile", temperature.astype(np.float32)),
+            "turned_embedding": (
+                ("turned", "orientation", "dimension"),
+                copies.astype(np.float32),
+            ),
+            "turned_tile": ("turned", turned_tile),
         },
         coords={
             "scene": ("tile", scene),
@@ -287,7 +295,8 @@ SMALL_FLOW: dict[str, Any] = {
     "sample.validation_share": 0.1,
     "sample.test_share": 0.2,
     "cluster.k_max": 12,
-    "cluster.n_seeds": 2,
+    "cluster.n_bootstraps": 3,
+    "cluster.n_surrogates": 2,
     "tsne.n_sample": 400,
     "tsne.perplexity": 20,
     "classify.imagenet_weights": "none",

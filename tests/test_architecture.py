@@ -46,6 +46,14 @@ def _all_modules(path: Path) -> set[Path]:
     return reached
 
 
+def _stages_started(path: Path) -> list[str]:
+    """Stages that a stage starts as processes: its constant STAGES."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "STAGES":
+            return list(ast.literal_eval(node.value))
+    return []
+
+
 def _noun(path: Path) -> Path:
     """The module or, inside a folder of one noun, that folder."""
     parts = path.relative_to(PACKAGE).parts
@@ -98,7 +106,8 @@ def test_code_dependencies_are_those_imported(name: str) -> None:
     dependencies = [ROOT / dep for dep in FLOW["stages"][name]["deps"] if dep.endswith(".py")]
     folders = [ROOT / dep for dep in FLOW["stages"][name]["deps"] if (ROOT / dep).is_dir()]
     listed = {*dependencies, *(folder for folder in folders if PACKAGE in folder.parents)}
-    imported = {STAGES[name], *_all_modules(STAGES[name])} - {STARTER}
+    modules = [STAGES[each] for each in (name, *_stages_started(STAGES[name]))]
+    imported = {*modules, *(each for path in modules for each in _all_modules(path))} - {STARTER}
     expected = {noun if (noun := _noun(path)).is_dir() else path for path in imported}
     assert {str(path.relative_to(ROOT)) for path in listed} == {
         str(path.relative_to(ROOT)) for path in expected

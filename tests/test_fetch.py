@@ -2,6 +2,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import xarray as xr
 
 from pipeline import fetch
-from pipeline.core.synthetic import MORPHOLOGIES
+from pipeline.core.synthetic import MORPHOLOGIES, UNSEEN
 from pipeline.files import manifests, stage, stores
 
 SMALL = {
@@ -194,3 +195,21 @@ def test_granules_of_one_name_are_told_apart_by_their_folders(
     names = stores.open_product(tmp_path / "g/manifest.nc").granule.values
     expected = ["2020/a/one.tif", "2020/b/one.tif", "2021/one.tif", "2022/one.tif", "two.tif"]
     assert sorted(names) == expected
+
+
+def test_new_days_change_nothing_else(tmp_path: Path, synthetic: fetch.FetchParams) -> None:
+    without = replace(synthetic, synthetic=replace(synthetic.synthetic, n_new_days=0))
+    for name, params in (("with", synthetic), ("without", without)):
+        fetch.run(params, tmp_path / name, tmp_path / "archive", tmp_path / "checksums.json")
+    for folder in ("synthetic", "."):
+        for path in (tmp_path / "without" / folder).glob("*.[nc][cs]*"):
+            if path.name != "manifest.nc":  # its attributes hold the parameters
+                assert path.read_bytes() == (tmp_path / "with" / folder / path.name).read_bytes()
+    xr.testing.assert_equal(_manifest(tmp_path / "with"), _manifest(tmp_path / "without"))
+    new = sorted((tmp_path / "with/new").iterdir())
+    assert len(new) == 3
+    assert not (tmp_path / "without/new").exists()
+    for path in new:
+        truth = stores.open_product(tmp_path / "with/truth" / path.name)
+        assert truth.morphology.attrs["flag_meanings"].split()[-2:] == [UNSEEN, "off_earth"]
+        assert (truth.morphology == len(MORPHOLOGIES)).any()

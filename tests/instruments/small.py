@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-from netCDF4 import Dataset
-
 from instruments.abi_l1b import write_abi_l1b
 from instruments.damage import copy_hdf4
 from instruments.modis import write_modis
 from instruments.swath import swath_places
 from instruments.viirs import write_viirs
+from netCDF4 import Dataset
+
 from pipeline.core.viewing import solar_angles
 from pipeline.files.mcmip import sector_grid, write_mcmip
 

@@ -21,6 +21,7 @@ MORPHOLOGIES = (
     "deep_convection",
 )
 EQUAL_HISTOGRAM = ("closed_cells", "open_cells", "sugar", "gravel")
+UNSEEN = "streets"  # never in a scene but where asked for, of their histogram too
 
 # Latitude and longitude of the stratocumulus decks off Peru, Namibia, California and the
 # Canaries: Klein and Hartmann (1993), doi:10.1175/1520-0442(1993)006<1587:TSCOLS>2.0.CO;2.

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from pipeline.core.synthetic.bands import observe
-from pipeline.core.synthetic.climatology import EQUAL_HISTOGRAM, MORPHOLOGIES, climatology
+from pipeline.core.synthetic.climatology import MORPHOLOGIES, UNSEEN, climatology
 from pipeline.core.synthetic.layers import FloatArray, Layers, no_cloud
 from pipeline.core.synthetic.noise import step
 from pipeline.core.synthetic.regions import split_scene
-from pipeline.core.synthetic.textures import BoolArray, ranked_texture
+from pipeline.core.synthetic.textures import TEXTURES, BoolArray, ranked_texture
 from pipeline.core.synthetic.weather import WEATHER
 
 OFF_EARTH = 255
@@ -24,7 +24,8 @@ class Scene:
 
     Bands C01 to C06 are reflectance factors, not divided by the cosine of the solar zenith
     angle; C07 to C16 brightness temperatures in K; all of shape (row, column) and NaN off the
-    Earth. Morphologies are positions in MORPHOLOGIES, OFF_EARTH off the Earth.
+    Earth. Morphologies are positions in MORPHOLOGIES, of UNSEEN their number, OFF_EARTH off the
+    Earth.
     """
 
     bands: dict[str, FloatArray]
@@ -37,6 +38,7 @@ def synthesise_scene(
     solar_zenith_angle: NDArray[np.floating],
     *,
     sun_distance: float = 1.0,
+    with_unseen: bool = False,
     rng: np.random.Generator,
 ) -> Scene:
     """Scene of 2 to 5 regions whose morphologies suit their places.
@@ -46,6 +48,7 @@ def synthesise_scene(
         longitude: In degrees east, shape (row, column).
         solar_zenith_angle: In degrees, shape (row, column).
         sun_distance: In astronomical units.
+        with_unseen: Whether one of the regions holds UNSEEN.
         rng: The only source of randomness.
 
     Raises:
@@ -69,8 +72,10 @@ def synthesise_scene(
         likely = weights * climatology(float(latitude[row, column]), float(longitude[row, column]))
         code = int(rng.choice(len(MORPHOLOGIES), p=likely / likely.sum()))
         weights[code] = 0  # no morphology twice: neighbouring regions would merge
+        if with_unseen and region == 0:
+            code = len(MORPHOLOGIES)
         morphology[inside] = code
-        _paste_region(whole, inside, MORPHOLOGIES[code], rng=rng)
+        _paste_region(whole, inside, (*MORPHOLOGIES, UNSEEN)[code], rng=rng)
     bands = observe(
         Layers(**whole),
         latitude=np.where(on_earth, latitude, 0).astype(np.float32),
@@ -97,7 +102,7 @@ def _paste_region(
     low = np.maximum([rows.min() - 1, columns.min() - 1], 0)
     box = np.s_[low[0] : rows.max() + 2, low[1] : columns.max() + 2]
     here = inside[box]
-    if morphology in EQUAL_HISTOGRAM:
+    if morphology in TEXTURES:
         whole["low_cloud"][box] += ranked_texture(morphology, here, rng=rng)
         return
     clouds = WEATHER[morphology](here.shape, rng=rng)

@@ -1,6 +1,6 @@
-"""Shallow clouds which differ only in their organisation: closed and open cells, sugar, gravel.
+"""Shallow clouds which differ only in their organisation: cells, sugar, gravel, streets.
 
-Each is a random field ranked within its region, so that all four take every value equally often.
+Each is a random field ranked within its region, so that all take every value equally often.
 Scales are well below a tile of 64 pixels and the field is normalised over the surroundings
 first: tiles have nearly equal histograms too, not regions alone.
 """
@@ -32,7 +32,7 @@ def ranked_texture(morphology: str, inside: BoolArray, *, rng: np.random.Generat
     """Development of the cloud at every pixel of a region, uniform on 0 to 1 over the region.
 
     Args:
-        morphology: One of `EQUAL_HISTOGRAM`.
+        morphology: One of `TEXTURES`.
         inside: Whether a pixel counts, shape (row, column).
         rng: Source of randomness.
 
@@ -103,6 +103,17 @@ def gravel(
     return clumps + np.float32(0.5) * _gust_fronts(shape, scale=scale, angle=angle, rng=rng)
 
 
+def streets(
+    shape: tuple[int, int], *, scale: float, angle: float, rng: np.random.Generator
+) -> FloatArray:
+    """Long straight rows 11 pixels apart, of clouds like beads on a string."""
+    _, across = plane(shape, angle=angle)
+    across = across + 3 * smooth_noise(shape, length=40, rng=rng)
+    rows = np.cos(2 * np.pi * across / (11 * scale))
+    beads = smooth_noise(shape, length=1.4, stretch=3, angle=angle, rng=rng)
+    return np.asarray(rows + np.float32(0.3) * beads)
+
+
 def _gust_fronts(
     shape: tuple[int, int], *, scale: float, angle: float, rng: np.random.Generator
 ) -> FloatArray:
@@ -129,4 +140,5 @@ TEXTURES: dict[str, Callable[..., FloatArray]] = {
     "open_cells": open_cells,
     "sugar": sugar,
     "gravel": gravel,
+    "streets": streets,
 }
