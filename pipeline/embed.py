@@ -9,16 +9,20 @@ from typing import Annotated, Any
 import numpy as np
 import xarray as xr
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 from pydantic import Field
 from threadpoolctl import ThreadpoolController
 
 from pipeline.core.encoder import Encoder, compute_device, embed_tiles, fused, rebuild_encoder
-from pipeline.core.tile import IntArray, grid_tiles
+from pipeline.core.tile import IntArray, grid_tiles, orientations
 from pipeline.core.tile_statistics import CloudRule, describe_tiles
 from pipeline.files import encoders, stage, stores
 from pipeline.files.land import land_mask
 from pipeline.files.progress import progress
 from pipeline.files.workers import ordered_map
+
+# A scene's tiles, and turned copies of some of them.
+_Embedded = tuple[xr.Dataset, xr.Dataset | None]
 
 TILES_AT_ONCE = 1024  # cut from a scene; whole batches of `embed_tiles`
 
@@ -28,6 +32,7 @@ class EmbedParams:
     """Section `embed` of params.yaml; `stride` in pixels, thresholds in percent and K."""
 
     stride: Annotated[int, Field(gt=0)]
+    turned_per_scene: Annotated[int, Field(ge=0)]
     max_invalid_share: Annotated[float, Field(ge=0, le=1)]
     cloud_reflectance: Annotated[float, Field(gt=0)]
     cloud_brightness_temperature: Annotated[float, Field(gt=0)]
@@ -63,8 +68,9 @@ def run(params: EmbedParams, scenes: Path, encoder: Path, embeddings: Path) -> N
         "tile_size": description["tile_size"],
         "stride": params.stride,
     }
+    turned: list[xr.Dataset] = []
     n_tiles = stores.write_blocks(
-        (part.assign_coords(of_scene).assign_attrs(about) for part in _some(parts)),
+        (part.assign_coords(of_scene).assign_attrs(about) for part in _set_aside(parts, turned)),
         embeddings,
         params,
         dimension="tile",
@@ -74,10 +80,20 @@ def run(params: EmbedParams, scenes: Path, encoder: Path, embeddings: Path) -> N
             f"no scene holds a complete tile of {description['tile_size']} pixels on a grid of "
             f"{params.stride}; lower embed.stride or sample.tile_size"
         )
+    if turned:
+        stores.add_to_product(xr.concat(turned, "turned"), embeddings)
 
 
-def _some(parts: Iterator[xr.Dataset | None]) -> Iterator[xr.Dataset]:
-    return (part for part in parts if part is not None)
+def _set_aside(parts: Iterator[_Embedded | None], turned: list[xr.Dataset]) -> Iterator[xr.Dataset]:
+    """The tiles of each scene, while the turned copies of some are gathered in `turned`."""
+    n_tiles = 0
+    for part in parts:
+        if part is not None:
+            tiles, copies = part
+            if copies is not None:
+                turned.append(copies.assign(turned_tile=copies.turned_tile + n_tiles))
+            n_tiles += tiles.sizes["tile"]
+            yield tiles
 
 
 @lru_cache(maxsize=1)
@@ -97,7 +113,7 @@ def _libraries() -> ThreadpoolController:
 
 def _embed_scene(
     index: int, *, params: EmbedParams, scenes: xr.Dataset, encoder: Path, digest: str
-) -> xr.Dataset | None:
+) -> _Embedded | None:
     """Embeddings and statistics of a scene's tiles, or None where it has no complete one."""
     network, description = _read_network(encoder, digest)
     size = description["tile_size"]
@@ -121,7 +137,7 @@ def _embed_scene(
         brightness.append(tiles.mean((1, 2, 3), dtype=np.float64).astype(np.float32) / 255)
     split_of_day = {day: split for split, days in description["days"].items() for day in days}
     split = split_of_day.get(str(scene.time.values.astype("datetime64[D]")), "unseen")
-    return (
+    found = (
         describe_tiles(
             scene,
             land_mask(scene.latitude.values, scene.longitude.values),
@@ -150,6 +166,37 @@ def _embed_scene(
                 "split": ("tile", np.full(len(places), split, object)),
             }
         )
+    )
+    n_turned = min(params.turned_per_scene, len(places))
+    return found, _turn(windows, places, n_turned, network) if n_turned else None
+
+
+def _turn(
+    windows: NDArray[np.uint8], places: IntArray, n_turned: int, network: Encoder
+) -> xr.Dataset:
+    """Embeddings of some tiles, evenly spaced, as they are, turned, and turned when mirrored."""
+    chosen = np.linspace(0, len(places) - 1, n_turned).round().astype(np.int32)
+    row, column = places[chosen].T
+    tiles = windows[:, row, column].swapaxes(0, 1)  # (turned, channel, row, column)
+    copies = np.stack(orientations(tiles), axis=1)  # (turned, orientation, channel, row, column)
+    with _libraries().limit(limits=1):
+        embedding = embed_tiles(
+            network, copies.reshape(-1, *tiles.shape[1:]), device=compute_device()
+        )
+    long_name = "embedding of the tile as it is, turned by 90, 180 and 270 degrees, and mirrored"
+    return xr.Dataset(
+        {
+            "turned_embedding": (
+                ("turned", "orientation", "dimension"),
+                embedding.reshape(*copies.shape[:2], -1),
+                {"long_name": long_name, "units": "1"},
+            ),
+            "turned_tile": (
+                "turned",
+                chosen,
+                {"long_name": "index of the tile in the product", "units": "1"},
+            ),
+        }
     )
 
 

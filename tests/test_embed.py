@@ -11,7 +11,11 @@ from pipeline.core.encoder import create_encoder, embed_tiles
 from pipeline.files import encoders, stores
 
 PARAMS = embed.EmbedParams(
-    stride=8, max_invalid_share=0.0, cloud_reflectance=20.0, cloud_brightness_temperature=285.0
+    stride=8,
+    turned_per_scene=3,
+    max_invalid_share=0.0,
+    cloud_reflectance=20.0,
+    cloud_brightness_temperature=285.0,
 )
 TILE_SIZE = 16
 
@@ -108,6 +112,35 @@ def test_every_complete_tile_is_embedded_with_its_place(tmp_path: Path, encoder:
     np.testing.assert_allclose(found.brightness, tiles.mean((1, 2, 3)) / 255, rtol=1e-5)
     assert found.brightness_temperature.attrs["units"] == "K"
     assert "20.0 percent" in found.cloud_fraction.attrs["long_name"]
+
+
+def test_some_tiles_of_each_scene_are_embedded_turned_and_mirrored(
+    tmp_path: Path, encoder: Path
+) -> None:
+    scenes = _write_scenes(tmp_path / "scenes.zarr", physical={})
+    embed.run(PARAMS, tmp_path / "scenes.zarr", encoder, tmp_path / "embeddings.zarr")
+    found = stores.open_product(tmp_path / "embeddings.zarr").load()
+    np.testing.assert_array_equal(found.turned_tile, [0, 3, 6, 7, 11, 14])
+    assert found.turned_embedding.shape == (6, 8, 5)
+    assert found.attrs["tile_size"] == 16
+    assert "parameters" in found.attrs
+    upright = found.embedding.isel(tile=found.turned_tile)
+    np.testing.assert_allclose(found.turned_embedding[:, 0], upright, atol=0.02)
+    place = found.isel(tile=3)
+    tile = scenes.colour.values[
+        int(place.scene), :, int(place.row) : int(place.row) + 16, int(place.column) :
+    ][..., :16]
+    network = create_encoder(backbone="resnet10t", n_channels=2, n_dimensions=5, seed=0)
+    copies = [np.rot90(each, k, (1, 2)) for each in (tile, tile[..., ::-1]) for k in range(4)]
+    expected = embed_tiles(network, np.stack(copies), device=torch.device("cpu"))
+    np.testing.assert_allclose(found.turned_embedding[1], expected, atol=0.03)
+
+
+def test_no_tile_need_be_turned(tmp_path: Path, encoder: Path) -> None:
+    _write_scenes(tmp_path / "scenes.zarr", physical={})
+    params = replace(PARAMS, turned_per_scene=0)
+    embed.run(params, tmp_path / "scenes.zarr", encoder, tmp_path / "embeddings.zarr")
+    assert "turned_embedding" not in stores.open_product(tmp_path / "embeddings.zarr")
 
 
 def test_cloud_is_cold_where_nothing_visible_was_measured(tmp_path: Path, encoder: Path) -> None:

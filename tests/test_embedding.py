@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pipeline.core import embedding
+from pipeline.core import embedding, search
 
 # Few values, so that equal distances are common.
 GRID_VALUES = st.integers(-3, 3).map(float)
@@ -40,8 +40,8 @@ def test_nearest_is_what_comparing_every_pair_gives(data: st.DataObject) -> None
     assume(n_nearest > 0)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(embedding, "TILES_PER_BLOCK", data.draw(st.integers(1, 40)))
-        patch.setattr(embedding, "POINTS_PER_BLOCK", data.draw(st.integers(1, 3)))
+        patch.setattr(search, "TILES_PER_BLOCK", data.draw(st.integers(1, 40)))
+        patch.setattr(search, "POINTS_PER_BLOCK", data.draw(st.integers(1, 3)))
         tiles, distances = embedding.nearest(
             embeddings, queries, n_nearest=n_nearest, groups=groups
         )

@@ -1,6 +1,7 @@
 """Places in embedding space: the nearest tiles, and the tiles along a straight line."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -8,12 +9,10 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist, pdist, squareform
 
+from pipeline.core.search import ApproximateIndex, search_exactly
+
 IntArray = NDArray[np.integer]
 FloatArray = NDArray[np.floating]
-
-# Bounds the memory of a table of distances, (point, tile), to 32 MiB.
-POINTS_PER_BLOCK = 512
-TILES_PER_BLOCK = 8192
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,12 @@ def nearest(
     *,
     n_nearest: int,
     groups: NDArray[np.generic] | None = None,
+    index: ApproximateIndex | None = None,
 ) -> tuple[IntArray, FloatArray]:
     """Tiles nearest to each query and their Euclidean distances, both of shape (query, rank).
 
-    The search is exact; of equally distant tiles the one of lower index comes first. A query is
-    never among its own answers.
+    Without an index the search is exact; of equally distant tiles the one of lower index comes
+    first. A query is never among its own answers.
 
     Args:
         embeddings: Shape (tile, dimension).
@@ -54,6 +54,7 @@ def nearest(
         n_nearest: Tiles wanted for each query.
         groups: Shape (tile,), such as the granule or the day of each tile; tiles of the query's
             own group are left out. By default only the query itself is.
+        index: Of the embeddings, to look into instead of comparing every tile.
 
     Raises:
         ValueError: If `n_nearest` is not positive, or more than the tiles a query is compared with.
@@ -69,32 +70,8 @@ def nearest(
             f"tile {query} can be compared with {available.min()} tiles only, fewer than the "
             f"{n_nearest} wanted; lower retrieve.n_nearest or loosen retrieve.exclude"
         )
-    blocks = np.split(queries, range(POINTS_PER_BLOCK, len(queries), POINTS_PER_BLOCK))
-    found = [
-        _search(embeddings, embeddings[block], n_nearest, own=codes[block], codes=codes)
-        for block in blocks
-    ]
-    tiles, distances = zip(*found, strict=True)
-    return np.concatenate(tiles), np.concatenate(distances)
-
-
-def _search(
-    embeddings: FloatArray, points: FloatArray, n_nearest: int, *, own: IntArray, codes: IntArray
-) -> tuple[IntArray, FloatArray]:
-    """Nearest tiles and their distances (point, rank), without those whose code is the point's."""
-    tiles = np.full((len(points), n_nearest), -1)
-    distances = np.full((len(points), n_nearest), np.inf)
-    for start in range(0, len(embeddings), TILES_PER_BLOCK):
-        block = np.arange(start, min(start + TILES_PER_BLOCK, len(embeddings)))
-        further = cdist(points, embeddings[block])  # (point, tile)
-        further[own[:, None] == codes[block]] = np.inf
-        joined = np.hstack([distances, further])
-        # A stable sort keeps the lower index first: earlier blocks stand on the left.
-        order = np.argsort(joined, axis=1, kind="stable")[:, :n_nearest]
-        distances = np.take_along_axis(joined, order, axis=1)
-        candidates = np.hstack([tiles, np.broadcast_to(block, further.shape)])
-        tiles = np.take_along_axis(candidates, order, axis=1)
-    return tiles, distances
+    find = partial(search_exactly, embeddings) if index is None else index.search
+    return find(embeddings[queries], n_nearest, own=codes[queries], codes=codes)
 
 
 def path_between(embeddings: FloatArray, start: int, end: int, *, n_steps: int) -> EmbeddingPath:
@@ -148,7 +125,7 @@ def _distinct_tiles(embeddings: FloatArray, points: FloatArray, taken: tuple[int
     is_taken = np.isin(np.arange(len(embeddings)), taken).astype(np.int64)
     own = np.ones(len(points), np.int64)
     # Of n points none needs more than its n nearest tiles: the others take n - 1 at most.
-    tiles, _ = _search(embeddings, points, len(points), own=own, codes=is_taken)
+    tiles, _ = search_exactly(embeddings, points, len(points), own=own, codes=is_taken)
     candidates = np.unique(tiles)
     _, chosen = linear_sum_assignment(cdist(points, embeddings[candidates]))
     return np.asarray(candidates[chosen])

@@ -104,6 +104,19 @@ def tile_spreads(values: FloatArray, places: IntArray, tile_size: int) -> FloatA
     return np.sqrt(np.maximum(variances, 0))
 
 
+def orientations(tiles: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """Tiles as they are, turned by 90, 180 and 270 degrees, and the mirrored ones likewise.
+
+    Args:
+        tiles: Shape (…, row, column).
+    """
+    return [
+        np.rot90(each, turns, axes=(-2, -1))
+        for each in (tiles, tiles[..., ::-1])
+        for turns in range(4)
+    ]
+
+
 def pure_tiles(
     codes: NDArray[np.integer], *, tile_size: int, stride: int, min_share: float
 ) -> tuple[IntArray, IntArray]:

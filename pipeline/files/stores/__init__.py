@@ -1,6 +1,12 @@
 """Zarr and netCDF products: dimensions, units, chunks and the parameters that made them."""
 
-from pipeline.files.stores.products import consolidate, open_product, write_json, write_product
+from pipeline.files.stores.products import (
+    add_to_product,
+    consolidate,
+    open_product,
+    write_json,
+    write_product,
+)
 from pipeline.files.stores.scenes import ScenePart, SceneStore, channel_limits, write_part
 from pipeline.files.stores.tables import write_blocks
 from pipeline.files.stores.tiles import cut_embedded_tiles, cut_tiles
@@ -18,6 +24,7 @@ __all__ = [
     "ScenePart",
     "SceneStore",
     "TripletTiles",
+    "add_to_product",
     "channel_limits",
     "consolidate",
     "create_triplets",

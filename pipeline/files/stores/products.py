@@ -77,6 +77,13 @@ def write_product(dataset: xr.Dataset, path: Path, params: object) -> None:
     product.to_netcdf(path, engine="netcdf4", encoding=encoding)
 
 
+def add_to_product(dataset: xr.Dataset, path: Path) -> None:
+    """Add the variables of `dataset` to a Zarr product."""
+    added = described(dataset, None).assign_attrs(open_product(path).attrs)
+    added.to_zarr(path, mode="a", consolidated=False)
+    consolidate(path)
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write `content` as JSON, metrics above all."""
     path.parent.mkdir(parents=True, exist_ok=True)
