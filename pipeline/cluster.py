@@ -1,4 +1,4 @@
-"""Stage cluster: embeddings → clusters for every k, their scores, and a recommended k."""
+"""Stage cluster: embeddings → clusters for every k, what they are worth, and a recommended k."""
 
 import logging
 import math
@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
-from pipeline.core import clustering
+from pipeline.core import cluster_scores, clustering, numbering, trial, validity
+from pipeline.core.bootstrap import number_days
 from pipeline.files import figures as draw
 from pipeline.files import stage, stores
 from pipeline.files.progress import progress
@@ -22,28 +24,22 @@ from pipeline.files.workers import n_workers
 
 log = logging.getLogger(__name__)
 
-ATTRIBUTES = {
-    "number": {"long_name": "number of the cluster", "units": "1"},
-    "k": {"long_name": "number of clusters", "units": "1"},
-    "cluster": {"long_name": "number of the tile's cluster, from 0", "units": "1"},
-    "distance": {
-        "long_name": "distance to the cluster's centroid",
-        "units": "1",
-    },
-    "centroid": {"long_name": "centroid, missing where the number is k or more", "units": "1"},
-    "n_tiles": {"long_name": "tiles in the cluster, of all splits", "units": "1"},
-    "mean_brightness_temperature": {
-        "long_name": "mean brightness temperature of the cluster's training tiles",
-        "units": "K",
-    },
-    "mean_brightness": {
-        "long_name": "mean brightness of the cluster's training tiles",
-        "units": "1",
-    },
-    "inertia": {"long_name": "sum of squared distances of training tiles", "units": "1"},
-    "silhouette": {"long_name": "mean silhouette", "units": "1"},
-    "davies_bouldin": {"long_name": "Davies-Bouldin index", "units": "1"},
-    "seed_agreement": {"long_name": "mean adjusted Rand index between seeds", "units": "1"},
+IntArray = NDArray[np.integer]
+FloatArray = NDArray[np.floating]
+
+FEWEST_JUDGED = 2  # times k_max; with fewer tiles of other days training tiles are judged
+TILES_AT_LEAF = 5
+TILES_AT_SPLIT = 3
+
+AXES = {
+    "inertia": "inertia, mean squared distance (low is good)",
+    "silhouette": "silhouette (high is good)",
+    "davies_bouldin": "Davies–Bouldin index (low is good)",
+    "calinski_harabasz": "Calinski–Harabasz index (high is good)",
+    "stability": "stability: adjusted Rand index over days",
+    "inertia_gap": "gap: ln of the null's inertia over the tiles'",
+    "turned_agreement": "turned and mirrored copies in one cluster",
+    "coherence": "touching tiles in one cluster",
 }
 
 
@@ -54,23 +50,13 @@ class ClusterParams:
     k_min: Annotated[int, Field(ge=2)]
     k_max: Annotated[int, Field(ge=2)]
     n_starts: Annotated[int, Field(gt=0)]
-    n_seeds: Annotated[int, Field(ge=2)]
+    n_bootstraps: Annotated[int, Field(ge=2)]
+    n_surrogates: Annotated[int, Field(ge=2)]
+    n_sample: Annotated[int, Field(gt=1)]
     silhouette_sample: Annotated[int, Field(gt=1)]
+    reference: str
     n_examples: Annotated[int, Field(gt=0)]
     seed: Annotated[int, Field(ge=0)]
-
-
-@dataclass(frozen=True)
-class _Tiles:
-    """What clusters are made from and judged on; arrays of shape (tile,) but for embeddings."""
-
-    embeddings: NDArray[np.float32]
-    is_train: NDArray[np.bool_]
-    values: NDArray[np.floating]
-    values_name: str
-    judged: NDArray[np.integer]
-    judged_on: str
-    sample: NDArray[np.integer]
 
 
 def run(
@@ -83,18 +69,23 @@ def run(
 ) -> None:
     """Read `embeddings`, write `clusters` and their `metrics`; `figures` show tiles of `scenes`."""
     source = stores.open_product(embeddings).load()
-    tiles = _gather_tiles(params, source)
-    product = _find_clusters(params, tiles)
+    is_train = _choose_training_tiles(params, source)
+    judged, judged_on = _gather_judged(params, source, is_train)
+    product = _find_clusters(params, source, is_train, judged)
+    product.attrs["recommendation"] += f"; judged on {judged_on}"
+    product.attrs["judged_on"] = judged_on
     log.info("%s", product.attrs["recommendation"])
+    log.info("%s", product.attrs["verdict"])
     stores.write_product(product, clusters, params)
     best = product.sel(k=product.attrs["recommended_k"])
-    stores.write_json(metrics, _summarise(best, tiles))
+    stores.write_json(metrics, _summarise(product, best, int(is_train.sum()), judged))
     _draw_scores(product, figures / "scores.png")
     _draw_examples(params, source, best, scenes, figures / "examples.png")
+    _draw_trees(source, product, best, scenes, figures)
 
 
-def _gather_tiles(params: ClusterParams, source: xr.Dataset) -> _Tiles:
-    """The tiles to fit and to judge, refused where there are too few.
+def _choose_training_tiles(params: ClusterParams, source: xr.Dataset) -> NDArray[np.bool_]:
+    """Whether clusters are fitted to a tile, shape (tile,).
 
     Raises:
         ValueError: If the range of k is empty, or larger than the tiles allow.
@@ -111,138 +102,286 @@ def _gather_tiles(params: ClusterParams, source: xr.Dataset) -> _Tiles:
             f"{n_train} training tiles are too few for cluster.k_max {params.k_max}; lower k_max, "
             "lower embed.stride or fetch more granules"
         )
-    judged, judged_on = np.flatnonzero(source.split.values == "validation"), "validation tiles"
-    if len(judged) <= params.k_max:
-        judged_on = f"training tiles, since there are {len(judged)} validation tiles only"
-        judged = np.flatnonzero(is_train)
-        log.info("scores are judged on %s", judged_on)
+    if params.n_sample < params.k_max:
+        raise ValueError(
+            f"cluster.n_sample {params.n_sample} is smaller than cluster.k_max {params.k_max}; "
+            "raise it"
+        )
+    return np.asarray(is_train)
+
+
+def _gather_judged(
+    params: ClusterParams, source: xr.Dataset, is_train: NDArray[np.bool_]
+) -> tuple[trial.Judged, str]:
+    """Tiles of whole scenes to judge clusters on, and what they are in words."""
+    is_judged, judged_on = ~is_train, "tiles of other days than the training days"
+    is_other_days = bool(is_judged.sum() >= FEWEST_JUDGED * params.k_max)
+    if not is_other_days:
+        judged_on = f"training tiles, since there are {is_judged.sum()} others only"
+        is_judged = is_train
     rng = np.random.default_rng(params.seed)
-    n_sample = min(params.silhouette_sample, len(judged))
-    temperatures = source.get("brightness_temperature", source.brightness * np.nan)
-    has_temperature = np.isfinite(temperatures.values[is_train]).any()
-    values_name = "brightness_temperature" if has_temperature else "brightness"
-    return _Tiles(
-        embeddings=source.embedding.values,
-        is_train=is_train,
-        values=source[values_name].values,
-        values_name=values_name,
-        judged=judged,
-        judged_on=judged_on,
-        sample=np.sort(rng.choice(judged, n_sample, replace=False)),
+    found, n_tiles = np.unique(source.scene.values[is_judged], return_counts=True)
+    drawn = rng.permutation(len(found))
+    kept = drawn[: max(1, int((n_tiles[drawn].cumsum() <= params.n_sample).sum()))]
+    is_judged = is_judged & np.isin(source.scene.values, found[kept])
+    tiles = source.isel(tile=np.flatnonzero(is_judged))
+    size, stride = source.attrs["tile_size"], source.attrs["stride"]
+    turned = None
+    if "turned_embedding" in source:
+        is_other = is_judged[source.turned_tile.values]
+        turned = source.turned_embedding.values[is_other] if is_other.any() else None
+    n_silhouettes = min(params.silhouette_sample, tiles.sizes["tile"])
+    return trial.Judged(
+        embeddings=tiles.embedding.values,
+        days=number_days(tiles.time.values),
+        scene=tiles.scene.values,
+        pairs=validity.touching_pairs(
+            tiles.scene.values,
+            tiles.row.values,
+            tiles.column.values,
+            step=-(-size // stride) * stride,
+        ),
+        sample=np.sort(rng.choice(tiles.sizes["tile"], n_silhouettes, replace=False)),
+        turned=turned,
+        is_training=not is_other_days,
+    ), judged_on
+
+
+def _find_clusters(
+    params: ClusterParams, source: xr.Dataset, is_train: NDArray[np.bool_], judged: trial.Judged
+) -> xr.Dataset:
+    """The product: clusters for every k, with scores, the verdict and the recommended k."""
+    embeddings = source.embedding.values
+    tried = trial.prepare_trial(
+        embeddings[is_train],
+        source.time.values[is_train],
+        judged,
+        n_sample=params.n_sample,
+        n_bootstraps=params.n_bootstraps,
+        n_surrogates=params.n_surrogates,
+        n_starts=params.n_starts,
+        seed=params.seed,
     )
-
-
-def _find_clusters(params: ClusterParams, tiles: _Tiles) -> xr.Dataset:
-    """The product: clusters for every k, with scores and the recommended k."""
     k = np.arange(params.k_min, params.k_max + 1)
     # Threads share the embeddings; the limit keeps BLAS from rounding by their number.
     with threadpool_limits(limits=1), ThreadPoolExecutor(max(1, n_workers())) as executor:
-        find = partial(_find_k_clusters, params, tiles)
-        found = list(progress(executor.map(find, k.tolist()), "k-means", total=len(k), unit="k"))
-    product = xr.concat(found, "k").assign_coords(k=k)
-    scores = {name: product[name].values for name in clustering.SCORES}
-    recommended_k, reason = clustering.recommend(k, scores)
+        fit = partial(
+            clustering.fit_centroids, tried.train, n_starts=params.n_starts, seed=params.seed
+        )
+        fits = executor.map(lambda n_clusters: fit(n_clusters=n_clusters), k.tolist())
+        fresh = list(progress(fits, "k-means", total=len(k), unit="k"))
+        centroids = clustering.nest_centroids(tried.train, fresh, seed=params.seed)
+        values, warm_first = _values_to_sort_by(source, is_train)
+        numbered = cluster_scores.number_clusters(
+            tried.train,
+            values,
+            centroids,
+            descending=warm_first,
+            reference=_read_reference(params.reference, source, is_train),
+        ).rename(mean="mean_brightness_temperature" if warm_first else "mean_brightness")
+        trials = executor.map(partial(trial.try_clusters, tried), centroids)
+        found = list(progress(trials, "scores", total=len(k), unit="k"))
+        sort = partial(_sort_tiles, embeddings, params.k_max)
+        clusters = xr.concat(list(executor.map(sort, numbered.centroid.values)), "k")
+    scores = xr.concat([xr.Dataset(scores) for scores in found], "k")
+    gaps = cluster_scores.compare(scores)
+    product = xr.merge([clusters, numbered, scores, gaps]).assign_coords(
+        k=k,
+        number=np.arange(params.k_max),
+        previous=np.arange(params.k_max),
+    )
+    places = {name: source[name].variable for name in ("granule", "scene", "row", "column")}
+    product = product.assign_coords(places)
+    recommended_k, reason = validity.recommend(
+        k, {name: gaps[f"{name}_gap"].values for name in validity.RANKED if f"{name}_gap" in gaps}
+    )
+    best = product.sel(k=recommended_k)
+    distinct, verdict = validity.judge(
+        recommended_k,
+        [float(best[f"silhouette{ending}"]) for ending in ("", "_low", "_high")],
+        float(best.inertia),
+        {
+            name: [float(best[f"{name}_null{ending}"]) for ending in ("_low", "_high")]
+            for name in ("silhouette", "inertia")
+        },
+        n_days=int(judged.days.max()) + 1,
+        n_surrogates=params.n_surrogates,
+    )
+    product["joins"] = (
+        ("step", "part"),
+        numbering.join_centroids(best.centroid.values[:recommended_k]),
+    )
     for name in product.variables:
-        product[name].attrs = ATTRIBUTES[str(name)]
+        if name not in source.variables:
+            product[name].attrs = cluster_scores.attributes(str(name))
     return product.assign_attrs(
         title="Clusters of tiles by k-means",
         recommended_k=recommended_k,
-        recommendation=f"{reason}; judged on {tiles.judged_on}",
-        judged_on=tiles.judged_on,
-        order=f"by mean {tiles.values_name} of the training tiles, "
-        + ("warm to cold" if tiles.values_name == "brightness_temperature" else "dark to bright"),
+        recommendation=reason,
+        verdict=verdict,
+        distinct=int(distinct),
+        order=f"for k = {params.k_min} by mean "
+        + ("brightness temperature, warm to cold" if warm_first else "brightness, dark to bright")
+        + ", of the training tiles; then by the overlap with the clusters for k - 1"
+        + ("" if params.reference == "none" else f", and always with those of {params.reference}"),
     )
 
 
-def _find_k_clusters(params: ClusterParams, tiles: _Tiles, k: int) -> xr.Dataset:
-    """The best of `n_seeds` fits, its clusters in order, and its scores."""
-    train = tiles.embeddings[tiles.is_train]
-    fits = [
-        clustering.fit_centroids(train, n_clusters=k, n_starts=params.n_starts, seed=seed)
-        for seed in range(params.seed, params.seed + params.n_seeds)
-    ]
-    centroids, inertia = min(fits, key=lambda fit: fit[1])
-    values = tiles.values[tiles.is_train]
-    means = clustering.cluster_means(values, clustering.assign(train, centroids)[0], n_clusters=k)
-    warm_first = tiles.values_name == "brightness_temperature"
-    order = clustering.order_clusters(means, descending=warm_first)
-    clusters, distances = clustering.assign(tiles.embeddings, centroids[order])
-    judged = tiles.embeddings[tiles.judged]
-    sample = tiles.embeddings[tiles.sample]
-    agreement = clustering.seed_agreement([clustering.assign(judged, fit)[0] for fit, _ in fits])
+def _values_to_sort_by(source: xr.Dataset, is_train: NDArray[np.bool_]) -> tuple[FloatArray, bool]:
+    """Temperatures of the training tiles, or their brightness where there are none; and which."""
+    temperatures = source.get("brightness_temperature", source.brightness * np.nan)
+    is_known = bool(np.isfinite(temperatures.values[is_train]).any())
+    return (temperatures if is_known else source.brightness).values[is_train], is_known
+
+
+def _read_reference(
+    path: str, source: xr.Dataset, is_train: NDArray[np.bool_]
+) -> dict[int, IntArray]:
+    """Numbers of training tiles in earlier clusters, by k; -1 of tiles which these do not hold.
+
+    Raises:
+        ValueError: If they hold none of the tiles.
+    """
+    if path == "none":
+        return {}
+    earlier = stores.open_product(Path(path)).load()
+    places, own = _places(earlier), _places(source)
+    index = pd.MultiIndex.from_frame(places).get_indexer(pd.MultiIndex.from_frame(own))
+    if (index < 0).all():
+        raise ValueError(
+            f"cluster.reference {path} holds none of the {len(own)} tiles; name clusters of the "
+            "same granules, or none"
+        )
+    log.info("numbers are kept for %d of %d tiles of %s", (index >= 0).sum(), len(own), path)
+    return {
+        int(each.k): np.where(index >= 0, each.values[index], numbering.UNKNOWN)[is_train]
+        for each in earlier.cluster
+    }
+
+
+def _places(tiles: xr.Dataset) -> pd.DataFrame:
+    granules = tiles.granule.values.astype(object)[tiles.scene.values]
+    return pd.DataFrame({"granule": granules, "row": tiles.row, "column": tiles.column})
+
+
+def _sort_tiles(embeddings: FloatArray, k_max: int, centroids: FloatArray) -> xr.Dataset:
+    """Cluster and distance of every tile for the centroids (number, dimension) of one k."""
+    clusters, distances = clustering.assign(embeddings, centroids[np.isfinite(centroids[:, 0])])
     return xr.Dataset(
         {
             "cluster": ("tile", clusters),
             "distance": ("tile", distances),
-            "centroid": (("number", "dimension"), _pad(centroids[order], params.k_max, np.nan)),
-            "n_tiles": ("number", np.bincount(clusters, minlength=params.k_max)),
-            f"mean_{tiles.values_name}": ("number", _pad(means[order], params.k_max, np.nan)),
-            "inertia": inertia,
-            "silhouette": clustering.silhouette(sample, clusters[tiles.sample]),
-            "davies_bouldin": clustering.davies_bouldin(judged, clusters[tiles.judged]),
-            "seed_agreement": agreement,
-        },
-        coords={"number": np.arange(params.k_max)},
+            "n_tiles": ("number", np.bincount(clusters, minlength=k_max)),
+        }
     )
 
 
-def _pad(values: NDArray[np.floating], length: int, fill: float) -> NDArray[np.floating]:
-    missing = [(0, length - len(values)), *[(0, 0)] * (values.ndim - 1)]
-    return np.pad(values, missing, constant_values=fill)
-
-
-def _summarise(best: xr.Dataset, tiles: _Tiles) -> dict[str, object]:
+def _summarise(
+    product: xr.Dataset, best: xr.Dataset, n_train: int, judged: trial.Judged
+) -> dict[str, object]:
     """Metrics of the recommended k; a score that cannot be computed is null."""
-    scores = {name: float(best[name]) for name in [*clustering.SCORES, "inertia"]}
+    scores = {
+        name: float(best[name])
+        for score in validity.SCORES
+        for name in (score, f"{score}_gap")
+        if name in best
+    }
     return {
         "recommended_k": int(best.k),
+        "distinct": bool(product.attrs["distinct"]),
         **{name: None if math.isnan(score) else score for name, score in scores.items()},
-        "n_training_tiles": int(tiles.is_train.sum()),
-        "judged_on": tiles.judged_on,
-        "n_judged_tiles": len(tiles.judged),
+        "n_training_tiles": n_train,
+        "judged_on": product.attrs["judged_on"],
+        "n_judged_tiles": len(judged.embeddings),
     }
 
 
 def _draw_scores(product: xr.Dataset, path: Path) -> None:
+    panels, against = {}, {}
+    for name, label in AXES.items():
+        if name not in product:
+            continue
+        panels[label] = _with_ends(product, name, f"{name}_low", f"{name}_high")
+        if f"{name}_null" in product:
+            ends = f"{name}_null_low", f"{name}_null_high"
+            against[label] = _with_ends(product, f"{name}_null", *ends)
+        elif f"{name}_chance" in product:
+            against[label] = product[f"{name}_chance"].values
     draw.curves(
         product.k.values,
-        {
-            "inertia of training tiles": product.inertia.values,
-            "silhouette (high is good)": product.silhouette.values,
-            "Davies–Bouldin index (low is good)": product.davies_bouldin.values,
-            "agreement between seeds (adjusted Rand index)": product.seed_agreement.values,
-        },
+        panels,
         path,
         x_label="number of clusters k",
+        against=against,
+        against_label="Gaussian of the same covariance; labels by chance",
         mark=product.attrs["recommended_k"],
-        title=f"Scores of k-means on {product.attrs['judged_on']}",
+        title=f"How many clusters? {product.attrs['verdict'].partition(':')[0].capitalize()}",
     )
+
+
+def _with_ends(product: xr.Dataset, *names: str) -> FloatArray:
+    """A score with the ends of its interval, (3, k), or by itself, where there is none."""
+    return np.stack([product[name].values for name in names if name in product])
 
 
 def _draw_examples(
     params: ClusterParams, source: xr.Dataset, best: xr.Dataset, scenes: Path, path: Path
 ) -> None:
     """Sheet of the recommended k: the tiles nearest each centroid, of different days."""
-    examples = [
-        clustering.pick_examples(
-            best.cluster.values,
-            best.distance.values,
-            granules=source.scene.values,
-            days=source.time.values.astype("datetime64[D]"),
-            cluster=number,
-            n_examples=params.n_examples,
-        )
-        for number in range(int(best.k))
-    ]
-    shown = source.isel(tile=np.concatenate(examples))
-    tiles = stores.cut_embedded_tiles(scenes, shown)
-    ends = np.cumsum([len(example) for example in examples])[:-1]
+    k = int(best.k)
     draw.tile_sheet(
-        [list(row) for row in np.split(tiles, ends)],
+        _cut_examples(source, best, k, params.n_examples, scenes),
         path,
-        row_labels=[_describe_cluster(best, number) for number in range(len(examples))],
-        row_colours=draw.cluster_colours(len(examples)),
-        title=f"Tiles nearest the centroid of each of {len(examples)} clusters",
+        row_labels=[_describe_cluster(best, number) for number in range(k)],
+        row_colours=draw.cluster_colours(k),
+        title=f"Tiles nearest the centroid of each of {k} clusters",
+    )
+
+
+def _draw_trees(
+    source: xr.Dataset, product: xr.Dataset, best: xr.Dataset, scenes: Path, figures: Path
+) -> None:
+    """The tree of the recommended clusters, and how clusters split from the least to most k."""
+    k = product.k.values
+    draw.dendrogram(
+        product.joins.values,
+        _cut_examples(source, best, int(best.k), TILES_AT_LEAF, scenes),
+        figures / "dendrogram.png",
+        x_label="mean distance of centroids when joined",
+        title=f"Which of {int(best.k)} clusters are alike",
+    )
+    last = product.isel(k=-1)
+    first_seen = np.searchsorted(k, last.number.values + 1)
+    parents = product.parent.values[first_seen, last.number.values]
+    draw.splits(
+        product.origin.values,
+        product.n_tiles.values / product.sizes["tile"],
+        numbering.order_of_leaves(parents),
+        _cut_examples(source, last, int(last.k), TILES_AT_SPLIT, scenes),
+        figures / "splits.png",
+        first_k=int(k[0]),
+        title=f"Which clusters split as k grows from {k[0]} to {k[-1]}",
+    )
+
+
+def _cut_examples(
+    source: xr.Dataset, found: xr.Dataset, k: int, n_examples: int, scenes: Path
+) -> list[list[NDArray[np.uint8]]]:
+    """Tiles nearest the centroid of each cluster, of different days."""
+    examples = [_pick(source, found, number, n_examples) for number in range(k)]
+    tiles = stores.cut_embedded_tiles(scenes, source.isel(tile=np.concatenate(examples)))
+    ends = np.cumsum([len(example) for example in examples])[:-1]
+    return [list(row) for row in np.split(tiles, ends)]
+
+
+def _pick(source: xr.Dataset, found: xr.Dataset, number: int, n_examples: int) -> IntArray:
+    return clustering.pick_examples(
+        found.cluster.values,
+        found.distance.values,
+        granules=source.scene.values,
+        days=source.time.values.astype("datetime64[D]"),
+        cluster=number,
+        n_examples=n_examples,
     )
 
 

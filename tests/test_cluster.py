@@ -5,12 +5,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from sklearn.metrics import adjusted_rand_score
 
 from pipeline import cluster
 from pipeline.files import stores
 
 PARAMS = cluster.ClusterParams(
-    k_min=2, k_max=6, n_starts=2, n_seeds=3, silhouette_sample=25, n_examples=5, seed=0
+    k_min=2,
+    k_max=6,
+    n_starts=2,
+    n_bootstraps=3,
+    n_surrogates=2,
+    n_sample=1000,
+    silhouette_sample=50,
+    reference="none",
+    n_examples=5,
+    seed=0,
 )
 
 
@@ -40,18 +50,21 @@ def product(folder: Path) -> xr.Dataset:
     return stores.open_product(folder / "clusters.zarr").load()
 
 
-def test_the_recommended_clusters_are_the_textures_from_warm_to_cold(
+def test_the_recommended_clusters_are_the_textures(
     product: xr.Dataset, toy_textures: np.ndarray
 ) -> None:
     assert product.attrs["recommended_k"] == 4
-    assert product.attrs["recommendation"].endswith("judged on validation tiles")
-    warm_to_cold = np.array([1, 3, 2, 0])  # textures of 290, 275, 250 and 230 K
-    np.testing.assert_array_equal(warm_to_cold[product.cluster.sel(k=4)], toy_textures)
+    assert product.attrs["recommendation"].endswith(
+        "judged on tiles of other days than the training days"
+    )
+    assert adjusted_rand_score(product.cluster.sel(k=4), toy_textures) == 1
     means = product.mean_brightness_temperature.sel(k=4)[:4]
-    np.testing.assert_allclose(means, [290, 275, 250, 230], atol=1)
+    np.testing.assert_allclose(sorted(means.values), [230, 250, 275, 290], atol=1)
 
 
-def test_every_k_has_its_clusters_in_order(product: xr.Dataset, toy_embeddings: Path) -> None:
+def test_the_fewest_clusters_are_in_order_and_more_keep_their_numbers(
+    product: xr.Dataset, toy_embeddings: Path
+) -> None:
     source = stores.open_product(toy_embeddings).load()
     is_train = source.split.values == "train"
     for k in product.k.values:
@@ -63,9 +76,48 @@ def test_every_k_has_its_clusters_in_order(product: xr.Dataset, toy_embeddings: 
             source.brightness_temperature.values[is_train & (numbers == number)].mean()
             for number in range(k)
         ]
-        assert (np.diff(temperatures) <= 0).all()
         np.testing.assert_allclose(found.mean_brightness_temperature[:k], temperatures, rtol=1e-5)
         np.testing.assert_array_equal(found.n_tiles[:k], np.bincount(numbers))
+    assert (np.diff(product.mean_brightness_temperature.sel(k=2)[:2]) <= 0).all()
+    three, four = (product.cluster.sel(k=k).values[is_train] for k in (3, 4))
+    assert np.mean(three == four) > 0.7  # but for the texture that is the fourth cluster
+
+
+def test_origins_tell_which_cluster_split(product: xr.Dataset, toy_embeddings: Path) -> None:
+    is_train = stores.open_product(toy_embeddings).split.values == "train"
+    for k in product.k.values[1:]:
+        now, before = (product.cluster.sel(k=each).values[is_train] for each in (k, k - 1))
+        for number in range(k):
+            shares = np.bincount(before[now == number], minlength=k - 1) / (now == number).sum()
+            found = product.origin.sel(k=k, number=number).values
+            np.testing.assert_allclose(found[: k - 1], shares)
+            assert product.parent.sel(k=k, number=number) == shares.argmax()
+    assert (product.parent.sel(k=2) == -1).all()
+    assert product.joins.shape == (3, 4)
+
+
+def test_numbers_of_a_reference_are_kept(
+    product: xr.Dataset, toy_embeddings: Path, toy_scenes: Path, tmp_path: Path
+) -> None:
+    turned_round = product.assign(cluster=product.k - 1 - product.cluster).drop_encoding()
+    stores.write_product(turned_round, tmp_path / "reference.zarr", None)
+    params = dataclasses.replace(PARAMS, reference=str(tmp_path / "reference.zarr"), seed=1)
+
+    again = _run(params, toy_embeddings, toy_scenes, tmp_path)
+
+    np.testing.assert_array_equal(again.cluster.sel(k=4), turned_round.cluster.sel(k=4))
+
+
+def test_a_reference_of_other_granules_is_refused(
+    product: xr.Dataset, toy_embeddings: Path, toy_scenes: Path, tmp_path: Path
+) -> None:
+    others = [f"other_{granule}" for granule in product.granule.values]
+    other = product.assign_coords(granule=("scene_index", others)).drop_encoding()
+    stores.write_product(other, tmp_path / "reference.zarr", None)
+    params = dataclasses.replace(PARAMS, reference=str(tmp_path / "reference.zarr"))
+
+    with pytest.raises(ValueError, match=r"reference\.zarr holds none of the 128 tiles"):
+        _run(params, toy_embeddings, toy_scenes, tmp_path)
 
 
 def test_distances_are_those_to_the_nearest_centroid(
@@ -80,14 +132,55 @@ def test_distances_are_those_to_the_nearest_centroid(
         np.testing.assert_array_equal(product.cluster.sel(k=k), every.argmin(axis=1))
 
 
-def test_inertia_is_that_of_training_tiles_and_falls(
-    product: xr.Dataset, toy_embeddings: Path
-) -> None:
-    is_train = stores.open_product(toy_embeddings).split.values == "train"
-    squares = np.square(product.distance.values[:, is_train]).sum(axis=1)
+def test_scores_are_those_of_the_other_days(product: xr.Dataset, toy_embeddings: Path) -> None:
+    is_judged = stores.open_product(toy_embeddings).split.values != "train"
+    squares = np.square(product.distance.values[:, is_judged]).mean(axis=1)
 
     np.testing.assert_allclose(product.inertia, squares, rtol=1e-4)
     assert (np.diff(product.inertia) < 0).all()
+
+
+def test_planted_textures_are_distinct_stable_and_the_same_when_turned(
+    product: xr.Dataset,
+) -> None:
+    best = product.sel(k=4)
+    assert product.attrs["distinct"] == 1
+    assert product.attrs["verdict"].startswith("more than a continuum, strong structure: ")
+    assert best.stability == pytest.approx(1)
+    assert best.turned_agreement == 1
+    assert best.turned_agreement_chance == pytest.approx(0.25, abs=0.1)
+    assert best.silhouette_low > best.silhouette_null_high
+    assert abs(best.coherence_gap) < 0.2  # textures lie at random
+
+
+def test_a_gaussian_is_a_continuum(
+    toy_embeddings: Path, toy_scenes: Path, toy_textures: np.ndarray, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(9)
+    noise = rng.normal(size=(len(toy_textures), 6)).astype(np.float32) * np.arange(1, 7)
+    embeddings = _rewrite(
+        toy_embeddings, tmp_path, embedding=(("tile", "dimension"), noise.astype(np.float32))
+    )
+
+    product = _run(PARAMS, embeddings, toy_scenes, tmp_path)
+
+    assert product.attrs["distinct"] == 0
+    assert "a continuum, no distinct clusters" in product.attrs["verdict"]
+    metrics = json.loads((tmp_path / "cluster.json").read_text())
+    assert metrics["distinct"] is False
+
+
+def test_embeddings_without_turned_copies_have_no_agreement(
+    toy_embeddings: Path, toy_scenes: Path, tmp_path: Path
+) -> None:
+    source = stores.open_product(toy_embeddings).load().drop_encoding()
+    plain = source.drop_vars(["turned_embedding", "turned_tile"])
+    stores.write_product(plain, tmp_path / "plain.zarr", None)
+
+    product = _run(PARAMS, tmp_path / "plain.zarr", toy_scenes, tmp_path)
+
+    assert "turned_agreement" not in product
+    assert product.attrs["recommended_k"] == 4
 
 
 def test_metrics_and_figures_are_of_the_recommended_k(folder: Path, product: xr.Dataset) -> None:
@@ -96,10 +189,12 @@ def test_metrics_and_figures_are_of_the_recommended_k(folder: Path, product: xr.
     assert metrics["recommended_k"] == 4
     assert metrics["silhouette"] == pytest.approx(float(product.silhouette.sel(k=4)))
     assert metrics["n_training_tiles"] == 64
-    assert metrics["n_judged_tiles"] == 32
+    assert metrics["n_judged_tiles"] == 64
     assert sorted(path.name for path in (folder / "figures").iterdir()) == [
+        "dendrogram.png",
         "examples.png",
         "scores.png",
+        "splits.png",
     ]
 
 
@@ -131,29 +226,32 @@ def test_without_temperatures_clusters_are_numbered_from_dark_to_bright(
 
     product = _run(PARAMS, embeddings, toy_scenes, tmp_path)
 
-    # Brightness falls with temperature here, so dark to bright is warm to cold again.
-    np.testing.assert_array_equal(np.array([1, 3, 2, 0])[product.cluster.sel(k=4)], toy_textures)
-    assert (np.diff(product.mean_brightness.sel(k=6)) >= 0).all()
+    assert adjusted_rand_score(product.cluster.sel(k=4), toy_textures) == 1
+    assert (np.diff(product.mean_brightness.sel(k=2)[:2]) >= 0).all()
     assert "mean_brightness_temperature" not in product
-    assert product.attrs["order"].endswith("dark to bright")
+    assert "dark to bright" in product.attrs["order"]
 
 
-def test_training_tiles_judge_where_there_are_too_few_validation_tiles(
+def test_training_tiles_judge_where_there_are_too_few_others(
     toy_embeddings: Path, toy_scenes: Path, toy_textures: np.ndarray, tmp_path: Path
 ) -> None:
     split = np.where(np.arange(len(toy_textures)) < 6, "validation", "train").astype(object)
     embeddings = _rewrite(toy_embeddings, tmp_path, split=("tile", split))
 
-    product = _run(PARAMS, embeddings, toy_scenes, tmp_path)
+    product = _run(dataclasses.replace(PARAMS, n_sample=32), embeddings, toy_scenes, tmp_path)
 
-    sentence = "judged on training tiles, since there are 6 validation tiles only"
+    sentence = "judged on training tiles, since there are 6 others only"
     assert product.attrs["recommendation"].endswith(sentence)
+    metrics = json.loads((tmp_path / "cluster.json").read_text())
+    assert metrics["n_training_tiles"] == len(toy_textures) - 6
+    assert metrics["n_judged_tiles"] == 32
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
         ({"k_min": 7}, r"cluster\.k_min 7 is larger than cluster\.k_max 6; lower k_min"),
+        ({"n_sample": 5}, r"cluster\.n_sample 5 is smaller than cluster\.k_max 6; raise it"),
         ({"k_max": 65}, r"64 training tiles are too few for cluster\.k_max 65; lower k_max"),
     ],
 )

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -84,75 +86,60 @@ def test_clusters_are_numbered_from_dark_to_bright() -> None:
     np.testing.assert_array_equal(order, [1, 0, 2])
 
 
-def test_silhouette_and_davies_bouldin_of_four_points() -> None:
+def test_scores_of_four_points() -> None:
     # Two pairs, 1 apart, at a distance of 10: a = 1, b = (9 or 10 and 10 or 11) on the mean.
     embeddings = np.array([[0.0], [1.0], [10.0], [11.0]])
     clusters = np.array([0, 0, 1, 1])
 
     outer, inner = (10.5 - 1) / 10.5, (9.5 - 1) / 9.5
-    assert clustering.silhouette(embeddings, clusters) == pytest.approx((outer + inner) / 2)
+    found = clustering.silhouettes(embeddings, clusters)
+    np.testing.assert_allclose(found, [outer, inner, inner, outer])
     # Scatter 0.5 each, centroids 10 apart.
     assert clustering.davies_bouldin(embeddings, clusters) == pytest.approx(0.1)
+    # Sums of squares: 4 * 25 between with 1 degree of freedom, 4 * 0.25 within with 2.
+    assert clustering.calinski_harabasz(embeddings, clusters) == pytest.approx(100 / 0.5)
 
 
 @pytest.mark.parametrize("clusters", [[1, 1, 1, 1], [0, 1, 2, 3]])
 def test_undefined_scores_are_missing(clusters: list[int]) -> None:
     embeddings = np.array([[0.0], [1.0], [10.0], [11.0]])
 
-    assert np.isnan(clustering.silhouette(embeddings, np.array(clusters)))
+    assert np.isnan(clustering.silhouettes(embeddings, np.array(clusters))).all()
     assert np.isnan(clustering.davies_bouldin(embeddings, np.array(clusters)))
+    assert np.isnan(clustering.calinski_harabasz(embeddings, np.array(clusters)))
 
 
-def test_seed_agreement_is_the_mean_over_pairs_whatever_the_numbers() -> None:
-    one, renumbered = np.array([0, 0, 1, 1]), np.array([5, 5, 2, 2])
-    crossed = np.array([0, 1, 0, 1])  # adjusted Rand index with the others: -0.5
+def test_weights_count_tiles_as_if_they_were_repeated() -> None:
+    weights = np.tile(np.arange(20.0, dtype=np.float32) % 3, 3)
+    repeated = np.repeat(BLOBS, weights.astype(int), axis=0)
 
-    assert clustering.seed_agreement([one, renumbered]) == pytest.approx(1)
-    assert clustering.seed_agreement([one, renumbered, crossed]) == pytest.approx((1 - 1) / 3)
-
-
-def test_recommended_k_has_the_best_mean_rank() -> None:
-    k, reason = clustering.recommend(
-        np.array([9, 10, 11, 12]),
-        {
-            "silhouette": np.array([0.3, 0.2, 0.1, 0.25]),  # ranks 1 3 4 2
-            "davies_bouldin": np.array([1.5, 1.0, 1.2, 1.1]),  # ranks 4 1 3 2
-            "seed_agreement": np.array([0.7, 0.6, 0.8, 0.9]),  # ranks 3 4 2 1
-        },
-    )
-
-    assert k == 12
-    assert reason == (
-        "k = 12 has the best mean rank, 1.67 of 4, from k = 9 to 12: silhouette 0.250 (rank 2), "
-        "Davies–Bouldin index 1.100 (rank 2), agreement between seeds 0.900 (rank 1); "
-        "no larger k was tried"
-    )
+    fits = [
+        clustering.fit_centroids(tiles, n_clusters=3, n_starts=5, seed=0, weights=each)
+        for tiles, each in ((BLOBS, weights), (repeated, None))
+    ]
+    found, expected = (fit[np.argsort(fit @ [1, 2])] for fit, _ in fits)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_of_equal_ranks_the_smaller_k_is_recommended_and_the_tie_is_told() -> None:
-    k, reason = clustering.recommend(
-        np.array([9, 10, 11]),
-        {
-            "silhouette": np.array([0.2, 0.3, np.nan]),
-            "davies_bouldin": np.array([1.0, 1.5, np.nan]),
-            "seed_agreement": np.array([0.5, 0.5, 0.5]),
-        },
-    )
+def test_clusters_of_one_more_are_those_of_one_less_but_for_one() -> None:
+    rng = np.random.default_rng(3)
+    tiles = rng.normal(size=(2000, 5)).astype(np.float32)
+    fits = [clustering.fit_centroids(tiles, n_clusters=k, n_starts=2, seed=0) for k in range(5, 10)]
 
-    assert k == 9
-    assert "; k = 10 is of equal rank, and the smaller is taken;" in reason
+    nested = clustering.nest_centroids(tiles, fits, seed=0)
 
-
-def test_the_edge_of_the_range_is_told() -> None:
-    worse = {name: -sign * np.arange(3.0) for name, (_, sign) in clustering.SCORES.items()}
-
-    assert clustering.recommend(np.array([9, 10, 11]), worse)[1].endswith(
-        "; no smaller k was tried"
-    )
-    better = {name: -scores for name, scores in worse.items()}
-    assert clustering.recommend(np.array([9, 10, 11]), better)[1].endswith(
-        "; no larger k was tried"
-    )
+    for k, centroids, (fresh, inertia) in zip(range(5, 10), nested, fits, strict=True):
+        assert centroids.shape == fresh.shape == (k, 5)
+        distances = clustering.assign(tiles, centroids)[1].astype(np.float64)
+        assert np.square(distances).sum() <= clustering.EQUAL_INERTIA * inertia * (1 + 1e-5)
+    kept = [
+        np.mean(clustering.assign(many, few)[1] < 0.4) for few, many in itertools.pairwise(nested)
+    ]
+    fresh_kept = [
+        np.mean(clustering.assign(many, few)[1] < 0.4)
+        for (few, _), (many, _) in itertools.pairwise(fits)
+    ]
+    assert np.mean(kept) > np.mean(fresh_kept)
 
 
 def test_examples_come_from_different_granules_and_days_first() -> None:

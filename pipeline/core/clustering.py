@@ -1,31 +1,32 @@
-"""Clusters of embeddings: k-means, its scores, a recommended k, and an order from warm to cold."""
+"""Clusters of embeddings: k-means, its scores, and tiles that show a cluster."""
 
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
-from scipy.stats import rankdata
 from sklearn.cluster import KMeans
-from sklearn.metrics import adjusted_rand_score, davies_bouldin_score, silhouette_score
+from sklearn.metrics import (
+    calinski_harabasz_score,
+    davies_bouldin_score,
+    silhouette_samples,
+)
 from threadpoolctl import threadpool_limits
 
 IntArray = NDArray[np.integer]
 FloatArray = NDArray[np.floating]
 
 TILES_PER_BLOCK = 65_536
-
-# Sign: 1 where a high score is good, -1 where a low one is.
-SCORES = {
-    "silhouette": ("silhouette", 1),
-    "davies_bouldin": ("Davies–Bouldin index", -1),
-    "seed_agreement": ("agreement between seeds", 1),
-}
+EQUAL_INERTIA = 1.01  # fits whose inertia differs by less than 1 % are taken to be equally good
 
 
 def fit_centroids(
-    embeddings: FloatArray, *, n_clusters: int, n_starts: int, seed: int
+    embeddings: FloatArray,
+    *,
+    n_clusters: int,
+    n_starts: int,
+    seed: int,
+    weights: FloatArray | None = None,
 ) -> tuple[FloatArray, float]:
     """Centroids of k-means, shape (cluster, dimension), and the inertia.
 
@@ -37,22 +38,65 @@ def fit_centroids(
         n_clusters: Clusters wanted, the k of k-means.
         n_starts: Starts, of which the best is kept.
         seed: Of the starts.
+        weights: How often each tile counts, shape (tile,); once where they are not given.
 
     Raises:
         ValueError: If fewer than `n_clusters` embeddings differ.
     """
-    n_distinct = len({embedding.tobytes() for embedding in embeddings})
-    if n_distinct < n_clusters:
+    if (n_distinct := count_distinct(embeddings, at_most=n_clusters)) < n_clusters:
         raise ValueError(
             f"{n_distinct} of {len(embeddings)} training embeddings differ, too few for "
             f"{n_clusters} clusters; lower cluster.k_max, or train until the encoder tells "
             "tiles apart"
         )
-    model = KMeans(n_clusters, n_init=n_starts, random_state=seed)
+    return _fit(KMeans(n_clusters, n_init=n_starts, random_state=seed), embeddings, weights)
+
+
+def _fit(
+    model: KMeans, embeddings: FloatArray, weights: FloatArray | None = None
+) -> tuple[FloatArray, float]:
     # Threads would add the members of a cluster in an order that changes from run to run.
     with threadpool_limits(limits=1, user_api="openmp"):
-        model.fit(embeddings)
+        model.fit(embeddings, sample_weight=weights)
     return model.cluster_centers_, float(model.inertia_)
+
+
+def count_distinct(embeddings: FloatArray, *, at_most: int) -> int:
+    """How many embeddings differ; counting ends at so many."""
+    distinct: set[bytes] = set()
+    for embedding in embeddings:
+        distinct.add(embedding.tobytes())
+        if len(distinct) == at_most:
+            break
+    return len(distinct)
+
+
+def nest_centroids(
+    embeddings: FloatArray, fits: Sequence[tuple[FloatArray, float]], *, seed: int
+) -> list[FloatArray]:
+    """Centroids for each k, each made from those of k - 1 where that is as good as a fresh fit.
+
+    The cluster of the largest inertia is split in two, and k-means goes on from there. What comes
+    out is kept unless the inertia of the fresh fit is less by more than 1 %, so that clusters
+    change from one k to the next only as far as the tiles ask for it.
+
+    Args:
+        embeddings: Shape (tile, dimension).
+        fits: Of consecutive k, as of `fit_centroids`.
+        seed: Of the splits.
+
+    Source: adding one cluster at a time, Likas et al. (2003), doi:10.1016/S0031-3203(02)00060-2.
+    """
+    nested = [fits[0][0]]
+    for fresh, inertia in fits[1:]:
+        clusters, distances = assign(embeddings, nested[-1])
+        sums = np.bincount(clusters, weights=np.square(distances), minlength=len(nested[-1]))
+        widest = int(sums.argmax())
+        halves, _ = _fit(KMeans(2, n_init=1, random_state=seed), embeddings[clusters == widest])
+        start = np.concatenate([np.delete(nested[-1], widest, axis=0), halves])
+        grown, inertia_grown = _fit(KMeans(len(start), init=start, n_init=1), embeddings)
+        nested.append(grown if inertia_grown <= EQUAL_INERTIA * inertia else fresh)
+    return nested
 
 
 def assign(embeddings: FloatArray, centroids: FloatArray) -> tuple[IntArray, FloatArray]:
@@ -90,71 +134,37 @@ def order_clusters(means: FloatArray, *, descending: bool) -> IntArray:
     return np.argsort(-means if descending else means, kind="stable")  # NaN sorts last
 
 
-def silhouette(embeddings: FloatArray, clusters: IntArray) -> float:
-    """Mean silhouette, from -1 to 1, high is good; NaN where it is not defined.
+def silhouettes(embeddings: FloatArray, clusters: IntArray) -> FloatArray:
+    """Silhouette of each tile, from -1 to 1, high is good, shape (tile,); NaN where undefined.
 
     It is defined for at least two clusters of which at least one has two tiles.
 
     Source: Rousseeuw (1987), doi:10.1016/0377-0427(87)90125-7.
     """
-    return float(silhouette_score(embeddings, clusters)) if _has_scores(clusters) else np.nan
+    if not _has_scores(clusters):
+        return np.full(len(clusters), np.nan)
+    found: FloatArray = silhouette_samples(embeddings, clusters)
+    return found
 
 
 def davies_bouldin(embeddings: FloatArray, clusters: IntArray) -> float:
-    """Davies–Bouldin index, from 0, low is good; NaN where it is not defined.
-
-    It is defined for at least two clusters of which at least one has two tiles.
+    """Davies–Bouldin index, from 0, low is good; NaN where silhouettes are.
 
     Source: Davies and Bouldin (1979), doi:10.1109/TPAMI.1979.4766909.
     """
     return float(davies_bouldin_score(embeddings, clusters)) if _has_scores(clusters) else np.nan
 
 
+def calinski_harabasz(embeddings: FloatArray, clusters: IntArray) -> float:
+    """Calinski–Harabasz index, from 0, high is good; NaN where silhouettes are.
+
+    Source: Calinski and Harabasz (1974), doi:10.1080/03610927408827101.
+    """
+    return float(calinski_harabasz_score(embeddings, clusters)) if _has_scores(clusters) else np.nan
+
+
 def _has_scores(clusters: IntArray) -> bool:
-    return 1 < len(np.unique(clusters)) < len(clusters)
-
-
-def seed_agreement(fits: Sequence[IntArray]) -> float:
-    """Mean adjusted Rand index of all pairs of `fits`, the clusters (tile,) of several seeds.
-
-    1 where all seeds agree, about 0 where they agree by chance only.
-
-    Source: Hubert and Arabie (1985), doi:10.1007/BF01908075.
-    """
-    pairs = itertools.combinations(fits, 2)
-    return float(np.mean([adjusted_rand_score(first, second) for first, second in pairs]))
-
-
-def recommend(k: IntArray, scores: Mapping[str, FloatArray]) -> tuple[int, str]:
-    """The k of the best mean rank over `SCORES`, and the reason in words.
-
-    Equal scores share the better rank; a score that is NaN ranks last; of equal mean ranks the
-    smaller k wins.
-
-    Args:
-        k: Shape (k,), ascending.
-        scores: For each key of `SCORES` its values, shape (k,).
-    """
-    ranks = {
-        name: rankdata(np.nan_to_num(-sign * scores[name], nan=np.inf), method="min")
-        for name, (_, sign) in SCORES.items()
-    }
-    mean_ranks = np.mean(list(ranks.values()), axis=0)
-    best = int(mean_ranks.argmin())
-    details = ", ".join(
-        f"{label} {scores[name][best]:.3f} (rank {ranks[name][best]:.0f})"
-        for name, (label, _) in SCORES.items()
-    )
-    equals = np.flatnonzero(np.isclose(mean_ranks, mean_ranks[best]))[1:]
-    others = " and ".join(map(str, k[equals]))
-    tie = f"; k = {others} is of equal rank, and the smaller is taken" if others else ""
-    edge = "; no smaller k was tried" if best == 0 else ""
-    edge = "; no larger k was tried" if best == len(k) - 1 else edge
-    reason = (
-        f"k = {k[best]} has the best mean rank, {mean_ranks[best]:.2f} of {len(k)}, "
-        f"from k = {k[0]} to {k[-1]}: {details}{tie}{edge}"
-    )
-    return int(k[best]), reason
+    return 2 <= len(np.unique(clusters)) < len(clusters)
 
 
 def pick_examples(

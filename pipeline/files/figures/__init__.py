@@ -1,9 +1,20 @@
 """One look for every figure."""
 
+from pipeline.files.figures.card_panels import ShareBars, ShareMap, Strip
+from pipeline.files.figures.cards import Card, TileRow, cluster_card, thumbnail
+from pipeline.files.figures.climatology import (
+    anomaly_maps,
+    frequency_maps,
+    transition_matrix,
+)
 from pipeline.files.figures.colours import cluster_colours
+from pipeline.files.figures.composites import Dots, cluster_dots
+from pipeline.files.figures.cycles import diurnal_cycle, seasonal_cycle, zonal_means
+from pipeline.files.figures.dense import dense_map
 from pipeline.files.figures.layers import map_grid, map_tiles
 from pipeline.files.figures.maps import map_axes, map_panels
-from pipeline.files.figures.plots import confusion, curves, intervals
+from pipeline.files.figures.marked import map_marked, scatter_placed
+from pipeline.files.figures.plots import confusion, curves, heat_map, intervals
 from pipeline.files.figures.scatter import (
     pick_thumbnails,
     scatter_clusters,
@@ -12,25 +23,47 @@ from pipeline.files.figures.scatter import (
 )
 from pipeline.files.figures.sheets import as_rgb, tile_sheet
 from pipeline.files.figures.style import PAGE_WIDTH, new, save, style, text_colour
+from pipeline.files.figures.trees import dendrogram, splits
 
 __all__ = [
     "PAGE_WIDTH",
+    "Card",
+    "Dots",
+    "ShareBars",
+    "ShareMap",
+    "Strip",
+    "TileRow",
+    "anomaly_maps",
     "as_rgb",
+    "cluster_card",
     "cluster_colours",
+    "cluster_dots",
     "confusion",
     "curves",
+    "dendrogram",
+    "dense_map",
+    "diurnal_cycle",
+    "frequency_maps",
+    "heat_map",
     "intervals",
     "map_axes",
     "map_grid",
+    "map_marked",
     "map_panels",
     "map_tiles",
     "new",
     "pick_thumbnails",
     "save",
     "scatter_clusters",
+    "scatter_placed",
     "scatter_values",
+    "seasonal_cycle",
+    "splits",
     "style",
     "text_colour",
+    "thumbnail",
     "thumbnails",
     "tile_sheet",
+    "transition_matrix",
+    "zonal_means",
 ]

@@ -6,6 +6,8 @@ import numpy.typing as npt
 from pipeline.files.figures.style import FloatArray
 
 WARM_HUE, COLD_HUE = 15.0, 310.0  # degrees: red, through yellow, green and blue, to purple
+COLOURS_PER_ROUND = 9
+ROUND_OFFSETS = (0.0, 0.5, 0.25, 0.75)  # of a step in hue, so that rounds fall between each other
 # Three lightnesses in turn: hue alone does not part neighbours for colour-blind readers.
 LIGHTNESSES = (0.82, 0.66, 0.50)
 DARKENING = 0.08  # from warm to cold, against red and green of one lightness
@@ -27,19 +29,22 @@ CONES_TO_RGB = np.array(
 
 
 def cluster_colours(n_clusters: int) -> npt.NDArray[np.float64]:
-    """Return colours (cluster, 4) from warm to cold: red, green, blue and opacity in 0..1.
+    """Return colours (cluster, 4): red, green, blue and opacity in 0..1.
 
-    The hue runs from red to purple while three lightnesses take turns, so that clusters next to
-    each other in number differ in lightness as well. More than about ten colours cannot all be
-    told apart: show the number too.
+    A number has one colour whatever the number of clusters. For every nine of them the hue runs
+    from red to purple, as clusters do from warm to cold, while three lightnesses take turns, so
+    that clusters next to each other in number differ in lightness as well. More than about ten
+    colours cannot all be told apart: show the number too.
 
     Source: Oklab, B. Ottosson (2020), https://bottosson.github.io/posts/oklab/.
 
     >>> cluster_colours(9).shape
     (9, 4)
     """
-    hue = np.deg2rad(np.linspace(WARM_HUE, COLD_HUE, n_clusters))
-    lightness = np.resize(LIGHTNESSES, n_clusters) - DARKENING * np.linspace(0, 1, n_clusters)
+    turn, place = np.divmod(np.arange(n_clusters), COLOURS_PER_ROUND)
+    along = (place + np.take(ROUND_OFFSETS, turn, mode="wrap")) / (COLOURS_PER_ROUND - 1)
+    hue = np.deg2rad(WARM_HUE + (COLD_HUE - WARM_HUE) * along)
+    lightness = np.take(LIGHTNESSES, place + turn, mode="wrap") - DARKENING * along
     low, high = np.zeros(n_clusters), np.full(n_clusters, LARGEST_CHROMA)
     for _ in range(20):  # halves the interval: the strongest chroma a screen can show
         chroma = (low + high) / 2

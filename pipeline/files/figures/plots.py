@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from pipeline.files.figures.style import (
@@ -24,6 +25,7 @@ from pipeline.files.figures.style import (
 )
 
 Interval = tuple[float, float, float]  # value, lower end, upper end
+COMPARED = "#777777"
 HIGHEST_COUNTED = 12  # classes whose cells of a confusion matrix still have room for numbers
 
 
@@ -33,6 +35,8 @@ def curves(
     path: Path,
     *,
     x_label: str,
+    against: Mapping[str, npt.ArrayLike] | None = None,
+    against_label: str = "",
     mark: float | None = None,
     mark_label: str = "recommended",
     title: str = "",
@@ -45,6 +49,8 @@ def curves(
             with an interval (3, step): value, lower and upper end. NaN leaves a gap.
         path: PNG to write.
         x_label: Below the panels.
+        against: Likewise, grey and for some panels, what the score is compared with.
+        against_label: What that is.
         mark: Abscissa of a vertical line, such as the recommended k.
         mark_label: What the line means.
         title: Above the panels.
@@ -58,10 +64,9 @@ def curves(
         for number, (panel, (label, values)) in enumerate(
             zip(hide_spare(axes, len(panels)), panels.items(), strict=True)
         ):
-            table = np.atleast_2d(np.asarray(values, dtype=np.float64))
-            if len(table) == 3:
-                panel.fill_between(along, table[1], table[2], color=ACCENT, alpha=0.18, lw=0)
-            panel.plot(along, table[0], color=ACCENT, marker="o", markersize=3)
+            if against is not None and label in against:
+                _draw_curve(panel, along, against[label], COMPARED)
+            _draw_curve(panel, along, values, ACCENT)
             panel.set_title(label)
             panel.margins(y=0.12)
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -80,9 +85,28 @@ def curves(
             if number >= len(panels) - n_columns:
                 panel.set_xlabel(x_label)
                 panel.tick_params(labelbottom=True)
+        if against_label:
+            figure.legend(
+                handles=[
+                    Line2D([], [], color=ACCENT, marker="o", markersize=3, label="tiles"),
+                    Line2D([], [], color=COMPARED, ls="--", label=against_label),
+                ],
+                loc="outside lower center",
+                ncols=2,
+            )
         if title:
             figure.suptitle(title, x=0.01, ha="left")
     save(figure, path)
+
+
+def _draw_curve(panel: Axes, along: FloatArray, values: npt.ArrayLike, colour: str) -> None:
+    table = np.atleast_2d(np.asarray(values, dtype=np.float64))
+    if len(table) == 3:
+        panel.fill_between(along, table[1], table[2], color=colour, alpha=0.18, lw=0)
+    if colour == COMPARED:
+        panel.plot(along, table[0], color=colour, ls="--")
+    else:
+        panel.plot(along, table[0], color=colour, marker="o", markersize=3)
 
 
 def intervals(
@@ -91,6 +115,7 @@ def intervals(
     *,
     title: str = "",
     chance: float | None = None,
+    limits: tuple[float, float] | None = None,
 ) -> None:
     """Write dots with intervals, one panel per score and one line per name.
 
@@ -99,6 +124,7 @@ def intervals(
         path: PNG to write.
         title: Above the panels.
         chance: Score of a guess, drawn as a thin line.
+        limits: Of every panel; by default each shows its own scores.
     """
     names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
     height = 0.27 * len(names) + 0.8
@@ -123,6 +149,8 @@ def intervals(
                 panel.axvline(chance, color="#777777", lw=0.8, ls=":")
             panel.set_title(label)
             panel.margins(x=0.12)
+            if limits is not None:
+                panel.set_xlim(*limits)
             panel.set_ylim(len(names) - 0.5, -0.7)
             panel.set_yticks(range(len(names)), names)
             panel.xaxis.set_major_locator(MaxNLocator(nbins=4))
@@ -206,3 +234,58 @@ def _draw_matrix(panel: Axes, counts: FloatArray) -> AxesImage:
             color=text_colour(image.to_rgba(shares[row, column])),
         )
     return image
+
+
+def heat_map(
+    values: FloatArray,
+    path: Path,
+    *,
+    rows: Sequence[str],
+    columns: Sequence[object],
+    x_label: str,
+    label: str,
+    title: str = "",
+) -> None:
+    """Write shares as a table of colours and numbers, in percent.
+
+    Args:
+        values: Shape (row, column), from 0 to 1; those below 0 are shown as 0, NaN stays white.
+        path: File to write.
+        rows: Names, from top to bottom.
+        columns: Names, from left to right.
+        x_label: Below the columns.
+        label: What the shares are.
+        title: Above the table.
+    """
+    figure, axes = new(height=0.24 * len(rows) + 1.4)
+    with style():
+        panel = axes[0, 0]
+        image = panel.imshow(values, cmap="YlGnBu", vmin=0, vmax=1, aspect="auto")
+        panel.grid(False)
+        panel.set_yticks(range(len(rows)), rows)
+        panel.set_xticks(range(len(columns)), [str(each) for each in columns])
+        panel.tick_params(length=0)
+        panel.set_xlabel(x_label)
+        for row, column in zip(*np.nonzero(np.isfinite(values)), strict=True):
+            share = max(values[row, column], 0.0)
+            panel.text(
+                column,
+                row,
+                f"{100 * share:.0f}",
+                ha="center",
+                va="center",
+                fontsize=6.5,
+                color=text_colour(image.to_rgba(share)),
+            )
+        figure.colorbar(
+            image,
+            ax=panel,
+            orientation="horizontal",
+            shrink=0.5,
+            aspect=40,
+            label=f"{label}, %",
+            format=FuncFormatter(lambda value, _: f"{100 * value:.0f}"),
+        )
+        if title:
+            figure.suptitle(title, x=0.01, ha="left")
+    save(figure, path)

@@ -1,4 +1,4 @@
-"""One look for every figure: sizes, fonts, cluster colours, and the writing of PNG files."""
+"""One look for every figure: sizes, fonts, cluster colours, and the writing of files."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +23,13 @@ PALE = "#d9d9d9"
 ACCENT = "#0b5394"
 WARNING = "#b45309"
 
+# Neither dates nor releases, by which the bytes of one figure would differ.
+UNSTAMPED: dict[str, dict[str, None]] = {
+    ".png": {"Software": None},
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    ".svg": {"Date": None, "Creator": None},
+}
+
 STYLE: Any = {  # matplotlib's releases differ in the type of its keys
     "axes.axisbelow": True,
     "axes.edgecolor": "#555555",
@@ -45,6 +52,9 @@ STYLE: Any = {  # matplotlib's releases differ in the type of its keys
     "legend.frameon": False,
     "lines.linewidth": 1.4,
     "lines.markersize": 4,
+    "pdf.fonttype": 42,  # letters stay letters for who edits the figure
+    "svg.fonttype": "none",
+    "svg.hashsalt": "tile2vec-clouds",
     "text.color": INK,
     "xtick.color": "#555555",
     "xtick.labelcolor": INK,
@@ -84,17 +94,16 @@ def new(
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write `figure` as PNG; the same figure gives the same bytes."""
+    """Write `figure` as PNG, PDF or SVG, by the suffix; the same figure gives the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with style():
         figure.savefig(
             path,
-            format="png",
             dpi=DOTS_PER_INCH,
             bbox_inches="tight",
             pad_inches=0.05,
             facecolor="white",
-            metadata={"Software": None},
+            metadata=UNSTAMPED[path.suffix],
         )
 
 

@@ -1,0 +1,235 @@
+"""Are there clusters, and how many: what a structureless cloud of points, or chance, would give."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+IntArray = NDArray[np.integer]
+FloatArray = NDArray[np.floating]
+
+CONTINUUM = "a continuum, no distinct clusters"
+DISTINCT = "more than a continuum"
+# Of a mean silhouette: Kaufman and Rousseeuw (1990), doi:10.1002/9780470316801.
+NO_STRUCTURE = 0.25
+GRADES = {0.5: "weak", 0.7: "reasonable", 1.0: "strong"}
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score of clusters.
+
+    Attributes:
+        label: In words.
+        sign: 1 where a high score is good, -1 where a low one is.
+        gap: How it is compared: `difference` or `ratio` to the null, or `excess` over chance.
+    """
+
+    label: str
+    sign: int
+    gap: str
+
+
+SCORES = {
+    "inertia": Score("inertia", -1, "ratio"),
+    "silhouette": Score("silhouette", 1, "difference"),
+    "davies_bouldin": Score("Davies–Bouldin index", -1, "difference"),
+    "calinski_harabasz": Score("Calinski–Harabasz index", 1, "ratio"),
+    "stability": Score("stability over days", 1, "difference"),
+    "turned_agreement": Score("agreement of turned copies", 1, "excess"),
+    "coherence": Score("spatial coherence", 1, "excess"),
+}
+# All but inertia, of which the Calinski-Harabasz index is made.
+RANKED = tuple(name for name in SCORES if name != "inertia")
+
+
+class Surrogate:
+    """Structureless points: a Gaussian with the mean and the covariance of embeddings.
+
+    The covariance is that between days and that within them, so that the days of a surrogate
+    differ as those of the tiles do.
+
+    Args:
+        embeddings: Shape (tile, dimension).
+        days: As of `number_days`, shape (tile,).
+
+    Source: Monte-Carlo tests of clusters against one Gaussian, Liu et al. (2008),
+    doi:10.1198/016214508000000454.
+    """
+
+    def __init__(self, embeddings: FloatArray, days: IntArray) -> None:
+        self.mean = embeddings.mean(axis=0, dtype=np.float64)
+        n_tiles = np.bincount(days)
+        known = n_tiles > 0
+        of_day = np.zeros((len(n_tiles), embeddings.shape[1]))
+        np.add.at(of_day, days, embeddings - self.mean)
+        of_day[known] /= n_tiles[known, None]
+        within = embeddings - self.mean - of_day[days]
+        self.between_axes = _axes(of_day * np.sqrt(n_tiles / len(days))[:, None])
+        self.within_axes = _axes(within / np.sqrt(len(days)))
+
+    def draw(self, days: IntArray, rng: np.random.Generator) -> NDArray[np.float32]:
+        """Points of these days, shape (point, dimension)."""
+        n_dimensions = len(self.mean)
+        of_day = rng.standard_normal((int(days.max()) + 1, n_dimensions)) @ self.between_axes
+        within = rng.standard_normal((len(days), n_dimensions)) @ self.within_axes
+        found: NDArray[np.float32] = (self.mean + of_day[days] + within).astype(np.float32)
+        return found
+
+
+def _axes(deviations: FloatArray) -> FloatArray:
+    """Principal axes, as long as the standard deviations along them, shape (axis, dimension)."""
+    variances, axes = np.linalg.eigh(deviations.T @ deviations)
+    found: FloatArray = (axes * np.sqrt(np.maximum(variances, 0))).T
+    return found
+
+
+def gap(name: str, observed: FloatArray, expected: FloatArray) -> FloatArray:
+    """How far a score is better than what the null or chance gives; above 0 is better.
+
+    The ratio is taken as its logarithm, as in the gap statistic; the excess is the share of what
+    chance leaves to be gained, as in Cohen's kappa.
+
+    Source: Tibshirani et al. (2001), doi:10.1111/1467-9868.00293; Cohen (1960),
+    doi:10.1177/001316446002000104.
+    """
+    score = SCORES[name]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        match score.gap:
+            case "ratio":
+                return np.asarray(score.sign * np.log(observed / expected))
+            case "excess":
+                return np.asarray((observed - expected) / (1 - expected))
+    return np.asarray(score.sign * (observed - expected))
+
+
+def turned_agreement(clusters: IntArray) -> tuple[float, float]:
+    """Share of turned and mirrored copies in the cluster of their tile, and that by chance.
+
+    By chance, a copy would have the cluster of any tile.
+
+    Args:
+        clusters: Shape (tile, orientation); the first is the tile as it is.
+    """
+    upright = clusters[:, :1]
+    observed = float((clusters[:, 1:] == upright).mean())
+    shares = np.bincount(upright.ravel()) / len(clusters)
+    return observed, float(np.square(shares).sum())
+
+
+def touching_pairs(scene: IntArray, row: IntArray, column: IntArray, *, step: int) -> IntArray:
+    """Pairs of tiles of one scene that are `step` pixels apart along an edge, shape (pair, 2).
+
+    Args:
+        scene: Of each tile, shape (tile,).
+        row: Its first row.
+        column: Its first column.
+        step: Pixels between first rows or first columns; at least the edge of a tile, so that the
+            two share no pixel.
+    """
+    span = np.int64(max(row.max(), column.max()) + step + 1)
+    places = (scene.astype(np.int64) * span + row) * span + column
+    order = np.argsort(places)
+    pairs = []
+    for offset in (step * span, np.int64(step)):
+        found = np.searchsorted(places[order], places + offset)
+        found = order[np.minimum(found, len(places) - 1)]
+        first = np.flatnonzero(places[found] == places + offset)
+        pairs.append(np.column_stack([first, found[first]]))
+    return np.concatenate(pairs)
+
+
+def coherence(clusters: IntArray, scene: IntArray, pairs: IntArray) -> tuple[float, float]:
+    """Share of touching tiles in the same cluster, and its mean if labels were shuffled.
+
+    Labels are shuffled among the tiles of each scene; the mean over all shuffles is exact.
+
+    Args:
+        clusters: Of each tile, shape (tile,).
+        scene: Of each tile, shape (tile,).
+        pairs: As of `touching_pairs`.
+    """
+    if not len(pairs):
+        return np.nan, np.nan
+    observed = float((clusters[pairs[:, 0]] == clusters[pairs[:, 1]]).mean())
+    scenes, codes = np.unique(scene, return_inverse=True)
+    n_clusters = int(clusters.max()) + 1
+    counts = np.bincount(codes * n_clusters + clusters, minlength=len(scenes) * n_clusters)
+    counts = counts.reshape(len(scenes), n_clusters).astype(np.float64)
+    n_tiles = counts.sum(axis=1)
+    same = (counts * (counts - 1)).sum(axis=1)
+    by_chance = np.divide(same, n_tiles * (n_tiles - 1), where=n_tiles > 1, out=np.zeros(len(same)))
+    return observed, float(by_chance[codes[pairs[:, 0]]].mean())
+
+
+def recommend(k: IntArray, gaps: Mapping[str, FloatArray]) -> tuple[int, str]:
+    """The k of the best mean rank of its gaps, and the reason in words.
+
+    Equal gaps share the better rank; a gap that is NaN ranks last, and a score without any is left
+    out; of equal mean ranks the smaller k wins.
+
+    Args:
+        k: Shape (k,), ascending.
+        gaps: For keys of `SCORES`, as of `gap`, shape (k,).
+    """
+    known = {name: values for name, values in gaps.items() if np.isfinite(values).any()}
+    ranks = {
+        name: rankdata(np.nan_to_num(-values, nan=np.inf), method="min")
+        for name, values in known.items()
+    }
+    mean_ranks = np.mean(list(ranks.values()) or [np.ones(len(k))], axis=0)
+    best = int(mean_ranks.argmin())
+    details = ", ".join(f"{SCORES[name].label} {rank[best]:.0f}" for name, rank in ranks.items())
+    equals = np.flatnonzero(np.isclose(mean_ranks, mean_ranks[best]))[1:]
+    others = " and ".join(map(str, k[equals]))
+    tie = f"; k = {others} is of equal rank, and the smaller is taken" if others else ""
+    edge = "; no smaller k was tried" if best == 0 else ""
+    edge = "; no larger k was tried" if best == len(k) - 1 else edge
+    edge = "; no other k was tried" if len(k) == 1 else edge
+    reason = (
+        f"k = {k[best]} has the best mean rank, {mean_ranks[best]:.2f} of {len(k)}, from "
+        f"k = {k[0]} to {k[-1]}, when scores are compared with those of a Gaussian of the same "
+        f"covariance or with chance (ranks: {details}){tie}{edge}"
+    )
+    return int(k[best]), reason
+
+
+def judge(
+    k: int,
+    silhouette: Sequence[float],
+    inertia: float,
+    nulls: Mapping[str, Sequence[float]],
+    *,
+    n_days: int,
+    n_surrogates: int,
+) -> tuple[bool, str]:
+    """Whether there is more than a continuum, and the verdict in words.
+
+    It is more only where the tiles' silhouette is above 0.25 and, at the low end of its interval
+    over days, above that of every surrogate, and their inertia below. A cloud of points that is
+    skewed or curved may pass, too: to pass is necessary for distinct clusters, not sufficient.
+
+    Args:
+        k: Number of clusters.
+        silhouette: Mean, low and high end of its interval.
+        inertia: Of the tiles.
+        nulls: Lowest and highest `silhouette` and `inertia` of the surrogates.
+        n_days: Days the interval is drawn from; with one there is no interval, and no more than a
+            continuum.
+        n_surrogates: Surrogates there are.
+    """
+    mean, low, high = silhouette
+    beyond = mean > NO_STRUCTURE and low > nulls["silhouette"][1] and inertia < nulls["inertia"][0]
+    ends = f"{nulls['silhouette'][0]:.3f} to {nulls['silhouette'][1]:.3f}"
+    ratio = inertia / np.mean(nulls["inertia"])
+    figures = (
+        f"for k = {k} silhouette {mean:.3f} ({low:.3f} to {high:.3f} over {n_days} days) where "
+        f"{n_surrogates} Gaussians of the same covariance have {ends}, and {ratio:.2f} times their "
+        "inertia"
+    )
+    if not beyond:
+        return False, f"{CONTINUUM}: {figures}"
+    grade = next(grade for most, grade in GRADES.items() if mean <= most)
+    return True, f"{DISTINCT}, {grade} structure: {figures}"
