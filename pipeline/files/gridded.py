@@ -1,0 +1,164 @@
+"""Gridded variables of the user, such as ERA5, CERES or cloud products in netCDF."""
+
+import glob
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from pydantic import Field
+
+IntArray = NDArray[np.integer]
+
+# How CF-1.11 (sections 4.1 to 4.4) and custom tell the axes.
+UNITS = {
+    "latitude": {"degrees_north", "degree_north", "degree_n", "degrees_n", "degreen", "degreesn"},
+    "longitude": {"degrees_east", "degree_east", "degree_e", "degrees_e", "degreee", "degreese"},
+}
+NAMES = {"latitude": {"latitude", "lat"}, "longitude": {"longitude", "lon"}}
+AXES = {"latitude": "Y", "longitude": "X"}
+DIMENSIONS = ("time", "latitude", "longitude")
+
+
+@dataclass(frozen=True)
+class GriddedVariable:
+    """An entry of a list of gridded variables in params.yaml."""
+
+    name: Annotated[str, Field(pattern="^[A-Za-z][A-Za-z0-9_]*$")]  # in the products
+    files: str  # a path or a glob
+    variable: str  # in the files
+    select: dict[str, float | str]  # of dimensions beyond time, latitude and longitude
+    max_hours: Annotated[float, Field(ge=0)]  # from a tile to the closest time
+
+
+def open_gridded(wanted: GriddedVariable) -> xr.DataArray:
+    """The variable on (time,) latitude, longitude, its axes by these names, read when used.
+
+    Raises:
+        FileNotFoundError: If no file matches.
+        ValueError: If the files do not hold the variable on such axes, or do not fit together.
+    """
+    paths = sorted(glob.glob(wanted.files, recursive=True))  # noqa: PTH207
+    if not paths:
+        raise FileNotFoundError(
+            f"no file matches {wanted.files}; change files of {wanted.name} in composite.gridded"
+        )
+    try:
+        joined = xr.open_mfdataset(
+            paths,
+            engine="netcdf4",
+            preprocess=lambda part: _pick(part, wanted),
+            combine="by_coords",
+            chunks="auto",
+            data_vars="minimal",
+            coords="minimal",
+            compat="override",
+            join="exact",
+            combine_attrs="override",
+            decode_timedelta=False,
+        )
+    except NotUsableError as error:
+        raise ValueError(str(error)) from None
+    except (ValueError, OSError) as error:
+        raise ValueError(
+            f"the files {wanted.files} of {wanted.name} in composite.gridded cannot be read as "
+            f"one grid in netCDF: {error}"
+        ) from error
+    return joined[wanted.variable]
+
+
+class NotUsableError(ValueError):
+    """A sentence for the user, which xarray passes on."""
+
+
+def _pick(part: xr.Dataset, wanted: GriddedVariable) -> xr.Dataset:
+    """The variable of one file, with plain names for its axes and without any others."""
+    source = part.encoding["source"]
+    if wanted.variable not in part.data_vars:
+        raise NotUsableError(
+            f"{source} has no variable {wanted.variable}, but "
+            f"{', '.join(map(str, part.data_vars))}; change variable of {wanted.name} in "
+            "composite.gridded"
+        )
+    field = part[wanted.variable]
+    names = {found: kind for kind in DIMENSIONS if (found := _find(field, kind)) is not None}
+    if lacking := {"latitude", "longitude"} - set(names.values()):
+        raise NotUsableError(
+            f"{wanted.variable} in {source} has no {' and no '.join(sorted(lacking))} of one "
+            f"dimension, but ({', '.join(map(str, field.dims))}); put it on a "
+            f"latitude-longitude grid or leave {wanted.name} out of composite.gridded"
+        )
+    field = field.rename({old: new for old, new in names.items() if old != new})
+    if "time" in field.coords and field.time.dtype.kind != "M":
+        raise NotUsableError(
+            f"the times of {source} are of the calendar {field.time.encoding.get('calendar')}, "
+            f"in which tiles have no date; leave {wanted.name} out of composite.gridded"
+        )
+    if "time" in field.coords and "time" not in field.dims:
+        field = field.expand_dims("time")
+    others = sorted(map(str, set(field.dims) - set(names.values())))
+    field = _select(field, others, wanted, source)
+    field = field.transpose(*(name for name in DIMENSIONS if name in field.dims))
+    return field.drop_vars(set(field.coords) - set(field.dims)).to_dataset(name=wanted.variable)
+
+
+def _find(field: xr.DataArray, kind: str) -> Any:
+    """Name of the coordinate that tells the latitude, longitude or time, if one does."""
+    for name, coordinate in field.coords.items():
+        along = coordinate.dims == (name,)
+        if kind == "time":
+            is_time = coordinate.dtype.kind == "M" or "calendar" in coordinate.encoding
+            what = coordinate.attrs.get("standard_name", "time")
+            if is_time and what == "time" and (along or not coordinate.ndim):
+                return name
+        elif along and _tells(coordinate, kind):
+            return name
+    return None
+
+
+def _tells(coordinate: xr.DataArray, kind: str) -> bool:
+    attributes = coordinate.attrs
+    if "standard_name" in attributes:
+        return bool(attributes["standard_name"] == kind)
+    units = str(attributes.get("units", "")).lower()
+    if units in UNITS["latitude"] | UNITS["longitude"]:
+        return units in UNITS[kind]
+    by_axis = attributes.get("axis") == AXES[kind] and units.startswith("degree")
+    return by_axis or str(coordinate.name).lower() in NAMES[kind]
+
+
+def _select(
+    field: xr.DataArray, dimensions: list[str], wanted: GriddedVariable, source: str
+) -> xr.DataArray:
+    """The field at one step of each of `dimensions`."""
+    for dimension in dimensions:
+        steps = field[dimension].values
+        if dimension in wanted.select:
+            value = wanted.select[dimension]
+            same = np.isclose(steps, value) if steps.dtype.kind in "iuf" else steps == str(value)
+            found = np.flatnonzero(same)
+        else:
+            found = np.arange(len(steps))
+        if len(found) != 1:
+            some = ", ".join(map(str, steps[:8])) + (" …" if len(steps) > 8 else "")
+            raise NotUsableError(
+                f"{wanted.variable} in {source} has the dimension {dimension} of {some}; choose "
+                f"one of these by select: {{{dimension}: …}} of {wanted.name} in composite.gridded"
+            )
+        field = field.isel({dimension: found[0]})
+    return field
+
+
+def read_points(
+    field: xr.DataArray, time: IntArray | None, latitude: IntArray, longitude: IntArray
+) -> NDArray[np.float64]:
+    """Values at points (point,), given by indices along the axes; each block is read but once."""
+    along = {"time": time, "latitude": latitude, "longitude": longitude}
+    indices = {
+        name: xr.DataArray(index, dims="point")
+        for name, index in along.items()
+        if index is not None
+    }
+    points = field.isel(indices).astype(np.float64)
+    return np.asarray(points.compute(scheduler="synchronous").values)

@@ -1,0 +1,365 @@
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from pipeline import composite as composite_stage
+from pipeline.composite import CompositeParams
+from pipeline.core.bootstrap import draw_days
+from pipeline.core.composite import composite, spread_over_days
+from pipeline.core.reflectance_effect import beyond_cloud_fraction
+from pipeline.files import stores
+from pipeline.files.gridded import GriddedVariable
+
+PARAMS = CompositeParams(
+    k="recommended",
+    n_draws=200,
+    organisation_per_cluster=6,
+    smallest_object=2,
+    gridded=[],
+    seed=0,
+)
+CLOUD = {"cloud_reflectance": 20.0, "cloud_brightness_temperature": 285.0}
+TILE_SIZE = 16
+N_CLUSTERS = 4
+
+
+def _draws(n_days: int, *, n_draws: int = 400, seed: int = 0) -> np.ndarray:
+    return draw_days(n_days, n_draws=n_draws, rng=np.random.default_rng(seed))
+
+
+def _planted_days(rng: np.random.Generator, *, n_days: int) -> tuple[np.ndarray, ...]:
+    """Values of mean 10 and 20 in two clusters, of which each day has its own."""
+    days = np.repeat(np.arange(n_days), 40)
+    clusters = np.tile([0, 1], len(days) // 2)
+    effects = rng.normal(0, 2, (n_days, 2))
+    values = np.array([10.0, 20.0])[clusters] + effects[days, clusters]
+    return values + rng.normal(0, 1, len(days)), clusters, days
+
+
+def test_means_and_spreads_are_those_of_the_known_tiles() -> None:
+    values = np.array([1.0, 3.0, np.nan, 7.0, 4.0])
+    clusters, days = np.array([0, 0, 0, 1, 2]), np.array([0, 1, 1, 0, 1])
+
+    found = composite(values, clusters, days, n_clusters=4, draws=_draws(2))
+
+    np.testing.assert_array_equal(found.mean, [2, 7, 4, np.nan])
+    np.testing.assert_array_equal(found.spread, [1, 0, 0, np.nan])
+    np.testing.assert_array_equal(found.n_tiles, [2, 1, 1, 0])
+    np.testing.assert_array_equal(found.n_days, [2, 1, 1, 0])
+    # Clusters seen on one day cannot tell how days differ.
+    np.testing.assert_array_equal(np.isnan(found.low), [False, True, True, True])
+    np.testing.assert_array_equal([found.low[0], found.high[0]], [1, 7])  # of all tiles at most
+
+
+@pytest.mark.parametrize("n_days", [4, 10])
+def test_intervals_from_days_cover_where_those_from_tiles_do_not(n_days: int) -> None:
+    rng = np.random.default_rng(2)
+    covered, by_tiles = [], []
+    for seed in range(150):
+        values, clusters, days = _planted_days(rng, n_days=n_days)
+        draws = _draws(n_days, seed=seed)
+        found = composite(values, clusters, days, n_clusters=2, draws=draws)
+        covered += [*((found.low < [10, 20]) & (found.high > [10, 20]))]
+        error = 1.96 * found.spread / np.sqrt(found.n_tiles)
+        by_tiles += [*(np.abs(found.mean - [10, 20]) < error)]
+        assert (found.high - found.low > 2 * error).all()
+
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.045)
+    assert np.mean(by_tiles) < 0.7
+
+
+def _planted_clouds(
+    rng: np.random.Generator, *, excess: float, n_days: int = 20
+) -> dict[str, np.ndarray]:
+    """Four clusters, the second with more cloud, the third brighter by `excess`."""
+    days = np.repeat(np.arange(n_days), 100)
+    clusters = rng.integers(0, 4, len(days))
+    fraction = np.clip(rng.beta(2, 2, len(days)) + 0.25 * (clusters == 1), 0, 1)
+    zenith = rng.uniform(10, 70, len(days))
+    μ = np.cos(np.radians(zenith))
+    reflectance = 5 + 30 * fraction**2 + 8 * μ + 4 * μ * fraction + excess * (clusters == 2)
+    reflectance += rng.normal(0, 1, n_days)[days] + rng.normal(0, 2, len(days))
+    return {
+        "reflectance": reflectance,
+        "cloud_fraction": fraction,
+        "solar_zenith": zenith,
+        "clusters": clusters,
+        "days": days,
+    }
+
+
+def test_a_brighter_cluster_is_found_and_one_of_more_cloud_is_not() -> None:
+    rng = np.random.default_rng(4)
+    planted = _planted_clouds(rng, excess=5.0)
+    raw = composite(
+        planted["reflectance"],
+        planted["clusters"],
+        planted["days"],
+        n_clusters=4,
+        draws=_draws(20),
+    )
+
+    found, remainder = beyond_cloud_fraction(**planted, n_clusters=4, draws=_draws(20))
+
+    share = (planted["clusters"] == 2).mean()  # of the mean of all tiles, which is no effect
+    assert raw.mean[1] > raw.mean[2] > raw.mean[0]
+    np.testing.assert_allclose(found.mean + 5 * share, [0, 0, 5, 0], atol=0.35)
+    assert found.low[2] < 5 * (1 - share) < found.high[2]
+    assert found.low[2] > 3
+    assert found.high[1] - found.low[1] < 1
+    for number in range(4):
+        of_tiles = remainder[planted["clusters"] == number]
+        assert found.mean[number] == pytest.approx(of_tiles.mean())
+        assert found.spread[number] == pytest.approx(of_tiles.std())
+
+
+def test_without_an_effect_intervals_hold_zero() -> None:
+    rng = np.random.default_rng(5)
+    held = []
+    for _ in range(40):
+        planted = _planted_clouds(rng, excess=0.0)
+        found, _ = beyond_cloud_fraction(**planted, n_clusters=4, draws=_draws(20))
+        held += [*((found.low <= 0) & (found.high >= 0))]
+
+    assert np.mean(held) > 0.88
+
+
+def test_the_fit_is_made_anew_in_each_sample_of_days() -> None:
+    planted = _planted_clouds(np.random.default_rng(6), excess=5.0, n_days=6)
+    draws = _draws(6, n_draws=50)
+
+    found, _ = beyond_cloud_fraction(**planted, n_clusters=4, draws=draws)
+
+    means = []
+    for counts in draws:
+        tiles = np.repeat(np.arange(len(planted["days"])), counts[planted["days"]])
+        of_sample = {name: values[tiles] for name, values in planted.items()}
+        once, _ = beyond_cloud_fraction(**of_sample, n_clusters=4, draws=draws[:1])
+        means.append(once.mean)
+    low, high = np.percentile(means, [2.5, 97.5], axis=0)
+    widened = np.sqrt(6 / 5) * 2.5706 / 1.95996
+    np.testing.assert_allclose(found.low - found.mean, widened * (low - found.mean), rtol=1e-3)
+    np.testing.assert_allclose(found.high - found.mean, widened * (high - found.mean), rtol=1e-3)
+
+
+@pytest.mark.parametrize("zenith", [np.nan, 30.0])
+def test_the_sun_may_be_unknown_or_the_same_and_knots_without_tiles(zenith: float) -> None:
+    fraction = np.tile([0.0, 0.25, 0.5], 8)
+    planted = {
+        "reflectance": 10 + 40 * fraction + np.repeat([0.0, 1.0], 12),
+        "cloud_fraction": fraction,
+        "solar_zenith": np.full(24, zenith),
+        "clusters": np.repeat([0, 1], 12),
+        "days": np.tile(np.repeat([0, 1], 6), 2),
+    }
+
+    found, remainder = beyond_cloud_fraction(**planted, n_clusters=2, draws=_draws(2))
+
+    np.testing.assert_allclose(remainder, np.repeat([-0.5, 0.5], 12), atol=1e-8)
+    np.testing.assert_allclose([found.low, found.high], [[-0.5, 0.5]] * 2, atol=1e-8)
+
+
+def test_tiles_without_reflectance_or_sun_are_left_out() -> None:
+    planted = _planted_clouds(np.random.default_rng(7), excess=5.0)
+    planted["reflectance"][::7] = np.nan
+    planted["solar_zenith"][1::7] = np.nan
+
+    found, remainder = beyond_cloud_fraction(**planted, n_clusters=4, draws=_draws(20))
+
+    known = np.isfinite(planted["reflectance"] + planted["solar_zenith"])
+    np.testing.assert_array_equal(np.isfinite(remainder), known)
+    np.testing.assert_array_equal(found.n_tiles, np.bincount(planted["clusters"][known]))
+    assert np.isfinite(found.mean).all()
+
+
+def test_a_sample_of_tiles_takes_days_in_turn() -> None:
+    clusters = np.array([0] * 10 + [1] * 3)
+    days = np.array([0] * 7 + [1] * 2 + [2] + [0, 0, 1])
+
+    drawn = spread_over_days(clusters, days, most=5, rng=np.random.default_rng(0))
+
+    assert (np.diff(drawn) > 0).all()
+    assert sorted(days[drawn[clusters[drawn] == 0]]) == [0, 0, 1, 1, 2]
+    np.testing.assert_array_equal(drawn[-3:], [10, 11, 12])
+
+
+@pytest.fixture(scope="module")
+def inputs(
+    toy_embeddings: Path,
+    toy_scenes: Path,
+    toy_clusters: Path,
+    toy_textures: np.ndarray,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> list[Path]:
+    """The toy products with clouds: 0, 4, 16 or 64 objects in the tiles of a texture."""
+    folder = tmp_path_factory.mktemp("composite")
+    pattern = np.zeros((N_CLUSTERS, TILE_SIZE, TILE_SIZE))
+    for texture, step in enumerate([16, 8, 4]):
+        pattern[texture, ::step, ::step] = pattern[texture, 1::step, ::step] = 40.0
+    tiles = pattern[toy_textures].reshape(-1, 4, 4, TILE_SIZE, TILE_SIZE)
+    reflectance = 5 + tiles.swapaxes(2, 3).reshape(-1, 64, 64)
+    scenes = stores.open_product(toy_scenes).load().drop_encoding()
+    scenes["reflectance"] = ("scene", "row", "column"), reflectance.astype(np.float32)
+    stores.write_product(scenes, folder / "scenes.zarr", None)
+    source = stores.open_product(toy_embeddings).load().drop_encoding()
+    source["cloud_fraction"] = "tile", (tiles > 0).mean((-2, -1)).ravel(), {"units": "1"}
+    mean = 5 + tiles.mean((-2, -1)).ravel()
+    source["reflectance"] = "tile", mean.astype(np.float32), {"units": "percent"}
+    source.brightness_temperature.attrs |= {"units": "K", "long_name": "temperature"}
+    source.attrs["parameters"] = json.dumps(CLOUD)
+    stores.write_product(source, folder / "embeddings.zarr", None)
+    return [folder / "embeddings.zarr", toy_clusters, folder / "scenes.zarr"]
+
+
+def _run(inputs: list[Path], folder: Path, **changes: Any) -> xr.Dataset:
+    params = dataclasses.replace(PARAMS, **changes)
+    composite_stage.run(params, *inputs, folder / "composites", folder / "composite.json")
+    return stores.open_product(folder / "composites/composites.nc").load()
+
+
+@pytest.fixture(scope="module")
+def folder(inputs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("products")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TILE2VEC_WORKERS", "0")
+        _run(inputs, path)
+    return path
+
+
+@pytest.fixture
+def product(folder: Path) -> xr.Dataset:
+    return stores.open_product(folder / "composites/composites.nc").load()
+
+
+def test_the_product_holds_each_quantity_of_each_cluster(
+    product: xr.Dataset, toy_textures: np.ndarray
+) -> None:
+    quantities = product.attrs["quantities"].split(",")
+    assert quantities[:5] == [
+        "brightness_temperature",
+        "reflectance",
+        "cloud_fraction",
+        "reflectance_beyond_cloud_fraction",
+        "number_of_objects",
+    ]
+    for name in quantities:
+        assert {"long_name", "units"} <= set(product[name].attrs)
+        for beside in product[name].attrs["ancillary_variables"].split():
+            assert product[beside].dims == ("cluster",)
+        low, mean, high = (product[f"{name}{end}"].values for end in ("_low", "", "_high"))
+        known = np.isfinite(low)
+        assert (low[known] <= mean[known]).all()
+        assert (mean[known] <= high[known]).all()
+    np.testing.assert_allclose(product.brightness_temperature, [290, 275, 250, 230], atol=0.5)
+    np.testing.assert_array_equal(product.number_of_objects, [4, 0, 16, 1])
+    np.testing.assert_array_equal(product.number_of_objects_n_tiles, [6] * 4)
+    np.testing.assert_allclose(product.cloud_fraction, [8 / 256, 0, 32 / 256, 2 / 256])
+    np.testing.assert_array_equal(
+        product.n_tiles, np.bincount(toy_textures)[np.array([1, 3, 2, 0])]
+    )
+    assert product.attrs["n_days"] == 4
+    assert "4 UTC days" in product.attrs["comment"]
+
+
+def test_tables_tiles_and_figures_go_with_it(folder: Path, product: xr.Dataset) -> None:
+    table = pd.read_csv(folder / "composites/composites.csv")
+    assert len(table) == 4 * len(product.attrs["quantities"].split(","))
+    scai = table[table.quantity == "scai"]
+    np.testing.assert_allclose(scai["mean"], product.scai, rtol=1e-6)
+    np.testing.assert_allclose(scai.low, product.scai_low, rtol=1e-6)
+    tiles = stores.open_product(folder / "composites/tiles.nc").load()
+    np.testing.assert_array_equal(
+        tiles.number_of_objects.groupby(tiles.cluster).mean(), product.number_of_objects
+    )
+    assert int(tiles.number_of_objects.notnull().sum()) == 24
+    assert {"latitude", "longitude", "time", "scene", "row", "column"} <= set(tiles.coords)
+    metrics = json.loads((folder / "composite.json").read_text())
+    assert metrics["n_tiles"] == tiles.sizes["tile"]
+    assert metrics["n_organisation_tiles"] == 24
+    for figure in ("composites.png", "reflectance_beyond_cloud_fraction.png"):
+        assert (folder / "composites" / figure).stat().st_size > 0
+
+
+def test_neither_a_second_run_nor_the_workers_change_the_composites(
+    inputs: list[Path],
+    folder: Path,
+    product: xr.Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TILE2VEC_WORKERS", "2")
+
+    xr.testing.assert_identical(_run(inputs, tmp_path), product)
+
+    for name in ("tiles.nc", "composites.csv", "composites.png"):
+        path = Path("composites") / name
+        assert (tmp_path / path).read_bytes() == (folder / path).read_bytes()
+
+
+def test_without_clouds_there_is_what_is_left(
+    toy_embeddings: Path, toy_clusters: Path, toy_scenes: Path, tmp_path: Path
+) -> None:
+    source = stores.open_product(toy_embeddings).load().drop_encoding()
+    source.brightness_temperature.attrs["units"] = "K"
+    stores.write_product(source, tmp_path / "embeddings.zarr", None)
+
+    product = _run([tmp_path / "embeddings.zarr", toy_clusters, toy_scenes], tmp_path, k=5)
+
+    assert product.attrs["quantities"] == "brightness_temperature"
+    assert product.sizes["cluster"] == 5
+    assert np.isnan(product.brightness_temperature[4])
+
+
+def test_one_day_gives_no_intervals(
+    inputs: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    embeddings, *others = inputs
+    source = stores.open_product(embeddings).load().drop_encoding()
+    source["time"] = source.time.dt.floor("h").copy(data=np.full(128, source.time.values[0]))
+    stores.write_product(source, tmp_path / "embeddings.zarr", None)
+    caplog.set_level("INFO")
+
+    product = _run([tmp_path / "embeddings.zarr", *others], tmp_path)
+
+    assert np.isnan(product.cloud_fraction_low).all()
+    assert np.isfinite(product.cloud_fraction).all()
+    assert "no intervals, since all tiles are of one UTC day" in caplog.text
+
+
+def test_an_unknown_k_is_refused(inputs: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"composite\.k is 7, .* for k = 4 to 5"):
+        _run(inputs, tmp_path, k=7)
+
+
+def test_gridded_variables_are_composited_like_any_other(
+    inputs: list[Path], tmp_path: Path
+) -> None:
+    embeddings, clusters, _ = inputs
+    source = stores.open_product(embeddings).load()
+    numbers = stores.open_product(clusters).cluster.sel(k=4).values
+    latitude, longitude = np.arange(-15.0, 12), np.arange(28.0, 36)
+    # Each scene has its own latitudes: half a degree of temperature for each of them.
+    field = xr.DataArray(
+        280 + 0.5 * latitude[:, None] + np.zeros(len(longitude)),
+        coords={"lat": latitude, "lon": longitude},
+        dims=("lat", "lon"),
+        attrs={"units": "K", "long_name": "sea surface temperature"},
+    )
+    field.to_dataset(name="sst").to_netcdf(tmp_path / "sst.nc")
+    wanted = GriddedVariable("era5_sst", str(tmp_path / "sst.nc"), "sst", {}, 3.0)
+
+    product = _run(inputs, tmp_path, gridded=[wanted], organisation_per_cluster=0)
+
+    expected = [280 + 0.5 * source.latitude.values[numbers == number].mean() for number in range(4)]
+    np.testing.assert_allclose(product.era5_sst, expected)
+    assert product.era5_sst.attrs["units"] == "K"
+    assert product.era5_sst.attrs["missing_tiles"] == "none"
+    assert "number_of_objects" not in product
+    with pytest.raises(ValueError, match=r"scai in composite\.gridded is the name of another"):
+        _run(inputs, tmp_path, gridded=[dataclasses.replace(wanted, name="scai")])
