@@ -1,134 +1,122 @@
-"""Clusters on a latitude-longitude grid."""
+"""Grids of equal angles and equal areas, and the cells tiles lie in."""
 
 import numpy as np
 import pytest
-import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from pyproj import Geod
 
 from pipeline.core import grid
 
-Tile = tuple[int, float, float]  # cluster, latitude, longitude
-
 LATITUDES = st.one_of(st.floats(-90, 90), st.sampled_from([-90.0, 90.0, 0.0, 89.999]))
-LONGITUDES = st.one_of(st.floats(-540, 540), st.sampled_from([-180.0, 180.0, 360.0, -1e-20]))
-TILES = st.lists(st.tuples(st.integers(0, 4), LATITUDES, LONGITUDES), min_size=1, max_size=40)
+LONGITUDES = st.one_of(
+    st.floats(-540, 540), st.sampled_from([-540.0, -180.0, 180.0, 360.0, 540.0, -1e-20])
+)
+PLACES = st.lists(st.tuples(LATITUDES, LONGITUDES), min_size=1, max_size=40)
+GRIDS = st.one_of(
+    st.sampled_from([1.0, 2.5, 10.0, 45.0, 180.0]).map(
+        lambda degrees: grid.latitude_longitude_grid(degrees, key="cell_degrees")
+    ),
+    st.floats(90, 50_000).map(grid.equal_area_grid),
+)
+TEN_DEGREES = grid.latitude_longitude_grid(10.0, key="cell_degrees")
 
 
-def count(tiles: list[Tile], *, n_clusters: int = 5, cell_degrees: float = 10.0) -> xr.Dataset:
-    cluster, latitude, longitude = (np.array(column) for column in zip(*tiles, strict=True))
-    return grid.frequency_of_occurrence(
-        cluster, latitude, longitude, n_clusters=n_clusters, cell_degrees=cell_degrees
-    )
+def find(places: list[tuple[float, float]], on: grid.Grid = TEN_DEGREES) -> grid.Cells:
+    latitude, longitude = np.array(places, float).T
+    return grid.find_cells(on, latitude, longitude)
 
 
-def test_counts_by_hand() -> None:
-    occurrence = count([(0, 1, 1), (0, 2, 2), (1, 3, 3), (1, 1, 21)], n_clusters=3)
-    assert occurrence.latitude.values.tolist() == [5.0]
-    assert occurrence.longitude.values.tolist() == [5.0, 15.0, 25.0]
-    assert occurrence["count"].values[:, 0].tolist() == [[2, 0, 0], [1, 0, 1], [0, 0, 0]]
-    assert occurrence.n_tiles.values.tolist() == [[3, 0, 1]]
-    np.testing.assert_allclose(
-        occurrence.frequency.values[:, 0],
-        [[2 / 3, np.nan, 0], [1 / 3, np.nan, 1], [0, np.nan, 0]],
-        rtol=1e-12,
-    )
+def test_cells_by_hand() -> None:
+    cells = find([(1, 1), (2, 2), (1, 21), (11, 1)])
+    assert cells.latitude_edges.tolist() == [0, 10, 20]
+    assert cells.longitude_edges.tolist() == [0, 10, 20, 30]
+    assert cells.cell.tolist() == [0, 0, 2, 3]
+    assert cells.shape == (2, 3)
 
 
-def test_contiguous_across_the_date_line() -> None:
-    occurrence = count([(0, -17, 175), (0, -17, -175), (1, -17, 180), (1, -17, -180)])
-    assert occurrence.longitude.values.tolist() == [175.0, 185.0]
-    assert occurrence.longitude_bounds.values.tolist() == [[170, 180], [180, 190]]
-    assert occurrence.n_tiles.values.tolist() == [[1, 3]]
+def test_windows_are_contiguous_across_the_date_line() -> None:
+    cells = find([(-17, 175), (-17, -175), (-17, 180), (-17, -180), (-17, 540)])
+    assert cells.longitude_edges.tolist() == [170, 180, 190]
+    assert cells.cell.tolist() == [0, 1, 1, 1, 1]
 
 
-def test_poles_lie_in_the_first_and_last_row() -> None:
-    occurrence = count([(0, -90, 0), (0, 90, 0)], cell_degrees=30)
-    assert occurrence.sizes["latitude"] == 6
-    assert occurrence.n_tiles.values[[0, -1], 0].tolist() == [1, 1]
+@pytest.mark.parametrize("on", [TEN_DEGREES, grid.equal_area_grid(500)])
+def test_poles_lie_in_the_first_and_last_row(on: grid.Grid) -> None:
+    cells = find([(-90, 0), (90, 0)], on)
+    assert cells.latitude_edges[[0, -1]].tolist() == [-90, 90]
+    assert cells.cell.tolist() == [0, cells.shape[0] - 1]
 
 
-def test_areas_of_the_whole_globe_add_up() -> None:
-    tiles = [
-        (0, latitude, longitude) for latitude in (-89, 89) for longitude in range(-175, 180, 10)
-    ]
-    area = float(count(tiles).cell_area.sum())
-    assert area == pytest.approx(4 * np.pi * grid.EARTH_RADIUS_M**2, rel=1e-12)
+@pytest.mark.parametrize("on", [TEN_DEGREES, grid.equal_area_grid(500)])
+def test_areas_of_the_whole_globe_are_those_of_the_ellipsoid(on: grid.Grid) -> None:
+    cells = find([(lat, lon) for lat in (-90, 90) for lon in range(-180, 180, 2)], on)
+    a, b = 6_378_137.0, 6_356_752.314245
+    e = np.sqrt(1 - (b / a) ** 2)
+    surface = 2 * np.pi * a**2 * (1 + (1 - e**2) / e * np.arctanh(e))
+    assert cells.area.sum() == pytest.approx(surface, rel=1e-9)
 
 
-@given(TILES, st.sampled_from([1.0, 2.5, 10.0, 45.0, 180.0]))
-def test_no_tile_is_lost(tiles: list[Tile], cell_degrees: float) -> None:
-    occurrence = count(tiles, cell_degrees=cell_degrees)
-    per_cluster = occurrence["count"].sum(("latitude", "longitude")).values
-    numbers = [cluster for cluster, _, _ in tiles]
-    assert per_cluster.tolist() == np.bincount(numbers, minlength=5).tolist()
-    assert int(occurrence.n_tiles.sum()) == len(tiles)
-    filled = occurrence.n_tiles.values > 0
-    sums = occurrence.frequency.sum("cluster").values
-    np.testing.assert_allclose(sums[filled], 1, rtol=1e-12)
-    assert np.isnan(occurrence.frequency.values[:, ~filled]).all()
+def test_cells_of_equal_area_are_equal_and_of_the_size_asked_for() -> None:
+    cells = find([(-90, -180), (90, 179)], grid.equal_area_grid(200))
+    np.testing.assert_allclose(cells.area, cells.area[0, 0], rtol=1e-7)
+    assert cells.area[0, 0] == pytest.approx(200e3**2, rel=0.01)
 
 
-@given(TILES, st.sampled_from([1.0, 2.5, 10.0, 45.0, 180.0]))
-def test_every_tile_lies_in_its_cell(tiles: list[Tile], cell_degrees: float) -> None:
-    for cluster, latitude, longitude in tiles:
-        cell = count([(cluster, latitude, longitude)], cell_degrees=cell_degrees)
-        south, north = cell.latitude_bounds.values[0]
-        west, east = cell.longitude_bounds.values[0]
-        assert cell.n_tiles.shape == (1, 1)
-        assert south <= latitude <= north
+def test_an_area_agrees_with_a_geodesic_polygon() -> None:
+    cells = find([(45, 5)], grid.latitude_longitude_grid(1.0, key=""))
+    along = np.linspace(5, 6, 101)
+    outline = np.r_[along, along[::-1]], np.repeat([45.0, 46.0], 101)
+    area = abs(Geod(ellps="WGS84").polygon_area_perimeter(*outline)[0])
+    assert cells.area[0, 0] == pytest.approx(area, rel=1e-5)
+
+
+@given(PLACES, GRIDS)
+def test_every_tile_lies_in_its_cell(places: list[tuple[float, float]], on: grid.Grid) -> None:
+    cells = find(places, on)
+    n_rows, n_columns = cells.shape
+    assert cells.cell.min() >= 0
+    assert cells.cell.max() < n_rows * n_columns
+    for (latitude, longitude), cell in zip(places, cells.cell, strict=True):
+        row, column = divmod(int(cell), n_columns)
+        assert cells.latitude_edges[row] <= latitude <= cells.latitude_edges[row + 1]
+        west, east = cells.longitude_edges[column : column + 2]
         offset = (longitude - west) % 360
         assert min(offset, 360 - offset) <= 1e-9 or offset < east - west + 1e-9
 
 
-@given(TILES)
-def test_grid_is_regular_and_within_one_turn(tiles: list[Tile]) -> None:
-    occurrence = count(tiles)
-    edges = occurrence.longitude_bounds.values
-    np.testing.assert_allclose(np.diff(edges, axis=1), 10, rtol=1e-12)
-    np.testing.assert_allclose(edges[1:, 0], edges[:-1, 1], rtol=1e-12)
-    assert edges[-1, 1] - edges[0, 0] <= 360
-    assert -180 <= edges[0, 0] < 180
-    assert occurrence.n_tiles.values.any(axis=0)[[0, -1]].all() or len(edges) == 36
+@given(PLACES, GRIDS)
+def test_a_window_is_within_one_turn_and_holds_no_empty_rim(
+    places: list[tuple[float, float]], on: grid.Grid
+) -> None:
+    cells = find(places, on)
+    edges = cells.longitude_edges
+    assert edges[-1] - edges[0] <= 360 + 1e-9
+    assert -180 <= edges[0] < 180
+    filled = np.bincount(cells.cell, minlength=int(np.prod(cells.shape))).reshape(cells.shape) > 0
+    assert filled.any(axis=1)[[0, -1]].all()
+    assert filled.any(axis=0)[[0, -1]].all() or cells.shape[1] == on.n_columns
 
 
-def test_attributes_name_units_and_bounds() -> None:
-    occurrence = count([(0, 1, 1)])
-    assert all("units" in occurrence[name].attrs for name in occurrence.variables)
-    assert all("long_name" in occurrence[name].attrs for name in occurrence.variables)
-    for axis in ("latitude", "longitude"):
-        assert occurrence[axis].attrs["standard_name"] == axis
-        assert occurrence[axis].attrs["bounds"] in occurrence.variables
-
-
-@pytest.mark.parametrize("cell_degrees", [7.0, 0.0, -1.0, 200.0, np.nan])
+@pytest.mark.parametrize("cell_degrees", [7.0, 100.0])
 def test_refuses_cells_that_do_not_tile_the_globe(cell_degrees: float) -> None:
-    with pytest.raises(ValueError, match=r"map_clusters\.cell_degrees is"):
-        count([(0, 1, 1)], cell_degrees=cell_degrees)
+    with pytest.raises(ValueError, match=r"grid_clusters\.cell_degrees is .* set it to"):
+        grid.latitude_longitude_grid(cell_degrees, key="grid_clusters.cell_degrees")
 
 
 @pytest.mark.parametrize(
-    ("tile", "message"),
+    ("place", "message"),
     [
-        ((5, 0.0, 0.0), r"numbered 0 to 4, but tiles have 5 to 5"),
-        ((-1, 0.0, 0.0), r"numbered 0 to 4, but tiles have -1 to -1"),
-        ((0, 91.0, 0.0), r"1 of 1 tiles have no position on the globe.*latitude 91"),
-        ((0, np.nan, 0.0), r"latitude nan"),
-        ((0, 0.0, np.inf), r"longitude inf"),
+        ((91.0, 0.0), r"1 of 1 tiles have no position on the globe.*latitude 91"),
+        ((np.nan, 0.0), r"latitude nan"),
+        ((0.0, np.inf), r"longitude inf"),
     ],
 )
-def test_refuses_impossible_tiles(tile: Tile, message: str) -> None:
+def test_refuses_impossible_places(place: tuple[float, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        count([tile])
+        find([place])
 
 
-def test_refuses_no_tiles_and_unequal_lengths() -> None:
-    nothing = np.zeros(0)
+def test_refuses_no_tiles() -> None:
     with pytest.raises(ValueError, match="no tiles to map"):
-        grid.frequency_of_occurrence(
-            nothing.astype(int), nothing, nothing, n_clusters=2, cell_degrees=10
-        )
-    with pytest.raises(ValueError, match=r"shapes \(0,\), \(1,\) and \(1,\)"):
-        grid.frequency_of_occurrence(
-            nothing.astype(int), np.zeros(1), np.zeros(1), n_clusters=2, cell_degrees=10
-        )
+        grid.find_cells(TEN_DEGREES, np.zeros(0), np.zeros(0))

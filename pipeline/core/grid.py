@@ -1,100 +1,113 @@
-"""Clusters on a latitude-longitude grid: how often each occurs in each cell."""
+"""Cells of the globe: grids of equal angles or equal areas, and the cells tiles lie in."""
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-import xarray as xr
+from numpy.typing import NDArray
+from pyproj import Proj
 
-FloatArray = npt.NDArray[np.floating[Any]]
-IntArray = npt.NDArray[np.integer[Any]]
+FloatArray = NDArray[np.floating]
+IntArray = NDArray[np.integer]
 
-EARTH_RADIUS_M = 6_371_000.0  # mean radius, IUGG (Moritz 2000, doi:10.1007/s001900050278)
+# EASE-Grid 2.0, a cylindrical equal-area projection of WGS 84: areas on its plane are those on
+# the ellipsoid. Brodzik et al. (2012), doi:10.3390/ijgi1010032.
+EASE = Proj("EPSG:6933")
+HALF_WIDTH_M, HALF_HEIGHT_M = (float(value) for value in EASE(180.0, 90.0))
 
 
-def frequency_of_occurrence(
-    cluster: IntArray,
-    latitude: FloatArray,
-    longitude: FloatArray,
-    *,
-    n_clusters: int,
-    cell_degrees: float,
-) -> xr.Dataset:
-    """Return counts and frequencies of clusters in the cells of a latitude-longitude grid.
+@dataclass(frozen=True)
+class Grid:
+    """Cells in rows between `latitude_edges` (row + 1,) and equal columns from -180 degrees."""
 
-    Cells are counted from -90 and -180 degrees, so that grids of one `cell_degrees` match. Only
-    the window of the globe that holds tiles is returned; across the date line its longitudes
-    grow beyond 180. A tile belongs to the cell of its centre; a tile on an edge to the cell
-    north or east of it, one on the North Pole to the last row.
+    latitude_edges: FloatArray
+    n_columns: int
 
-    Args:
-        cluster: Number of each tile's cluster, 0 to `n_clusters` - 1, shape (tile,).
-        latitude: Centre of each tile, degrees north, shape (tile,).
-        longitude: Likewise, degrees east, in any turn of the circle.
-        n_clusters: Clusters there are, also those without a tile.
-        cell_degrees: Edge of a cell; must divide 180.
 
-    Returns:
-        `count` (cluster, latitude, longitude), `n_tiles` and `cell_area` (latitude, longitude),
-        `frequency` = count / n_tiles, NaN in cells without tiles, and the bounds of the cells.
+@dataclass(frozen=True)
+class Cells:
+    """The window of a grid that holds tiles, and the cell of each tile."""
+
+    latitude_edges: FloatArray  # (row + 1,), degrees north
+    longitude_edges: FloatArray  # (column + 1,), degrees east; beyond 180 across the date line
+    cell: IntArray  # (tile,), counted along the rows of the window
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return len(self.latitude_edges) - 1, len(self.longitude_edges) - 1
+
+    @property
+    def area(self) -> FloatArray:
+        """Area of the cells on the ellipsoid, shape (row, column), m²."""
+        height = np.diff(EASE(np.zeros(len(self.latitude_edges)), self.latitude_edges)[1])
+        width = np.diff(self.longitude_edges) * HALF_WIDTH_M / 180
+        return np.asarray(height[:, None] * width)
+
+
+def latitude_longitude_grid(cell_degrees: float, *, key: str) -> Grid:
+    """Cells of `cell_degrees` by `cell_degrees`.
 
     Raises:
-        ValueError: If cells do not tile the globe, there is no tile, or one has an impossible
-            cluster or position.
+        ValueError: If they do not tile the globe; names `key` of params.yaml.
     """
-    n_rows = _count_rows(cell_degrees)
-    _check_tiles(cluster, latitude, longitude, n_clusters)
-    latitude_edges = np.linspace(-90.0, 90.0, n_rows + 1)
-    row = np.searchsorted(latitude_edges, latitude.astype(np.float64), side="right") - 1
-    row = np.clip(row, 0, n_rows - 1)
-    turned = (longitude.astype(np.float64) + 180) % 360 - 180
-    longitude_edges = np.linspace(-180.0, 180.0, 2 * n_rows + 1)
-    column = np.searchsorted(longitude_edges, turned, side="right") - 1
-    column = np.clip(column, 0, 2 * n_rows - 1)
+    n_rows = round(180 / cell_degrees)
+    if n_rows < 1 or not np.isclose(n_rows * cell_degrees, 180, rtol=1e-9):
+        raise ValueError(
+            f"{key} is {cell_degrees:g}, which does not divide 180; "
+            f"set it to {180 / max(n_rows, 1):g}"
+        )
+    return Grid(np.linspace(-90.0, 90.0, n_rows + 1), 2 * n_rows)
 
+
+def equal_area_grid(cell_km: float) -> Grid:
+    """Cells of one area, squares of about `cell_km` on EASE-Grid 2.0 from pole to pole.
+
+    Rows are of equal height on the projection, so they grow in latitude towards the poles.
+
+    >>> equal_area_grid(200.0).latitude_edges.size, equal_area_grid(200.0).n_columns
+    (74, 174)
+    """
+    n_rows = max(round(2 * HALF_HEIGHT_M / (1000 * cell_km)), 1)
+    heights = np.linspace(-HALF_HEIGHT_M, HALF_HEIGHT_M, n_rows + 1)
+    edges = np.asarray(EASE(np.zeros(n_rows + 1), heights, inverse=True)[1])
+    edges[[0, -1]] = -90.0, 90.0  # which the series of the inverse misses by a millionth
+    return Grid(edges, max(round(2 * HALF_WIDTH_M / (1000 * cell_km)), 1))
+
+
+def find_cells(grid: Grid, latitude: FloatArray, longitude: FloatArray) -> Cells:
+    """The cell of each tile, in the smallest window of `grid` that holds all tiles.
+
+    A tile belongs to the cell of its centre; one on an edge to the cell north or east of it, one
+    on the North Pole to the last row. Across the date line longitudes grow beyond 180.
+
+    Args:
+        grid: Of the globe.
+        latitude: Centre of each tile, degrees north, shape (tile,).
+        longitude: Likewise, degrees east, in any turn of the circle.
+
+    Raises:
+        ValueError: If there is no tile, or one has an impossible position.
+    """
+    _check_places(latitude, longitude)
+    edges = grid.latitude_edges
+    row = np.searchsorted(edges, latitude.astype(np.float64), side="right") - 1
+    row = np.minimum(row, len(edges) - 2)
+    turned = (longitude.astype(np.float64) + 180) % 360 - 180
+    longitude_edges = np.linspace(-180.0, 180.0, grid.n_columns + 1)
+    column = np.searchsorted(longitude_edges, turned, side="right") - 1
+    column = np.minimum(column, grid.n_columns - 1)
     first_row, last_row = int(row.min()), int(row.max())
-    first_column, n_columns = _find_columns(column, 2 * n_rows)
-    shape = (n_clusters, last_row - first_row + 1, n_columns)
-    cell = (cluster.astype(np.int64), row - first_row, (column - first_column) % (2 * n_rows))
-    flat = np.ravel_multi_index(cell, shape)
-    count = np.bincount(flat, minlength=int(np.prod(shape))).reshape(shape)
-    degrees = 180.0 / n_rows
-    return _label(
-        count,
-        latitude_edges[first_row : last_row + 2],
-        -180.0 + degrees * (first_column + np.arange(n_columns + 1)),
+    first_column, n_columns = _find_columns(column, grid.n_columns)
+    return Cells(
+        latitude_edges=edges[first_row : last_row + 2],
+        longitude_edges=-180.0 + 360.0 * (first_column + np.arange(n_columns + 1)) / grid.n_columns,
+        cell=(row - first_row) * n_columns + (column - first_column) % grid.n_columns,
     )
 
 
-def _count_rows(cell_degrees: float) -> int:
-    if not 0 < cell_degrees <= 180:
-        raise ValueError(
-            f"map_clusters.cell_degrees is {cell_degrees:g}, but must lie above 0 and up to 180"
-        )
-    n_rows = round(180 / cell_degrees)
-    if not np.isclose(n_rows * cell_degrees, 180, rtol=1e-9):
-        raise ValueError(
-            f"map_clusters.cell_degrees is {cell_degrees:g}, which does not divide 180; "
-            f"set it to {180 / n_rows:g}"
-        )
-    return n_rows
-
-
-def _check_tiles(
-    cluster: IntArray, latitude: FloatArray, longitude: FloatArray, n_clusters: int
-) -> None:
-    if not cluster.shape == latitude.shape == longitude.shape or cluster.ndim != 1:
-        raise ValueError(
-            f"cluster, latitude and longitude need one value per tile, but have shapes "
-            f"{cluster.shape}, {latitude.shape} and {longitude.shape}"
-        )
-    if len(cluster) == 0:
+def _check_places(latitude: FloatArray, longitude: FloatArray) -> None:
+    if len(latitude) == 0:
         raise ValueError("there are no tiles to map; lower embed.stride or add granules")
-    if cluster.min() < 0 or cluster.max() >= n_clusters:
-        raise ValueError(
-            f"clusters are numbered 0 to {n_clusters - 1}, but tiles have "
-            f"{cluster.min()} to {cluster.max()}"
-        )
     lost = ~(np.abs(latitude) <= 90) | ~np.isfinite(longitude)
     if lost.any():
         raise ValueError(
@@ -103,87 +116,11 @@ def _check_tiles(
         )
 
 
-def _find_columns(column: npt.NDArray[np.intp], n_globe: int) -> tuple[int, int]:
+def _find_columns(column: NDArray[np.intp], n_globe: int) -> tuple[int, int]:
+    """First column and number of columns of the shortest arc that holds all."""
     used = np.unique(column)
     gaps = np.diff(used, append=used[0] + n_globe)  # 1 between adjoining columns
     widest = int(np.argmax(gaps))
     if gaps[widest] == 1:
         return 0, n_globe
     return int(used[(widest + 1) % len(used)]), n_globe + 1 - int(gaps[widest])
-
-
-def _label(
-    count: npt.NDArray[np.int64], latitude_edges: FloatArray, longitude_edges: FloatArray
-) -> xr.Dataset:
-    n_tiles = count.sum(axis=0)
-    frequency = np.full(count.shape, np.nan)
-    np.divide(count, n_tiles, out=frequency, where=n_tiles > 0)
-    bands = np.diff(np.sin(np.deg2rad(latitude_edges)))
-    slices = np.deg2rad(np.diff(longitude_edges))
-    area = EARTH_RADIUS_M**2 * bands[:, None] * slices
-    plane = ("latitude", "longitude")
-    grid = xr.Dataset(
-        {
-            "count": (("cluster", *plane), count.astype(np.int32)),
-            "n_tiles": (plane, n_tiles.astype(np.int32)),
-            "frequency": (("cluster", *plane), frequency),
-            "cell_area": (plane, area),
-            "latitude_bounds": (("latitude", "bound"), _pair(latitude_edges)),
-            "longitude_bounds": (("longitude", "bound"), _pair(longitude_edges)),
-        },
-        coords={
-            "cluster": np.arange(len(count), dtype=np.int16),
-            "latitude": (latitude_edges[:-1] + latitude_edges[1:]) / 2,
-            "longitude": (longitude_edges[:-1] + longitude_edges[1:]) / 2,
-        },
-    )
-    for name, attributes in ATTRIBUTES.items():
-        grid[name].attrs = dict(attributes)
-    return grid
-
-
-def _pair(edges: FloatArray) -> FloatArray:
-    return np.stack([edges[:-1], edges[1:]], axis=-1)
-
-
-ATTRIBUTES: dict[str, dict[str, str]] = {
-    "cluster": {"long_name": "number of the cluster", "units": "1"},
-    "latitude": {
-        "long_name": "latitude of the middle of the cell",
-        "standard_name": "latitude",
-        "units": "degrees_north",
-        "axis": "Y",
-        "bounds": "latitude_bounds",
-    },
-    "longitude": {
-        "long_name": "longitude of the middle of the cell, beyond 180 across the date line",
-        "standard_name": "longitude",
-        "units": "degrees_east",
-        "axis": "X",
-        "bounds": "longitude_bounds",
-    },
-    "latitude_bounds": {"long_name": "edges of the cell", "units": "degrees_north"},
-    "longitude_bounds": {"long_name": "edges of the cell", "units": "degrees_east"},
-    "count": {
-        "long_name": "tiles of the cluster with their centre in the cell",
-        "units": "1",
-        "cell_measures": "area: cell_area",
-    },
-    "n_tiles": {
-        "long_name": "tiles of any cluster with their centre in the cell",
-        "standard_name": "number_of_observations",
-        "units": "1",
-        "cell_measures": "area: cell_area",
-    },
-    "frequency": {
-        "long_name": "share of the cluster among the tiles of the cell",
-        "units": "1",
-        "ancillary_variables": "n_tiles",
-        "cell_measures": "area: cell_area",
-    },
-    "cell_area": {
-        "long_name": "area of the cell on a sphere",
-        "standard_name": "cell_area",
-        "units": "m2",
-    },
-}

@@ -47,7 +47,7 @@ def map_panels(
 ) -> tuple[Figure, list[Any]]:
     """Return a figure and its maps, all in one projection that fits the data.
 
-    Data near a pole are seen from above it, data all round the globe on an Equal Earth map, and
+    Data near a pole are seen from above it, data all round the globe on a Robinson map, and
     a region, also one across the date line, on a cylindrical map true to shape at its middle.
     Each map has coastlines and a graticule, labelled at the outer edges.
 
@@ -75,7 +75,7 @@ def map_panels(
             panel = figure.add_subplot(
                 n_rows, n_columns, number + 1, projection=choose_projection(window)
             )
-            _set_extent(panel, window)
+            set_extent(panel, window)
             draw_coastlines(panel, window, n_columns=n_columns)
             draw_graticule(
                 panel,
@@ -161,7 +161,8 @@ def _middle(window: Window) -> float:
     return float(np.deg2rad((window.south + window.north) / 2))
 
 
-def _set_extent(axes: Any, window: Window) -> None:
+def set_extent(axes: Any, window: Window) -> None:
+    """Show `window`, and no more of the map than fits its projection."""
     if is_polar(window):
         lowest = window.south if window.south > 0 else window.north
         reach = np.abs(project(axes.projection, np.array([0.0]), np.array([lowest]))).max()

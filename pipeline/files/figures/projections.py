@@ -87,7 +87,7 @@ def is_global(window: Window) -> bool:
 
 
 def choose_projection(window: Window) -> Any:
-    """Return polar stereographic, Equal Earth or, for a region, equidistant cylindrical."""
+    """Return polar stereographic, Robinson or, for a region, equidistant cylindrical."""
     if is_polar(window):
         if window.south > 0:
             return ccrs.NorthPolarStereo(central_longitude=window.centre_longitude)
@@ -95,7 +95,7 @@ def choose_projection(window: Window) -> Any:
     # Data all round the globe have no centre, and a map around Greenwich is read at a glance.
     centre = 0.0 if window.width > 300 else window.centre_longitude
     if is_global(window):
-        return ccrs.EqualEarth(central_longitude=centre)
+        return ccrs.Robinson(central_longitude=centre)
     return ccrs.PlateCarree(central_longitude=centre)
 
 

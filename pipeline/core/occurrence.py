@@ -1,0 +1,167 @@
+"""How often clusters occur, with standard errors that take days, not tiles, as the sample.
+
+Tiles of one day show the same weather. Where day d holds n_d tiles of a place, c_d of them in a
+cluster, the frequency is p = Σ c_d / Σ n_d, a ratio of two sums over the D days with tiles. Its
+variance is D / (D - 1) · Σ (c_d - p n_d)² / (Σ n_d)², the ratio estimator of Cochran (1977),
+Sampling Techniques, 3rd edition, equation 6.4, for days that are few of all days.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+FloatArray = NDArray[np.floating]
+IntArray = NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class Occurrence:
+    """Tiles by place, the places being those with tiles; a visit is a day of a place.
+
+    Tables have one column per cluster.
+    """
+
+    place: IntArray  # (place,), ascending
+    count: IntArray  # (place, cluster)
+    frequency: FloatArray  # (place, cluster)
+    standard_error: FloatArray  # (place, cluster); NaN with fewer than two days
+    n_tiles: IntArray  # (place,), of all clusters
+    n_days: IntArray  # (place,)
+    visits: "Visits"
+
+
+@dataclass(frozen=True)
+class Visits:
+    """Tiles of one place and day, and of the clusters among them."""
+
+    place: IntArray  # (visit,), index into the places with tiles
+    day: IntArray  # (visit,)
+    n_tiles: IntArray  # (visit,), of all clusters
+    entry_visit: IntArray  # (entry,): an entry is a cluster that occurs in a visit
+    entry_cluster: IntArray  # (entry,)
+    entry_count: IntArray  # (entry,)
+
+
+@dataclass(frozen=True)
+class Means:
+    """Means over domains, tables of shape (domain, cluster) or (domain,)."""
+
+    frequency: FloatArray  # NaN without tiles
+    standard_error: FloatArray  # NaN with fewer than two days
+    weight: FloatArray  # (domain,), sum over its places
+    n_tiles: IntArray  # (domain,)
+    n_days: IntArray  # (domain,)
+
+
+def count_occurrence(
+    place: IntArray, cluster: IntArray, day: IntArray, *, n_clusters: int
+) -> Occurrence:
+    """Counts, frequencies and standard errors of clusters at each place.
+
+    Args:
+        place: Of each tile, such as its cell in its month, shape (tile,).
+        cluster: 0 to `n_clusters` - 1, shape (tile,).
+        day: From 0, shape (tile,).
+        n_clusters: Clusters there are, also those without a tile.
+
+    Raises:
+        ValueError: If a tile has an impossible cluster.
+    """
+    if cluster.min() < 0 or cluster.max() >= n_clusters:
+        raise ValueError(
+            f"clusters are numbered 0 to {n_clusters - 1}, but tiles have "
+            f"{cluster.min()} to {cluster.max()}"
+        )
+    places, index = np.unique(place, return_inverse=True)
+    visits = _find_visits(index, cluster.astype(np.int64), day, n_clusters)
+    shape = len(places), n_clusters
+    cell = visits.place[visits.entry_visit] * n_clusters + visits.entry_cluster
+
+    def add_entries(values: IntArray) -> FloatArray:
+        sums = np.bincount(cell, values.astype(float), minlength=shape[0] * n_clusters)
+        return np.asarray(sums.reshape(shape), float)
+
+    count = add_entries(visits.entry_count)
+    n_tiles = np.bincount(visits.place, visits.n_tiles)[:, None]
+    n_days = np.bincount(visits.place)
+    frequency = count / n_tiles
+    squares = (
+        add_entries(visits.entry_count**2)
+        - 2 * frequency * add_entries(visits.entry_count * visits.n_tiles[visits.entry_visit])
+        + frequency**2 * np.bincount(visits.place, visits.n_tiles**2)[:, None]
+    )  # Σ (c_d - p n_d)²
+    scale = _few_days(n_days)[:, None]
+    return Occurrence(
+        place=places,
+        count=count.astype(np.int64),
+        frequency=frequency,
+        standard_error=np.sqrt(scale * np.maximum(squares, 0)) / n_tiles,
+        n_tiles=n_tiles[:, 0].astype(np.int64),
+        n_days=n_days,
+        visits=visits,
+    )
+
+
+def average(found: Occurrence, domain: IntArray, weight: FloatArray, *, n_domains: int) -> Means:
+    """Weighted means of the frequencies at places, with standard errors from days.
+
+    Each tile has the weight of its place, divided by the tiles there, so that the mean is
+    Σ w_i p_i / Σ w_i over places i. It is a ratio of two sums over days again, and its variance
+    that of the ratio estimator: weather that spans places on one day counts once, and days that
+    see other places than the rest add to it.
+
+    Args:
+        found: At places.
+        domain: Of each place, such as its latitude in its month, shape (place,).
+        weight: Of each place, such as its area, shape (place,).
+        n_domains: Domains there are, also those without a place.
+    """
+    visits, n_clusters = found.visits, found.count.shape[1]
+    n_days = int(visits.day.max()) + 1
+    key = domain[visits.place] * np.int64(n_days) + visits.day
+    domain_days, row = np.unique(key, return_inverse=True)
+    of_domain = domain_days // n_days
+    tile_weight = (weight / found.n_tiles)[visits.place]
+    weights = np.bincount(row, tile_weight * visits.n_tiles)[:, None]  # (domain and day, 1)
+    counts = np.bincount(
+        row[visits.entry_visit] * n_clusters + visits.entry_cluster,
+        tile_weight[visits.entry_visit] * visits.entry_count,
+        minlength=len(domain_days) * n_clusters,
+    ).reshape(-1, n_clusters)  # (domain and day, cluster)
+    sums = csr_array(
+        (np.ones(len(of_domain)), (of_domain, np.arange(len(of_domain)))),
+        (n_domains, len(of_domain)),
+    )
+    days = np.bincount(of_domain, minlength=n_domains)
+    totals = np.where(days > 0, np.bincount(domain, weight, minlength=n_domains), np.nan)[:, None]
+    frequency = sums @ counts / totals
+    squares = sums @ (counts - frequency[of_domain] * weights) ** 2
+    return Means(
+        frequency=frequency,
+        standard_error=np.sqrt(_few_days(days)[:, None] * squares) / totals,
+        weight=np.nan_to_num(totals[:, 0]),
+        n_tiles=np.bincount(domain, found.n_tiles, minlength=n_domains).astype(np.int64),
+        n_days=days,
+    )
+
+
+def _find_visits(place: IntArray, cluster: IntArray, day: IntArray, n_clusters: int) -> Visits:
+    n_days = int(day.max()) + 1
+    visit_keys, visit = np.unique(place * np.int64(n_days) + day, return_inverse=True)
+    entries, entry_count = np.unique(visit * n_clusters + cluster, return_counts=True)
+    return Visits(
+        place=visit_keys // n_days,
+        day=visit_keys % n_days,
+        n_tiles=np.bincount(visit),
+        entry_visit=entries // n_clusters,
+        entry_cluster=entries % n_clusters,
+        entry_count=entry_count,
+    )
+
+
+def _few_days(n_days: IntArray) -> FloatArray:
+    """D / (D - 1), NaN for a single day."""
+    scale = np.full(len(n_days), np.nan)
+    return np.asarray(np.divide(n_days, n_days - 1, out=scale, where=n_days > 1))
