@@ -1,0 +1,144 @@
+"""A scene and, beside it, the clusters that cover it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.collections import QuadMesh
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
+from scipy.ndimage import distance_transform_edt
+
+from pipeline.files.figures.colours import cluster_colours
+from pipeline.files.figures.maps import map_panels
+from pipeline.files.figures.projections import project
+from pipeline.files.figures.style import INK, ByteArray, FloatArray, IntArray, save, style
+
+OPACITY = 0.5
+MOST_PIXELS = 1000  # along an edge; a panel has no more dots
+LEGEND_COLUMNS = 10
+LEGEND_TITLE, LEGEND_ROW = 0.3, 0.16  # inches
+LABEL_SHARE = 0.02  # of the shorter edge: a patch with less room around its middle has no number
+
+
+def dense_map(
+    picture: ByteArray,
+    clusters: IntArray,
+    latitude_edges: FloatArray,
+    longitude_edges: FloatArray,
+    stem: Path,
+    *,
+    n_clusters: int,
+    title: str,
+) -> None:
+    """Write a map of a scene and beside it its clusters, outlined and numbered, as PNG and PDF.
+
+    Args:
+        picture: False colour, shape (row, column, 3).
+        clusters: Number of each pixel's cluster, negative for none, shape (row, column).
+        latitude_edges: Of the pixels, shape (row + 1,), degrees.
+        longitude_edges: Likewise, shape (column + 1,), possibly beyond 180.
+        stem: Figures to write, without the suffix.
+        n_clusters: Of all scenes.
+        title: Above the maps.
+    """
+    step = -(-max(clusters.shape) // MOST_PIXELS)
+    picture, clusters = picture[::step, ::step], clusters[::step, ::step]
+    edges = _thin(latitude_edges, step), _thin(longitude_edges, step)
+    colours = cluster_colours(n_clusters)
+    painted = (1 - OPACITY) * picture / 255 + OPACITY * colours[clusters, :3]
+    painted = np.where(clusters[..., None] < 0, picture / 255, painted)
+    figure, maps = map_panels(*np.meshgrid(*edges, indexing="ij"), n_panels=2)
+    with style():
+        for panel, shown in zip(maps, (picture / 255, painted), strict=True):
+            _show(panel, shown, *edges)
+        _outline(maps[1], clusters, *edges)
+        _number(maps[1], clusters, *edges)
+        maps[0].set_title(title)
+        maps[1].set_title(f"its tiles in {n_clusters} clusters")
+        _add_legend(figure, clusters, colours)
+    for suffix in (".png", ".pdf"):
+        save(figure, stem.with_suffix(suffix))
+
+
+def _add_legend(figure: Figure, clusters: IntArray, colours: FloatArray) -> None:
+    """Below the maps, which keep their size."""
+    present, n_pixels = np.unique(clusters[clusters >= 0], return_counts=True)
+    n_columns = min(len(present), LEGEND_COLUMNS)
+    n_rows = -(-len(present) // n_columns)
+    # matplotlib fills column by column, but numbers are read row by row.
+    order = [
+        place for column in range(n_columns) for place in range(column, len(present), n_columns)
+    ]
+    shares = n_pixels / n_pixels.sum()
+    figure.set_figheight(figure.get_figheight() + LEGEND_TITLE + LEGEND_ROW * n_rows)
+    figure.legend(
+        handles=[
+            Patch(
+                color=colours[present[place]],
+                label=f"{present[place]}: {_name_share(shares[place])}",
+            )
+            for place in order
+        ],
+        title="cluster and its share of the coloured pixels",
+        title_fontsize=8,
+        loc="outside lower center",
+        ncols=n_columns,
+        fontsize=7,
+        handlelength=1.0,
+        handleheight=1.0,
+        columnspacing=1.0,
+        handletextpad=0.4,
+    )
+
+
+def _name_share(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.005 else "< 1%"
+
+
+def _thin(edges: FloatArray, step: int) -> FloatArray:
+    return np.append(edges[:-1:step], edges[-1])
+
+
+def _show(axes: Any, shown: FloatArray, latitude: FloatArray, longitude: FloatArray) -> None:
+    placed = project(axes.projection, *np.meshgrid(longitude, latitude))
+    mesh = QuadMesh(placed, array=shown, antialiased=False, rasterized=True, zorder=1.5)
+    axes.add_collection(mesh, autolim=False)
+
+
+def _outline(axes: Any, clusters: IntArray, latitude: FloatArray, longitude: FloatArray) -> None:
+    middle = _middles(axes, latitude, longitude)
+    for number in np.unique(clusters[clusters >= 0]):
+        axes.contour(
+            *np.moveaxis(middle, -1, 0),
+            (clusters == number).astype(float),
+            levels=[0.5],
+            colors="white",
+            linewidths=0.4,
+            zorder=2,
+        )
+
+
+def _number(axes: Any, clusters: IntArray, latitude: FloatArray, longitude: FloatArray) -> None:
+    """Write each cluster's number where it has the most room."""
+    middle = _middles(axes, latitude, longitude)
+    for number in np.unique(clusters[clusters >= 0]):
+        room = distance_transform_edt(np.pad(clusters == number, 1))[1:-1, 1:-1]
+        if room.max() < LABEL_SHARE * min(clusters.shape):
+            continue
+        axes.annotate(
+            str(number),
+            middle[np.unravel_index(room.argmax(), room.shape)],
+            ha="center",
+            va="center",
+            fontsize=6.5,
+            color=INK,
+            path_effects=[withStroke(linewidth=1.5, foreground="white")],
+            zorder=5,
+        )
+
+
+def _middles(axes: Any, latitude: FloatArray, longitude: FloatArray) -> FloatArray:
+    centres = (edges[:-1] + np.diff(edges) / 2 for edges in (longitude, latitude))
+    return project(axes.projection, *np.meshgrid(*centres))
