@@ -1,0 +1,350 @@
+"""Stage apply: an atlas, new granules → their clusters, t-SNE places and novelty; no training."""
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+import yaml
+from numpy.typing import NDArray
+from pydantic import Field
+from threadpoolctl import threadpool_limits
+
+from pipeline.core import clustering, novelty
+from pipeline.core.encoder import compute_device, embed_tiles, rebuild_encoder
+from pipeline.core.plane import Plane
+from pipeline.core.resolution import pixel_sizes_km
+from pipeline.files import atlases, encoders, stage, stores
+from pipeline.files import figures as draw
+from pipeline.files.progress import progress
+from pipeline.files.rejections import Rejection, write_rejections
+from pipeline.files.workers import n_workers
+
+log = logging.getLogger(__name__)
+
+STAGES = ("fetch", "ingest", "embed")  # started as they are, with the atlas's parameters
+CODE = Path(__file__).parents[1]
+TILES_AT_ONCE = 1024
+SHEET_COLUMNS = 8
+
+
+@dataclass(frozen=True)
+class ApplyParams:
+    """Section `apply` of params.yaml."""
+
+    max_resolution_change: Annotated[float, Field(gt=0)]
+    n_novel: Annotated[int, Field(gt=0)]
+
+
+def run(params: ApplyParams, atlas: Path, granules: Path, applied: Path) -> None:
+    """Look `granules` up in `atlas`, and write what is found to the folder `applied`.
+
+    Granules are searched for in a folder at any depth; scenes that were ingested before do, too.
+    """
+    manifest = atlases.read_manifest(atlas)
+    if applied.exists():
+        raise ValueError(f"{applied} is there already; remove it or name another folder")
+    if not granules.exists():
+        raise FileNotFoundError(f"{granules} does not exist; name a folder of granules")
+    applied.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".apply-", dir=applied.parent) as folder:
+        work = Path(folder).absolute()  # where the stages are started
+        found = work / "applied"
+        embeddings, scenes = _embed(atlas, manifest, granules, work)
+        source = stores.open_product(embeddings).load()
+        tiles, rejections = _refuse_other_resolution(params, atlas, source)
+        without = _list_without_tiles(source)
+        rejected = _gather_rejections(work / "rejected.csv", [*rejections, *without])
+        if not tiles.sizes["tile"]:
+            first = rejections[0]
+            raise ValueError(
+                f"no granule of {granules} suits the atlas {atlas}: {first.granule} has "
+                f"{first.detail}; freeze an atlas of that resolution"
+            )
+        product = _look_up(atlas, manifest, tiles, scenes)
+        product.attrs["n_rejected"] = len(rejected)
+        stores.write_product(product, found / "tiles.zarr", params)
+        _draw(params, atlas, product, scenes, found)
+        write_rejections(found / "rejected.csv", rejected)
+        stores.write_json(found / "metrics.json", _summarise(product))
+        found.replace(applied)
+    log.info(
+        "%d tiles, %.1f %% of them novel; %d granules rejected",
+        product.sizes["tile"],
+        100 * product.is_novel.mean(),
+        len(rejected),
+    )
+
+
+def _embed(
+    atlas: Path, manifest: Mapping[str, Any], granules: Path, work: Path
+) -> tuple[Path, Path]:
+    """Embeddings and scenes of `granules`, made in the folder `work` by the stages themselves."""
+    sections = yaml.safe_load((atlas / "params.yaml").read_text())
+    fetch = yaml.safe_load(stage.PARAMS_FILE.read_text())["fetch"]
+    local = {"source": "local", "local": {"granules": [str(granules.absolute())]}}
+    sections["fetch"] = {**fetch, **local}
+    sections["embed"]["turned_per_scene"] = 0  # turned copies are for judging clusters
+    (work / "params.yaml").write_text(yaml.safe_dump(sections, sort_keys=False))
+    shutil.copy(stage.FLOW_FILE, work / "dvc.yaml")
+    scenes, embeddings = work / "scenes.zarr", work / "embeddings.zarr"
+    start = _Starter(work, f"{granules} does not suit the atlas {atlas}")
+    if granules.suffix == ".zarr":
+        scenes = granules.absolute()
+        _refuse_other_preset(atlas, manifest, scenes)
+    else:
+        start("fetch", granules="granules", archive="archive", checksums="checksums.json")
+        start(
+            "ingest",
+            granules="granules",
+            scenes=scenes,
+            rejected="rejected.csv",
+            metrics="ingest.json",
+        )
+    start("embed", scenes=scenes, encoder=(atlas / "encoder").absolute(), embeddings=embeddings)
+    return embeddings, scenes
+
+
+@dataclass(frozen=True)
+class _Starter:
+    """Starts stages in the folder `work`; what one of them refuses is `refused` as a whole."""
+
+    work: Path
+    refused: str
+
+    def __call__(self, name: str, **paths: Path | str) -> None:
+        assert name in STAGES
+        options = [word for key, path in paths.items() for word in (f"--{key}", str(path))]
+        search = os.pathsep.join([str(CODE), os.environ.get("PYTHONPATH", "")])
+        with subprocess.Popen(
+            [sys.executable, "-m", f"pipeline.{name}", *options],
+            cwd=self.work,
+            env={**os.environ, "PYTHONPATH": search},
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stderr is not None
+            line = ""
+            for line in process.stderr:
+                log.info("%s", line.rstrip())
+        if process.returncode:
+            sentence = line.strip().removeprefix(f"{name}: ")
+            # What the stage advises to change is settled by the atlas.
+            raise ValueError(f"{self.refused}: {sentence.rpartition('; ')[0] or sentence}")
+
+
+def _refuse_other_preset(atlas: Path, manifest: Mapping[str, Any], scenes: Path) -> None:
+    """Scenes that were ingested before must be of the atlas's colours."""
+    opened = stores.open_product(scenes)
+    own = {"preset": opened.attrs["preset"], "channels": list(map(str, opened.channel.values))}
+    for name, value in {**own, **stores.channel_limits(opened)}.items():
+        if value != manifest[name]:
+            raise ValueError(
+                f"{scenes} does not suit the atlas {atlas}: its {name} is {value}, the atlas's "
+                f"{manifest[name]}; ingest the granules anew, or apply the atlas to them"
+            )
+
+
+def _refuse_other_resolution(
+    params: ApplyParams, atlas: Path, source: xr.Dataset
+) -> tuple[xr.Dataset, list[Rejection]]:
+    """The tiles of scenes whose pixels are as large as the atlas's, and the other granules."""
+    about = stores.open_product(atlas / "reference.nc").attrs
+    smallest, largest = about["smallest_pixel_km"], about["largest_pixel_km"]
+    sizes = pixel_sizes_km(
+        source.latitude_bounds.values,
+        source.longitude_bounds.values,
+        tile_size=source.attrs["tile_size"],
+    )
+    medians = pd.Series(sizes).groupby(source.scene.values).median()
+    lowest, highest = (
+        smallest * (1 - params.max_resolution_change),
+        largest * (1 + params.max_resolution_change),
+    )
+    others = medians[(medians < lowest) | (medians > highest)]
+    rejections = [
+        Rejection(
+            str(source.granule.values[scene]),
+            "other resolution",
+            f"pixels of {size:.2f} km, the atlas of {smallest:.2f} to {largest:.2f} km",
+        )
+        for scene, size in others.items()
+    ]
+    for each in rejections:
+        log.info("rejected %s: %s (%s)", each.granule, each.reason, each.detail)
+    return source.isel(tile=~np.isin(source.scene.values, others.index)), rejections
+
+
+def _list_without_tiles(source: xr.Dataset) -> list[Rejection]:
+    """Scenes that hold no complete tile."""
+    size = source.attrs["tile_size"]
+    missing = np.setdiff1d(np.arange(source.sizes["scene"]), source.scene.values)
+    return [
+        Rejection(str(granule), "no tile", f"no complete tile of {size} pixels")
+        for granule in source.granule.values[missing]
+    ]
+
+
+def _gather_rejections(of_ingest: Path, others: list[Rejection]) -> list[Rejection]:
+    """What ingest rejected, then the others."""
+    if not of_ingest.exists():
+        return others
+    table = pd.read_csv(of_ingest, dtype=str, keep_default_na=False)
+    return [*(Rejection(*row) for row in table.itertuples(index=False)), *others]
+
+
+def _look_up(
+    atlas: Path, manifest: Mapping[str, Any], tiles: xr.Dataset, scenes: Path
+) -> xr.Dataset:
+    """The product: what embed says of the tiles, and where the atlas puts them."""
+    centroids = stores.open_product(atlas / "clusters.nc").centroid.values
+    fitted = stores.open_product(atlas / "tsne.nc").load()
+    reference = stores.open_product(atlas / "reference.nc").load()
+    embedding = tiles.embedding.values
+    cluster, distance = clustering.assign(embedding, centroids)
+    log.info("placing %d tiles on the t-SNE", len(embedding))
+    plane = Plane(fitted.embedding.values, fitted.position.values, n_threads=max(1, n_workers()))
+    position = plane.place(embedding)
+    score = _score(atlas, tiles, scenes, reference)
+    is_novel = score > reference.attrs["threshold"]
+    found = {
+        "cluster": ("tile", cluster, _attributes("number of the tile's cluster")),
+        "distance": ("tile", distance, _attributes("distance to the cluster's centroid")),
+        "position": (("tile", "axis"), position, _attributes("position on the atlas's t-SNE")),
+        "novelty": (
+            "tile",
+            score.astype(np.float32),
+            _attributes("distance to the nearest training tiles, of their own spacing"),
+        ),
+        "is_novel": ("tile", is_novel, _attributes("the atlas has seen nothing like the tile")),
+    }
+    return tiles.assign(found).assign_attrs(
+        title="Tiles looked up in an atlas",
+        atlas=manifest["version"],
+        k=manifest["k"],
+        novelty_threshold=reference.attrs["threshold"],
+        expected_novel_share=1 - reference.attrs["quantile"],
+        novel_share=float(is_novel.mean()),
+    )
+
+
+def _score(
+    atlas: Path, tiles: xr.Dataset, scenes: Path, reference: xr.Dataset
+) -> NDArray[np.floating]:
+    """Novelty of every tile, shape (tile,)."""
+    network = rebuild_encoder(*encoders.read_encoder(atlas / "encoder"))
+    seen = novelty.Reference(
+        reference.feature.values,
+        reference.day.values.astype("datetime64[D]"),
+        reference.spacing.values,
+        int(reference.attrs["n_nearest"]),
+    )
+    scores = []
+    blocks = range(0, tiles.sizes["tile"], TILES_AT_ONCE)
+    for first in progress(blocks, "novelty", unit=f"{TILES_AT_ONCE} tiles"):
+        block = tiles.isel(tile=slice(first, first + TILES_AT_ONCE))
+        cut = stores.cut_embedded_tiles(scenes, block)
+        with threadpool_limits(limits=1):  # their number would change the rounding
+            features = embed_tiles(
+                network, cut, device=compute_device(), layer=reference.attrs["layer"]
+            )
+        days = block.time.values.astype("datetime64[D]")
+        scores.append(novelty.novelty(features, days, seen))
+    return np.concatenate(scores)
+
+
+def _summarise(product: xr.Dataset) -> dict[str, Any]:
+    shares = np.bincount(product.cluster.values, minlength=product.attrs["k"])
+    return {
+        "atlas": product.attrs["atlas"],
+        "granules": len(np.unique(product.scene.values)),
+        "rejected_granules": product.attrs["n_rejected"],
+        "tiles": product.sizes["tile"],
+        "novel_share": round(product.attrs["novel_share"], 4),
+        "cluster_shares": (shares / shares.sum()).round(4).tolist(),
+    }
+
+
+def _draw(
+    params: ApplyParams, atlas: Path, product: xr.Dataset, scenes: Path, applied: Path
+) -> None:
+    """The tiles on the atlas's t-SNE and on a map, and a sheet of the most novel."""
+    colours = draw.cluster_colours(product.attrs["k"])
+    clusters, is_novel = product.cluster.values, product.is_novel.values
+    draw.scatter_placed(
+        stores.open_product(atlas / "tsne.nc").position.values,
+        product.position.values,
+        applied / "tsne.png",
+        clusters=clusters,
+        is_marked=is_novel,
+        n_clusters=product.attrs["k"],
+        mark="novel",
+        title=f"{len(clusters)} new tiles on the t-SNE of atlas {product.attrs['atlas']}",
+    )
+    share = min(1.0, product.attrs["stride"] / product.attrs["tile_size"])
+    draw.map_marked(
+        *_own_cells(product, share),
+        applied / "map.png",
+        colours=colours[clusters],
+        is_marked=is_novel,
+        title=f"Clusters of atlas {product.attrs['atlas']}; "
+        f"outlined: novel, {product.attrs['novel_share']:.1%} of the tiles",
+    )
+    of_kind = is_novel if is_novel.any() else ~is_novel
+    most = clustering.pick_examples(
+        of_kind.astype(np.int16),
+        -product.novelty.values,
+        granules=product.scene.values,
+        days=product.time.values.astype("datetime64[D]"),
+        cluster=1,
+        n_examples=params.n_novel,
+    )
+    shown = product.isel(tile=most)
+    cut = stores.cut_embedded_tiles(scenes, shown)
+    labels = [
+        f"{score:.1f}{'' if novel else ' (seen)'}\n{time}"
+        for score, novel, time in zip(
+            shown.novelty.values,
+            shown.is_novel.values,
+            shown.time.dt.strftime("%Y-%m-%d").values,
+            strict=True,
+        )
+    ]
+    rows = range(0, len(most), SHEET_COLUMNS)
+    draw.tile_sheet(
+        [list(cut[first : first + SHEET_COLUMNS]) for first in rows],
+        applied / "novel.png",
+        row_labels=[f"{first + 1} …" for first in rows],
+        tile_labels=[labels[first : first + SHEET_COLUMNS] for first in rows],
+        title="Most novel tiles of each granule in turn "
+        f"(novel above {product.attrs['novelty_threshold']:.2f})",
+    )
+
+
+def _own_cells(
+    tiles: xr.Dataset, share: float
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Corners (tile, vertex) of the middle `share` of each tile, which overlap no other's."""
+    latitude, longitude = (
+        tiles[name].values[:, None]
+        + share * ((tiles[f"{name}_bounds"].values - tiles[name].values[:, None] + 180) % 360 - 180)
+        for name in ("latitude", "longitude")
+    )
+    return latitude, longitude
+
+
+def _attributes(long_name: str) -> dict[str, str]:
+    return {"long_name": long_name, "units": "1"}
+
+
+if __name__ == "__main__":
+    stage.start(run, ApplyParams)
