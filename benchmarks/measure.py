@@ -38,8 +38,16 @@ def run_stage(name: str, folder: Path, workers: str = "0") -> None:
         raise RuntimeError(f"stage {name} ended with {done.returncode}: {done.stderr[-2000:]}")
 
 
-def peak_memory(command: Sequence[str], folder: Path, workers: str = "0") -> float:
-    """Largest sum of the proportional set sizes of a command and its children, MB."""
+def peak_memory(
+    command: Sequence[str],
+    folder: Path,
+    workers: str = "0",
+    memory: Callable[[psutil.Process], int] | None = None,
+) -> float:
+    """Largest sum of the proportional set sizes of a command and its children, MB.
+
+    A cheaper `memory` is to be given for large processes, which to look at stops them.
+    """
     with (
         subprocess.Popen(
             command,
@@ -48,7 +56,7 @@ def peak_memory(command: Sequence[str], folder: Path, workers: str = "0") -> flo
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         ) as process,
-        memory_of(process.pid, tree_memory) as peak,
+        memory_of(process.pid, memory or tree_memory) as peak,
     ):
         process.wait()
     if process.returncode:

@@ -360,7 +360,8 @@ def rate_of_peer(folder: Path, backbone: str) -> float:
 
 def embedding(folder: Path) -> list[Row]:
     """The stage on all scenes, against the bare forward pass."""
-    params = read_params(folder, "embed", embed.EmbedParams)
+    # Tiles that are turned besides would count for nothing.
+    params = replace(read_params(folder, "embed", embed.EmbedParams), turned_per_scene=0)
     scenes = folder / "data/scenes.zarr"
     rows = []
     for backbone in BACKBONES:

@@ -1,9 +1,11 @@
 """Stage retrieve: embeddings → the nearest tiles of a few queries, or of one's own."""
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,11 +15,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.core import embedding
+from pipeline.core.search import ApproximateIndex, recall
 from pipeline.files import figures as draw
 from pipeline.files import stage, stores
 
+log = logging.getLogger(__name__)
+
 Exclude = Literal["tile", "granule", "day"]
 EXCLUDE: tuple[Exclude, ...] = ("tile", "granule", "day")
+RECALL_QUERIES = 200  # at most, that are searched exactly as well
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class RetrieveParams:
     queries_per_cluster: Annotated[int, Field(gt=0)]
     n_nearest: Annotated[int, Field(gt=0)]
     exclude: Exclude
+    search: Literal["exact", "approximate"]
     seed: Annotated[int, Field(ge=0)]
 
 
@@ -38,7 +45,7 @@ def run(
     found = stores.open_product(clusters)
     cluster = found.cluster.sel(k=found.attrs["recommended_k"]).load()
     queries = draw_queries(cluster.values, params)
-    product = search(source, queries, n_nearest=params.n_nearest, exclude=params.exclude)
+    product = find_nearest(params, source, queries)
     of_query, of_nearest = cluster.values[product.query_tile], cluster.values[product.tile]
     product["query_cluster"] = ("query", of_query, _attributes("cluster of the query"))
     product["cluster"] = (("query", "rank"), of_nearest, _attributes("cluster of the tile"))
@@ -66,12 +73,38 @@ def draw_queries(clusters: NDArray[np.integer], params: RetrieveParams) -> NDArr
     return np.concatenate(drawn)
 
 
+def find_nearest(
+    params: RetrieveParams, source: xr.Dataset, queries: NDArray[np.int64]
+) -> xr.Dataset:
+    """The product of `search`, exact or by an index, whose recall is measured on some queries."""
+    look_for = partial(search, source, n_nearest=params.n_nearest, exclude=params.exclude)
+    if params.search == "exact":
+        return look_for(queries)
+    found = look_for(queries, index=ApproximateIndex(source.embedding.values))
+    step = -(-len(queries) // RECALL_QUERIES)
+    exact = look_for(queries[::step])
+    found.attrs["recall"] = recall(found.tile.values[::step], exact.tile.values)
+    found.attrs["recall_queries"] = exact.sizes["query"]
+    log.info(
+        "recall@%d of the approximate search: %.4f of %d queries",
+        params.n_nearest,
+        found.attrs["recall"],
+        found.attrs["recall_queries"],
+    )
+    return found
+
+
 def search(
-    source: xr.Dataset, queries: NDArray[np.int64], *, n_nearest: int, exclude: Exclude
+    source: xr.Dataset,
+    queries: NDArray[np.int64],
+    *,
+    n_nearest: int,
+    exclude: Exclude,
+    index: ApproximateIndex | None = None,
 ) -> xr.Dataset:
     """Places of queries (query) and of their nearest tiles (query, rank), with the distances.
 
-    A day is one of UTC.
+    A day is one of UTC. Without an index every tile is compared.
     """
     groups = {
         "tile": None,
@@ -79,7 +112,7 @@ def search(
         "day": source.time.values.astype("datetime64[D]"),
     }[exclude]
     tiles, distances = embedding.nearest(
-        source.embedding.values, queries, n_nearest=n_nearest, groups=groups
+        source.embedding.values, queries, n_nearest=n_nearest, groups=groups, index=index
     )
     of_nearest = embedding.tile_places(source, xr.DataArray(tiles, dims=("query", "rank")))
     of_query = embedding.tile_places(source, xr.DataArray(queries, dims="query"))
@@ -99,7 +132,11 @@ def search(
         }
     product["tile"].attrs = _attributes("index of the tile in the embeddings")
     product["query_tile"].attrs = _attributes("index of the query in the embeddings")
-    return product.assign_attrs(title="Tiles nearest to queries", exclude=exclude)
+    return product.assign_attrs(
+        title="Tiles nearest to queries",
+        exclude=exclude,
+        search="exact" if index is None else "approximate",
+    )
 
 
 def draw_sheet(

@@ -8,13 +8,13 @@ from typing import Annotated
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from openTSNE import TSNE
 from pydantic import Field
-from threadpoolctl import threadpool_limits
 
+from pipeline.core import plane
 from pipeline.files import figures as draw
 from pipeline.files import stage, stores
 from pipeline.files.progress import progress
+from pipeline.files.workers import n_workers
 
 log = logging.getLogger(__name__)
 
@@ -75,36 +75,26 @@ def draw_sample(n_tiles: int, params: TsneParams) -> NDArray[np.int64]:
 def _lay_out(
     embeddings: NDArray[np.float32], sample: NDArray[np.int64], params: TsneParams
 ) -> xr.Dataset:
-    """The product: t-SNE of the sample, with every other tile placed among it.
-
-    Source: van der Maaten and Hinton (2008), https://jmlr.org/papers/v9/vandermaaten08a.html;
-    openTSNE: Poličar et al. (2024), doi:10.18637/jss.v109.i03.
-    """
+    """The product: t-SNE of the sample, with every other tile placed among it."""
     log.info("fitting t-SNE to %d of %d tiles", len(sample), len(embeddings))
     in_sample = np.isin(np.arange(len(embeddings)), sample)
-    rest = np.flatnonzero(~in_sample)
+    n_threads = max(1, n_workers())
     positions = np.empty((len(embeddings), 2), np.float32)
-    # One thread: t-SNE magnifies the rounding of sums which threads add in another order, and an
-    # exact search, since an approximate one depends on its trees.
-    with threadpool_limits(limits=1):
-        fitted = TSNE(
-            perplexity=params.perplexity,
-            initialization="pca",
-            neighbors="exact",
-            n_jobs=1,
-            random_state=params.seed,
-        ).fit(embeddings[sample])
-        positions[sample] = fitted
-        blocks = np.split(rest, range(TILES_PER_BLOCK, len(rest), TILES_PER_BLOCK))
-        for block in progress(blocks, "placing tiles", unit=f"{TILES_PER_BLOCK} tiles"):
-            if len(block):
-                positions[block] = fitted.transform(embeddings[block])
+    positions[sample], divergence = plane.fit_plane(
+        embeddings[sample], perplexity=params.perplexity, seed=params.seed, n_threads=n_threads
+    )
+    fitted = plane.Plane(embeddings[sample], positions[sample], n_threads=n_threads)
+    rest = np.flatnonzero(~in_sample)
+    starts = range(0, len(rest), TILES_PER_BLOCK)
+    for start in progress(starts, "placing tiles", unit=f"{TILES_PER_BLOCK} tiles"):
+        block = rest[start : start + TILES_PER_BLOCK]
+        positions[block] = fitted.place(embeddings[block])
     return xr.Dataset(
         {
             "position": (("tile", "axis"), positions, _attributes("position on the plane")),
             "in_sample": ("tile", in_sample, _attributes("t-SNE was fitted on the tile")),
         },
-        attrs={"title": "t-SNE of tiles", "divergence": float(fitted.kl_divergence)},
+        attrs={"title": "t-SNE of tiles", "divergence": divergence},
     )
 
 

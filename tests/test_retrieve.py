@@ -12,7 +12,9 @@ import yaml
 from pipeline import retrieve
 from pipeline.files import stores
 
-PARAMS = retrieve.RetrieveParams(queries_per_cluster=3, n_nearest=5, exclude="granule", seed=0)
+PARAMS = retrieve.RetrieveParams(
+    queries_per_cluster=3, n_nearest=5, exclude="granule", search="exact", seed=0
+)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +85,39 @@ def test_the_querys_own_are_excluded(exclude: retrieve.Exclude, toy_embeddings: 
     assert (np.diff(found.distance) >= 0).all()
     if exclude != "day":
         assert same["day"].any()
+
+
+@pytest.mark.parametrize("exclude", retrieve.EXCLUDE)
+def test_an_approximate_search_tells_its_recall(
+    exclude: retrieve.Exclude, toy_embeddings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrieve, "RECALL_QUERIES", 50)
+    source = stores.open_product(toy_embeddings).load()
+    params = dataclasses.replace(PARAMS, search="approximate", exclude=exclude)
+    queries = np.arange(source.sizes["tile"])
+
+    found = retrieve.find_nearest(params, source, queries)
+
+    # So few tiles are in so few lists that all of them are looked into.
+    exact = retrieve.find_nearest(dataclasses.replace(params, search="exact"), source, queries)
+    assert found.attrs.pop("search") == "approximate"
+    assert exact.attrs.pop("search") == "exact"
+    assert found.attrs.pop("recall") == 1
+    assert found.attrs.pop("recall_queries") == 43
+    xr.testing.assert_identical(found, exact)
+
+
+def test_an_approximate_search_is_written_as_one(
+    toy_embeddings: Path, toy_clusters: Path, toy_scenes: Path, tmp_path: Path
+) -> None:
+    params = dataclasses.replace(PARAMS, search="approximate")
+
+    retrieve.run(params, toy_embeddings, toy_clusters, toy_scenes, tmp_path / "nearest")
+
+    product = stores.open_product(tmp_path / "nearest/nearest.nc")
+    assert product.attrs["search"] == "approximate"
+    assert product.attrs["recall"] == 1
+    assert product.attrs["recall_queries"] == 12
 
 
 def test_a_small_cluster_is_asked_for_whole() -> None:

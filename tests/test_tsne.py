@@ -58,6 +58,18 @@ def test_a_second_run_gives_the_same_positions(
     xr.testing.assert_identical(_run(products, tmp_path), first)
 
 
+def test_workers_do_not_change_the_positions(
+    folder: Path,
+    products: tuple[Path, Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = stores.open_product(folder / "tsne.zarr").load()
+    monkeypatch.setenv("TILE2VEC_WORKERS", "3")
+
+    xr.testing.assert_identical(_run(products, tmp_path), first)
+
+
 def test_blocks_do_not_change_where_tiles_are_placed(
     folder: Path,
     products: tuple[Path, Path, Path],

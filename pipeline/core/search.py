@@ -1,0 +1,151 @@
+"""Searching for the tiles nearest to points in embedding space: every one, or by an index."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
+from threadpoolctl import threadpool_limits
+
+IntArray = NDArray[np.integer]
+FloatArray = NDArray[np.floating]
+
+# Bounds the memory of a table of distances, (point, tile), to 64 MiB, of which there are two.
+POINTS_PER_BLOCK = 512
+TILES_PER_BLOCK = 32_768
+LISTS_PROBED = 32
+
+
+def search_exactly(
+    embeddings: FloatArray, points: FloatArray, n_nearest: int, *, own: IntArray, codes: IntArray
+) -> tuple[IntArray, FloatArray]:
+    """Nearest tiles and their distances (point, rank), without those whose code is the point's.
+
+    Squared distances by a matrix product, and the largest error that rounding gives these, leave
+    few tiles that can be among the nearest; their distances are computed one by one. Of equally
+    distant tiles the one of lower index comes first.
+
+    Args:
+        embeddings: Shape (tile, dimension).
+        points: Shape (point, dimension).
+        n_nearest: Tiles wanted for each point, of which there must be as many.
+        own: Code of each point, shape (point,).
+        codes: Code of each tile, shape (tile,).
+    """
+    tiles = np.full((len(points), n_nearest), -1)
+    distances = np.full((len(points), n_nearest), np.inf)
+    for first in range(0, len(points), POINTS_PER_BLOCK):
+        block = slice(first, first + POINTS_PER_BLOCK)
+        for start in range(0, len(embeddings), TILES_PER_BLOCK):
+            some = slice(start, start + TILES_PER_BLOCK)
+            is_own = own[block, None] == codes[some]
+            _take_nearer(
+                embeddings[some], points[block], is_own, start, tiles[block], distances[block]
+            )
+    return tiles, distances
+
+
+def _take_nearer(
+    embeddings: FloatArray,
+    points: FloatArray,
+    is_own: NDArray[np.bool_],
+    start: int,
+    tiles: IntArray,
+    distances: FloatArray,
+) -> None:
+    """Put those of a block of tiles, from `start`, into `tiles` and `distances` (point, rank)."""
+    squares, error = _roughly_squared(points, embeddings)
+    squares[is_own] = np.nan
+    n_nearest = tiles.shape[1]
+    limit = np.square(distances[:, -1])
+    # Once every point has its tiles, the farthest of these is limit enough.
+    if len(embeddings) >= n_nearest and not np.isfinite(limit).all():
+        limit = np.fmin(limit, np.partition(squares, n_nearest - 1, axis=1)[:, n_nearest - 1])
+    is_near = squares <= (limit + error).astype(squares.dtype)[:, None]
+    for point in np.flatnonzero(is_near.any(axis=1)):
+        near = np.flatnonzero(is_near[point])
+        further = cdist(points[point, None], embeddings[near])[0]
+        joined = np.concatenate([distances[point], further])
+        # A stable sort keeps the lower index first: earlier blocks stand on the left.
+        order = np.argsort(joined, kind="stable")[:n_nearest]
+        distances[point] = joined[order]
+        tiles[point] = np.concatenate([tiles[point], near + start])[order]
+
+
+def _roughly_squared(points: FloatArray, embeddings: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Squared distances (point, tile), and twice the most that rounding changes them (point,)."""
+    kind = np.result_type(embeddings, np.float32)
+    given, known = points.astype(kind), embeddings.astype(kind, copy=False)
+    lengths = np.einsum("ij,ij->i", given, given), np.einsum("ij,ij->i", known, known)
+    squares = given @ (-2 * known.T)
+    squares += lengths[0][:, None]
+    squares += lengths[1]
+    longest = np.sqrt(lengths[0].astype(np.float64)) + np.sqrt(float(lengths[1].max()))
+    # A sum of d products is off by d roundings at most, of terms no longer than this together.
+    error = 4 * (points.shape[1] + 8) * np.finfo(kind).eps * np.square(longest)
+    return squares, error
+
+
+class ApproximateIndex:
+    """Tiles in lists around centroids, of which a search looks into a few only.
+
+    There are as many lists as each holds tiles on average.
+
+    Source: inverted file, Jégou et al. (2011), doi:10.1109/TPAMI.2010.57; the library is described
+    by Douze et al. (2024), doi:10.48550/arXiv.2401.08281.
+    """
+
+    def __init__(self, embeddings: FloatArray) -> None:
+        import faiss  # not needed by whoever searches exactly
+
+        self.embeddings = np.ascontiguousarray(embeddings, np.float32)
+        n_tiles, n_dimensions = self.embeddings.shape
+        self.index: Any = faiss.IndexIVFFlat(
+            faiss.IndexFlatL2(n_dimensions), n_dimensions, max(1, round(np.sqrt(n_tiles)))
+        )
+        self.index.cp.min_points_per_centroid = 1  # so that it does not warn of few tiles
+        with threadpool_limits(limits=1):  # whose number would change the rounding of centroids
+            self.index.train(self.embeddings)
+            self.index.add(self.embeddings)
+
+    def search(
+        self, points: FloatArray, n_nearest: int, *, own: IntArray, codes: IntArray
+    ) -> tuple[IntArray, FloatArray]:
+        """Near tiles and their distances as of `search_exactly`, which takes over from few tiles.
+
+        Args:
+            points: Shape (point, dimension).
+            n_nearest: Tiles wanted for each point, of which there must be as many.
+            own: Code of each point, shape (point,).
+            codes: Code of each tile, shape (tile,).
+        """
+        import faiss
+
+        tiles = np.empty((len(points), n_nearest), np.int64)
+        with threadpool_limits(limits=1):
+            for code in np.unique(own):
+                others = faiss.IDSelectorBitmap(np.packbits(codes != code, bitorder="little"))
+                asked = faiss.SearchParametersIVF(sel=others, nprobe=LISTS_PROBED)
+                given = np.ascontiguousarray(points[own == code], np.float32)
+                tiles[own == code] = self.index.search(given, n_nearest, params=asked)[1]
+        lacking = (tiles < 0).any(axis=1)
+        distances = np.zeros(tiles.shape)
+        for point in np.flatnonzero(~lacking):
+            tiles[point].sort()  # so that of equally distant ones the lower index comes first
+            away = cdist(points[point, None], self.embeddings[tiles[point]])[0]
+            order = np.argsort(away, kind="stable")
+            tiles[point], distances[point] = tiles[point][order], away[order]
+        if lacking.any():
+            tiles[lacking], distances[lacking] = search_exactly(
+                self.embeddings, points[lacking], n_nearest, own=own[lacking], codes=codes
+            )
+        return tiles, distances
+
+
+def recall(found: IntArray, exact: IntArray) -> float:
+    """Share of the exact answers (query, rank) that are among those found.
+
+    >>> recall(np.array([[4, 2], [1, 7]]), np.array([[2, 4], [1, 3]]))
+    0.75
+    """
+    return float((exact[:, :, None] == found[:, None]).any(axis=2).mean())
