@@ -20,7 +20,8 @@ SMALLER: dict[str, Any] = {  # numbers alone, for the time a test may take
     "sample.n_triplets": {"train": 256, "validation": 64, "test": 64},
     "train.n_epochs": 1,
     "cluster.k_max": 10,
-    "cluster.n_seeds": 2,
+    "cluster.n_bootstraps": 2,
+    "cluster.n_surrogates": 2,
     "tsne.n_sample": 100,
     "tsne.perplexity": 10,
 }
@@ -80,7 +81,7 @@ def _check_map(flow: Path, platform: str, n_scenes: int) -> None:
     scenes = stores.open_product(flow / "data/scenes.zarr")
     assert scenes.sizes["scene"] == n_scenes
     assert set(scenes.platform.values) == {platform}
-    frequency = stores.open_product(flow / "data/maps/frequency.nc").load()
+    frequency = stores.open_product(flow / "data/climatology/record_equal_area.nc").load()
     embeddings = stores.open_product(flow / "data/embeddings.zarr").load()
     assert frequency["count"].sum() == embeddings.sizes["tile"] > 100
     assert list((flow / "data/maps").glob("*.png"))
@@ -90,7 +91,7 @@ def _check_map(flow: Path, platform: str, n_scenes: int) -> None:
 def to_a_map(run_flow: Callable[..., Path]) -> Callable[[dict[str, Any]], Path]:
     def to_a_map(changes: dict[str, Any]) -> Path:
         assert {key.split(".")[0] for key in changes} <= {"fetch", "ingest"}
-        stages = ("tsne", "map_clusters", "retrieve", "interpolate")
+        stages = ("tsne", "map_clusters", "grid_clusters", "retrieve", "interpolate")
         return run_flow({**changes, **SMALLER}, *stages)
 
     return to_a_map
@@ -169,10 +170,10 @@ def test_a_folder_of_geotiffs(
 
 
 def test_the_readmes_snippets_are_parameters_there_are(params: dict[str, Any]) -> None:
-    """Every key of the YAML in section "Your own data" is one of params.yaml."""
+    """Every key of the YAML in the README is one of params.yaml."""
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     snippets = [part.split("```")[0] for part in readme.split("```yaml\n")[1:]]
-    assert len(snippets) == 3
+    assert len(snippets) == 4
 
     def check(snippet: Any, there: Any) -> None:
         if isinstance(snippet, dict):

@@ -28,7 +28,11 @@ DATASETS = {
     "data/embeddings.zarr": {"tile", "dimension", "scene", "vertex"},
     "data/clusters.zarr": {"k", "tile", "number", "dimension"},
     "data/tsne.zarr": {"tile", "axis"},
-    "data/maps/frequency.nc": {"cluster", "latitude", "longitude"},
+    "data/audit/audit.nc": {"representation", "explained_by", "k", "component"},
+    "data/climatology/month_equal_area.nc": {"time", "cluster", "latitude", "longitude"},
+    "data/climatology/diurnal_cycle.nc": {"cluster", "local_solar_time"},
+    "data/composites/composites.nc": {"cluster"},
+    "data/dense/dense.nc": {"row", "column"},
     "data/nearest/nearest.nc": {"query", "rank"},
     "data/paths/paths.nc": {"path", "step"},
     "data/classifier/scores.nc": {"classifier", "fold", "metric"},
@@ -149,4 +153,17 @@ def test_a_parameter_reruns_what_depends_on_it_alone(
     running = [
         line.split("'")[1] for line in result.stdout.splitlines() if line.startswith("Running")
     ]
-    assert set(running) == {"cluster", "tsne", "map_clusters", "retrieve", "interpolate"}
+    assert set(running) == {
+        "apply",
+        "audit",
+        "cluster",
+        "composite",
+        "freeze",
+        "grid_clusters",
+        "interpolate",
+        "map_clusters",
+        "map_granule",
+        "report",
+        "retrieve",
+        "tsne",
+    }
