@@ -2,9 +2,11 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from sklearn.cluster import KMeans
 
 from pipeline.core import clustering
 
@@ -20,6 +22,40 @@ def test_fit_finds_the_means_of_separate_blobs_and_their_inertia() -> None:
     np.testing.assert_allclose(centroids[order], means, atol=1e-4)
     squares = np.square(BLOBS.reshape(3, 20, 2) - means[:, None]).sum()
     assert inertia == pytest.approx(squares, rel=1e-4)
+
+
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_a_device_comes_to_the_centroids_of_scikit_learn(is_weighted: bool) -> None:
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(2000, 8)).astype(np.float32)
+    weights = rng.integers(1, 4, 2000).astype(np.float32) if is_weighted else None
+    model = KMeans(7, init=points[:7], n_init=1)
+
+    centroids, inertia = clustering.fit_on(torch.device("cpu"), model, points, weights)
+
+    model.fit(points, sample_weight=weights)
+    np.testing.assert_allclose(centroids, model.cluster_centers_, atol=1e-4)
+    assert inertia == pytest.approx(model.inertia_, rel=1e-5)
+
+
+def test_a_device_draws_the_starts_that_scikit_learn_draws() -> None:
+    points = np.random.default_rng(0).normal(size=(2000, 8)).astype(np.float32)
+    model = KMeans(7, n_init=1, random_state=3)
+
+    centroids, inertia = clustering.fit_on(torch.device("cpu"), model, points, None)
+
+    np.testing.assert_allclose(centroids, model.fit(points).cluster_centers_, atol=1e-4)
+    assert inertia == pytest.approx(model.inertia_, rel=1e-5)
+
+
+def test_on_a_device_a_cluster_without_tiles_keeps_its_centroid() -> None:
+    start = np.append(BLOBS[:1], [[90.0, 90.0]], axis=0)
+
+    centroids, _ = clustering.fit_on(
+        torch.device("cpu"), KMeans(2, init=start, n_init=1), BLOBS, None
+    )
+
+    np.testing.assert_allclose(centroids, [BLOBS.mean(axis=0), [90.0, 90.0]], rtol=1e-5)
 
 
 def test_fit_is_the_same_for_the_same_seed() -> None:

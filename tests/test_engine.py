@@ -20,17 +20,18 @@ def _objective(vectors: Tensor, _: Tensor | None) -> Tensor:
 
 @pytest.fixture
 def encoder(monkeypatch: pytest.MonkeyPatch) -> Encoder:
-    monkeypatch.setattr(engine, "autocast", _in_float32)
+    monkeypatch.setattr(engine, "autocast", _in_full)
     return _untrained()
 
 
-def _in_float32(device: torch.device) -> torch.autocast:
+def _in_full(device: torch.device) -> torch.autocast:
     """So that gradients can be compared closely."""
     return torch.autocast(device.type, enabled=False)
 
 
 def _untrained() -> Encoder:
-    return create_encoder(backbone="resnet10t", n_channels=1, n_dimensions=4, seed=0)
+    """In float64: a rectifier that rounding turns on or off would move a whole gradient."""
+    return create_encoder(backbone="resnet10t", n_channels=1, n_dimensions=4, seed=0).double()
 
 
 def _lanes() -> list[Tensor]:
@@ -98,7 +99,7 @@ def test_long_gradients_are_shortened(encoder: Encoder) -> None:
 
 def _train_together(rank: int, folder: Path, max_gradient_norm: float) -> None:
     """One of two processes."""
-    engine.autocast = _in_float32  # type: ignore[assignment]
+    engine.autocast = _in_full  # type: ignore[assignment]
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2
     )

@@ -3,15 +3,19 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.metrics import (
     calinski_harabasz_score,
     davies_bouldin_score,
     silhouette_samples,
 )
 from threadpoolctl import threadpool_limits
+from torch import Tensor
+
+from pipeline.core.encoder import compute_device
 
 IntArray = NDArray[np.integer]
 FloatArray = NDArray[np.floating]
@@ -55,10 +59,62 @@ def fit_centroids(
 def _fit(
     model: KMeans, embeddings: FloatArray, weights: FloatArray | None = None
 ) -> tuple[FloatArray, float]:
+    if (device := compute_device()).type == "cuda":
+        return fit_on(device, model, embeddings, weights)
     # Threads would add the members of a cluster in an order that changes from run to run.
     with threadpool_limits(limits=1, user_api="openmp"):
         model.fit(embeddings, sample_weight=weights)
     return model.cluster_centers_, float(model.inertia_)
+
+
+def fit_on(
+    device: torch.device, model: KMeans, embeddings: FloatArray, weights: FloatArray | None
+) -> tuple[FloatArray, float]:
+    """Centroids and inertia that `model` would find, with Lloyd's iterations on `device`.
+
+    Starts are drawn as scikit-learn draws them, unless `model.init` is one, and iterations end by
+    its rule; a cluster that loses its last tile keeps its centroid.
+
+    Args:
+        device: Where to iterate, in the precision of the embeddings.
+        model: Of which `n_clusters`, `init`, `n_init`, `max_iter`, `tol` and `random_state` count.
+        embeddings: Shape (tile, dimension).
+        weights: As of `fit_centroids`.
+    """
+    weights = np.ones(len(embeddings), embeddings.dtype) if weights is None else weights
+    points = torch.from_numpy(embeddings).to(device)
+    counted = torch.from_numpy(weights).to(device)
+    random = np.random.RandomState(model.random_state)
+    fits = []
+    for _ in range(model.n_init):
+        start = model.init
+        if isinstance(start, str):
+            start, _ = kmeans_plusplus(
+                embeddings, model.n_clusters, sample_weight=weights, random_state=random
+            )
+        start = torch.from_numpy(np.asarray(start, embeddings.dtype)).to(device)
+        fits.append(_iterate(points, counted, start, max_iter=model.max_iter, tol=model.tol))
+    centroids, inertia = min(fits, key=lambda fit: fit[1])
+    return centroids.cpu().numpy(), inertia
+
+
+def _iterate(
+    points: Tensor, weights: Tensor, centroids: Tensor, *, max_iter: int, tol: float
+) -> tuple[Tensor, float]:
+    """Lloyd's iterations from `centroids` (cluster, dimension), and the inertia they end with."""
+    tolerance = tol * points.var(dim=0, correction=0).mean()
+    for _ in range(max_iter):
+        nearest = torch.cdist(points, centroids).argmin(dim=1)
+        members = torch.nn.functional.one_hot(nearest, len(centroids)) * weights[:, None]
+        counts = members.sum(dim=0)[:, None]  # sums by products: the same in every run
+        means = members.T @ points / counts.clamp(min=torch.finfo(counts.dtype).tiny)
+        moved = torch.where(counts > 0, means, centroids)
+        shift = (moved - centroids).square().sum()
+        centroids = moved
+        if shift <= tolerance:
+            break
+    squares = torch.cdist(points, centroids).min(dim=1).values.square()
+    return centroids, float((weights * squares).double().sum())
 
 
 def count_distinct(embeddings: FloatArray, *, at_most: int) -> int:

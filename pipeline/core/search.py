@@ -1,11 +1,15 @@
 """Searching for the tiles nearest to points in embedding space: every one, or by an index."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from threadpoolctl import threadpool_limits
+
+from pipeline.core.encoder import compute_device
 
 IntArray = NDArray[np.integer]
 FloatArray = NDArray[np.floating]
@@ -21,9 +25,9 @@ def search_exactly(
 ) -> tuple[IntArray, FloatArray]:
     """Nearest tiles and their distances (point, rank), without those whose code is the point's.
 
-    Squared distances by a matrix product, and the largest error that rounding gives these, leave
-    few tiles that can be among the nearest; their distances are computed one by one. Of equally
-    distant tiles the one of lower index comes first.
+    Squared distances by a matrix product, on a GPU where there is one, and the largest error that
+    rounding gives these, leave few tiles that can be among the nearest; their distances are
+    computed one by one. Of equally distant tiles the one of lower index comes first.
 
     Args:
         embeddings: Shape (tile, dimension).
@@ -36,54 +40,55 @@ def search_exactly(
     distances = np.full((len(points), n_nearest), np.inf)
     for first in range(0, len(points), POINTS_PER_BLOCK):
         block = slice(first, first + POINTS_PER_BLOCK)
+        asked = _Points(points[block], own[block], tiles[block], distances[block])
         for start in range(0, len(embeddings), TILES_PER_BLOCK):
             some = slice(start, start + TILES_PER_BLOCK)
-            is_own = own[block, None] == codes[some]
-            _take_nearer(
-                embeddings[some], points[block], is_own, start, tiles[block], distances[block]
-            )
+            asked.take_nearer(embeddings[some], codes[some], start)
     return tiles, distances
 
 
-def _take_nearer(
-    embeddings: FloatArray,
-    points: FloatArray,
-    is_own: NDArray[np.bool_],
-    start: int,
-    tiles: IntArray,
-    distances: FloatArray,
-) -> None:
-    """Put those of a block of tiles, from `start`, into `tiles` and `distances` (point, rank)."""
-    squares, error = _roughly_squared(points, embeddings)
-    squares[is_own] = np.nan
-    n_nearest = tiles.shape[1]
-    limit = np.square(distances[:, -1])
-    # Once every point has its tiles, the farthest of these is limit enough.
-    if len(embeddings) >= n_nearest and not np.isfinite(limit).all():
-        limit = np.fmin(limit, np.partition(squares, n_nearest - 1, axis=1)[:, n_nearest - 1])
-    is_near = squares <= (limit + error).astype(squares.dtype)[:, None]
-    for point in np.flatnonzero(is_near.any(axis=1)):
-        near = np.flatnonzero(is_near[point])
-        further = cdist(points[point, None], embeddings[near])[0]
-        joined = np.concatenate([distances[point], further])
-        # A stable sort keeps the lower index first: earlier blocks stand on the left.
-        order = np.argsort(joined, kind="stable")[:n_nearest]
-        distances[point] = joined[order]
-        tiles[point] = np.concatenate([tiles[point], near + start])[order]
+@dataclass
+class _Points:
+    """Points (point, dimension), their codes, and the nearest tiles so far, (point, rank)."""
 
+    points: FloatArray
+    own: IntArray
+    tiles: IntArray
+    distances: FloatArray
 
-def _roughly_squared(points: FloatArray, embeddings: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Squared distances (point, tile), and twice the most that rounding changes them (point,)."""
-    kind = np.result_type(embeddings, np.float32)
-    given, known = points.astype(kind), embeddings.astype(kind, copy=False)
-    lengths = np.einsum("ij,ij->i", given, given), np.einsum("ij,ij->i", known, known)
-    squares = given @ (-2 * known.T)
-    squares += lengths[0][:, None]
-    squares += lengths[1]
-    longest = np.sqrt(lengths[0].astype(np.float64)) + np.sqrt(float(lengths[1].max()))
-    # A sum of d products is off by d roundings at most, of terms no longer than this together.
-    error = 4 * (points.shape[1] + 8) * np.finfo(kind).eps * np.square(longest)
-    return squares, error
+    def take_nearer(self, embeddings: FloatArray, codes: IntArray, start: int) -> None:
+        """Compare with a block of tiles, of which the first has the index `start`."""
+        pairs = self._may_be_nearest(embeddings, codes)
+        points, first = np.unique(pairs[:, 0], return_index=True)
+        for point, some in zip(points, np.split(pairs[:, 1], first[1:]), strict=False):
+            further = cdist(self.points[point, None], embeddings[some])[0]
+            joined = np.concatenate([self.distances[point], further])
+            # A stable sort keeps the lower index first: earlier blocks stand on the left.
+            order = np.argsort(joined, kind="stable")[: self.tiles.shape[1]]
+            self.distances[point] = joined[order]
+            self.tiles[point] = np.concatenate([self.tiles[point], some + start])[order]
+
+    def _may_be_nearest(self, embeddings: FloatArray, codes: IntArray) -> IntArray:
+        """Pairs (pair, 2) of a point and a tile that may be among its nearest, in this order."""
+        device = compute_device()
+        kind = np.result_type(embeddings, np.float32)
+        points = torch.from_numpy(np.ascontiguousarray(self.points, kind)).to(device)
+        known = torch.from_numpy(np.ascontiguousarray(embeddings, kind)).to(device)
+        lengths, own_lengths = known.square().sum(dim=1), points.square().sum(dim=1)
+        squares = torch.addmm(lengths, points, known.T, alpha=-2)  # less those of the points
+        own, others = (torch.from_numpy(some).to(device) for some in (self.own, codes))
+        squares.masked_fill_(own[:, None] == others, torch.nan)
+        # A sum of d products is off by d roundings at most, of terms no longer than this together.
+        longest = own_lengths.double().sqrt() + lengths.max().double().sqrt()
+        error = 4 * (points.shape[1] + 8) * torch.finfo(squares.dtype).eps * longest.square()
+        limit = torch.from_numpy(np.square(self.distances[:, -1])).to(device) - own_lengths
+        # Once every point has its tiles, the farthest of these is limit enough.
+        n_nearest = self.tiles.shape[1]
+        if len(known) >= n_nearest and not limit.isfinite().all():
+            limit = limit.fmin(squares.kthvalue(n_nearest, dim=1).values)
+        is_near = squares <= (limit + error).to(squares.dtype)[:, None]
+        pairs: IntArray = is_near.nonzero().cpu().numpy()
+        return pairs
 
 
 class ApproximateIndex:
