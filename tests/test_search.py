@@ -36,6 +36,7 @@ def test_the_matrix_product_loses_no_tile(
 ) -> None:
     monkeypatch.setattr(search, "TILES_PER_BLOCK", block)
     monkeypatch.setattr(search, "POINTS_PER_BLOCK", 7)
+    monkeypatch.setattr(search, "PAIRS_AT_ONCE", 11)
     embeddings = ((_continuum(400) + offset) * scale).astype(np.float32)
     embeddings[50:80] = embeddings[20:50]  # as far from any query as others
     codes = np.arange(400) // 9
@@ -47,7 +48,7 @@ def test_the_matrix_product_loses_no_tile(
 
     expected = _compare_all(embeddings, embeddings[queries], 6, codes[queries], codes)
     np.testing.assert_array_equal(found[0], expected[0])
-    np.testing.assert_array_equal(found[1], expected[1])
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-14)
 
 
 def test_points_need_not_be_tiles() -> None:
@@ -59,7 +60,7 @@ def test_points_need_not_be_tiles() -> None:
 
     expected = _compare_all(embeddings, points, 4, own, codes)
     np.testing.assert_array_equal(tiles, expected[0])
-    np.testing.assert_array_equal(distances, expected[1])
+    np.testing.assert_allclose(distances, expected[1], rtol=1e-14)
 
 
 def test_an_index_finds_nearly_all_and_tells_true_distances() -> None:

@@ -135,6 +135,8 @@ def describe(
         "ancillary_variables": "standard_error n_tiles n_days sampling",
         "cell_methods": f"{dimension}: mean area: mean",
     }
+    if "zonal_frequency" in described:
+        described.zonal_frequency.attrs["cell_methods"] = f"{dimension}: mean area: mean"
     if cells is not None:
         described.crs.attrs |= CRS("EPSG:4326").to_cf()
         on_grid = {"grid_mapping": "crs", "cell_measures": "area: cell_area"}

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
 from threadpoolctl import threadpool_limits
 
 from pipeline.core.encoder import compute_device
@@ -14,9 +13,10 @@ from pipeline.core.encoder import compute_device
 IntArray = NDArray[np.integer]
 FloatArray = NDArray[np.floating]
 
-# Bounds the memory of a table of distances, (point, tile), to 64 MiB, of which there are two.
+# A table of distances, (point, tile), takes 16 MiB, little enough for the cache.
 POINTS_PER_BLOCK = 512
-TILES_PER_BLOCK = 32_768
+TILES_PER_BLOCK = 8192
+PAIRS_AT_ONCE = 65_536  # whose distances are computed; of equal tiles there are many
 LISTS_PROBED = 32
 
 
@@ -59,36 +59,51 @@ class _Points:
     def take_nearer(self, embeddings: FloatArray, codes: IntArray, start: int) -> None:
         """Compare with a block of tiles, of which the first has the index `start`."""
         pairs = self._may_be_nearest(embeddings, codes)
-        points, first = np.unique(pairs[:, 0], return_index=True)
-        for point, some in zip(points, np.split(pairs[:, 1], first[1:]), strict=False):
-            further = cdist(self.points[point, None], embeddings[some])[0]
-            joined = np.concatenate([self.distances[point], further])
-            # A stable sort keeps the lower index first: earlier blocks stand on the left.
-            order = np.argsort(joined, kind="stable")[: self.tiles.shape[1]]
-            self.distances[point] = joined[order]
-            self.tiles[point] = np.concatenate([self.tiles[point], some + start])[order]
+        for first in range(0, len(pairs), PAIRS_AT_ONCE):
+            point, tile = pairs[first : first + PAIRS_AT_ONCE].T
+            self._merge(point, tile + start, _distances(self.points[point], embeddings[tile]))
+
+    def _merge(self, point: IntArray, tile: IntArray, distance: FloatArray) -> None:
+        """Keep the nearest of those so far and of further pairs, all of shape (pair,)."""
+        changed, n_nearest = np.unique(point), self.tiles.shape[1]
+        points = np.concatenate([np.repeat(changed, n_nearest), point])
+        tiles = np.concatenate([self.tiles[changed].ravel(), tile])
+        distances = np.concatenate([self.distances[changed].ravel(), distance])
+        order = np.lexsort((tiles, distances, points))
+        first = np.searchsorted(points[order], changed)
+        best = order[first[:, None] + np.arange(n_nearest)]  # (changed, rank)
+        self.tiles[changed], self.distances[changed] = tiles[best], distances[best]
 
     def _may_be_nearest(self, embeddings: FloatArray, codes: IntArray) -> IntArray:
-        """Pairs (pair, 2) of a point and a tile that may be among its nearest, in this order."""
+        """Pairs (pair, 2) of a point and a tile that may be among its nearest."""
         device = compute_device()
         kind = np.result_type(embeddings, np.float32)
         points = torch.from_numpy(np.ascontiguousarray(self.points, kind)).to(device)
         known = torch.from_numpy(np.ascontiguousarray(embeddings, kind)).to(device)
         lengths, own_lengths = known.square().sum(dim=1), points.square().sum(dim=1)
         squares = torch.addmm(lengths, points, known.T, alpha=-2)  # less those of the points
-        own, others = (torch.from_numpy(some).to(device) for some in (self.own, codes))
-        squares.masked_fill_(own[:, None] == others, torch.nan)
         # A sum of d products is off by d roundings at most, of terms no longer than this together.
         longest = own_lengths.double().sqrt() + lengths.max().double().sqrt()
         error = 4 * (points.shape[1] + 8) * torch.finfo(squares.dtype).eps * longest.square()
-        limit = torch.from_numpy(np.square(self.distances[:, -1])).to(device) - own_lengths
+        limit = torch.from_numpy(np.square(self.distances[:, -1])).to(device) - own_lengths + error
+        asking = (squares.amin(dim=1) <= limit).nonzero()[:, 0]
+        squares, limit = squares[asking], limit[asking]
+        own, others = (torch.from_numpy(some).to(device) for some in (self.own, codes))
+        squares.masked_fill_(own[asking, None] == others, torch.nan)
         # Once every point has its tiles, the farthest of these is limit enough.
         n_nearest = self.tiles.shape[1]
         if len(known) >= n_nearest and not limit.isfinite().all():
-            limit = limit.fmin(squares.kthvalue(n_nearest, dim=1).values)
-        is_near = squares <= (limit + error).to(squares.dtype)[:, None]
-        pairs: IntArray = is_near.nonzero().cpu().numpy()
+            limit = limit.fmin(squares.kthvalue(n_nearest, dim=1).values + error[asking])
+        near = (squares <= limit.to(squares.dtype)[:, None]).nonzero()
+        pairs: IntArray = torch.stack([asking[near[:, 0]], near[:, 1]], dim=1).cpu().numpy()
         return pairs
+
+
+def _distances(points: FloatArray, embeddings: FloatArray) -> FloatArray:
+    """From each point (…, dimension) to the embedding beside it, shape (…)."""
+    away = points.astype(np.float64) - embeddings
+    distances: FloatArray = np.sqrt(np.einsum("...i,...i->...", away, away))
+    return distances
 
 
 class ApproximateIndex:
@@ -134,12 +149,10 @@ class ApproximateIndex:
                 given = np.ascontiguousarray(points[own == code], np.float32)
                 tiles[own == code] = self.index.search(given, n_nearest, params=asked)[1]
         lacking = (tiles < 0).any(axis=1)
-        distances = np.zeros(tiles.shape)
-        for point in np.flatnonzero(~lacking):
-            tiles[point].sort()  # so that of equally distant ones the lower index comes first
-            away = cdist(points[point, None], self.embeddings[tiles[point]])[0]
-            order = np.argsort(away, kind="stable")
-            tiles[point], distances[point] = tiles[point][order], away[order]
+        away = _distances(points[:, None], self.embeddings[tiles])
+        order = np.lexsort((tiles, away))  # along the last axis
+        tiles = np.take_along_axis(tiles, order, axis=1)
+        distances = np.take_along_axis(away, order, axis=1)
         if lacking.any():
             tiles[lacking], distances[lacking] = search_exactly(
                 self.embeddings, points[lacking], n_nearest, own=own[lacking], codes=codes
