@@ -43,7 +43,8 @@ from torchvision.transforms import ToTensor
 
 from pipeline import embed, sample, train
 from pipeline.core import lane
-from pipeline.core.encoder import Encoder, autocast, compute_device, fused
+from pipeline.core.device import compute_device
+from pipeline.core.encoder import Encoder, autocast, fused
 from pipeline.files import batches, encoders, stage, stores, workers
 
 SECTIONS = ("sampling", "loading", "training", "embedding", "memory")

@@ -20,7 +20,8 @@ from pydantic import Field
 from threadpoolctl import threadpool_limits
 
 from pipeline.core import clustering, novelty
-from pipeline.core.encoder import compute_device, embed_tiles, rebuild_encoder
+from pipeline.core.device import compute_device
+from pipeline.core.encoder import embed_tiles, rebuild_encoder
 from pipeline.core.plane import Plane
 from pipeline.core.resolution import pixel_sizes_km
 from pipeline.files import atlases, encoders, stage, stores

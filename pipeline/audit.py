@@ -19,7 +19,8 @@ from pipeline.core import audit as core
 from pipeline.core import clustering
 from pipeline.core.bootstrap import draw_days, number_days
 from pipeline.core.classification.probe import pixel_statistics
-from pipeline.core.encoder import compute_device, create_encoder, embed_tiles
+from pipeline.core.device import compute_device
+from pipeline.core.encoder import create_encoder, embed_tiles
 from pipeline.core.factors import COLOUR, LABELS, PLACE_AND_TIME, gather_factors
 from pipeline.files import encoders, stage, stores
 from pipeline.files import figures as draw

@@ -27,7 +27,8 @@ from pipeline.core.classification.folds import check_days, draw_folds
 from pipeline.core.classification.pretrained import create_pretrained
 from pipeline.core.classification.summary import find_splits, flatten, summarise
 from pipeline.core.classification.table import UNSCORED, tabulate
-from pipeline.core.encoder import LAYERS, compute_device, create_encoder, rebuild_encoder
+from pipeline.core.device import compute_device
+from pipeline.core.encoder import LAYERS, create_encoder, rebuild_encoder
 from pipeline.files import encoders, figures, stage, stores
 from pipeline.files.labels import LabelledTiles, read_labels
 from pipeline.files.progress import progress

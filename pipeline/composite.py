@@ -37,8 +37,6 @@ CLOUD_FIELDS = ["reflectance", "brightness_temperature"]
 BOUNDS = ["latitude_bounds", "longitude_bounds"]
 PLACES = ["latitude", "longitude", *BOUNDS, "time", "scene", "row", "column"]
 GRIDDED_ATTRIBUTES = ("long_name", "standard_name", "units")  # kept
-UNIT_SIGNS = {"percent": "%", "degree": "°"}
-SHORT_NAMES = {"iorg": "I_org", "scai": "SCAI", "cop": "COP"}
 FEW_DAYS = 10  # whose differences tell little of those of others
 
 
@@ -266,10 +264,8 @@ def _draw(product: xr.Dataset, tiles: xr.Dataset, folder: Path) -> None:
     """Figures of all quantities, and of the reflectance beyond cloud fraction by itself."""
     panels = {}
     for name in product.attrs["quantities"].split(","):
-        unit = UNIT_SIGNS.get(product[name].units, product[name].units)
-        label = SHORT_NAMES.get(name, name.replace("_", " ").capitalize())
         panels[name] = (
-            label if unit == "1" else f"{label} ({unit})",
+            draw.quantity_label(name, product[name].units),
             draw.Dots(
                 values=product[name].values,
                 low=product[f"{name}_low"].values,

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from threadpoolctl import ThreadpoolController
 
-from pipeline.core.encoder import Encoder, compute_device, embed_tiles, fused, rebuild_encoder
+from pipeline.core.device import compute_device
+from pipeline.core.encoder import Encoder, embed_tiles, fused, rebuild_encoder
 from pipeline.core.tile import IntArray, grid_tiles, orientations
 from pipeline.core.tile_statistics import CloudRule, describe_tiles
 from pipeline.files import encoders, stage, stores

@@ -16,7 +16,8 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.core import novelty
 from pipeline.core.choice import KOrRecommended, choose_k
-from pipeline.core.encoder import compute_device, embed_tiles, rebuild_encoder
+from pipeline.core.device import compute_device
+from pipeline.core.encoder import embed_tiles, rebuild_encoder
 from pipeline.core.resolution import pixel_sizes_km
 from pipeline.files import atlases, encoders, stage, stores
 from pipeline.files import figures as draw

@@ -18,7 +18,8 @@ from threadpoolctl import threadpool_limits
 from pipeline.core.choice import KOrRecommended, choose_k
 from pipeline.core.clustering import assign
 from pipeline.core.dense import NO_TILE, margins, most_varied, nearest_tiles
-from pipeline.core.encoder import Encoder, compute_device, embed_tiles, fused, rebuild_encoder
+from pipeline.core.device import compute_device
+from pipeline.core.encoder import Encoder, embed_tiles, fused, rebuild_encoder
 from pipeline.core.raster import RasterGrid, raster_grid
 from pipeline.core.tile import IntArray, grid_tiles
 from pipeline.files import encoders, stage, stores

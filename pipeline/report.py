@@ -16,7 +16,8 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.core.card_product import NO_TILE, choose_tiles, count_shares, match_labels
 from pipeline.core.choice import KOrRecommended, choose_k
-from pipeline.core.encoder import compute_device, embed_tiles, fused, rebuild_encoder
+from pipeline.core.device import compute_device
+from pipeline.core.encoder import embed_tiles, fused, rebuild_encoder
 from pipeline.files import encoders, pages, stage, stores
 from pipeline.files import figures as draw
 from pipeline.files.labels import read_labels
@@ -29,13 +30,7 @@ Texts = dict[str, Any]
 
 N_KEY = 4  # composites in the table of clusters
 MONTHS = "JFMAMJJASOND"
-UNIT_SIGNS = {"percent": "%", "degree": "°", "1": ""}
-SHORT_NAMES = {
-    "iorg": "I_org",
-    "scai": "SCAI",
-    "cop": "COP",
-    "reflectance_beyond_cloud_fraction": "Reflectance effect",
-}
+SHORT_NAMES = {"reflectance_beyond_cloud_fraction": "reflectance_effect"}
 ROWS = {
     "nearest": "Nearest the centroid, of different days where there are enough",
     "edge": "At the edge: hardly nearer than the centroid of the other cluster named below",
@@ -140,11 +135,10 @@ def _list_composites(made_of: xr.Dataset) -> dict[str, draw.Dots]:
     """Composites of all clusters by their labels, with the means of all tiles."""
     strips = {}
     for name in filter(None, made_of.attrs["quantities"].split(",")):
-        unit = UNIT_SIGNS.get(made_of[name].units, made_of[name].units)
-        label = SHORT_NAMES.get(name, name.replace("_", " ").capitalize())
+        label = draw.quantity_label(SHORT_NAMES.get(name, name), made_of[name].units)
         values, weights = made_of[name].values, made_of[f"{name}_n_tiles"].values
         known = np.isfinite(values) & (weights > 0)
-        strips[f"{label} ({unit})" if unit else label] = draw.Dots(
+        strips[label] = draw.Dots(
             values=values,
             low=made_of[f"{name}_low"].values,
             high=made_of[f"{name}_high"].values,

@@ -20,7 +20,8 @@ from pydantic import Field
 
 from pipeline.core import engine, lane, training_run
 from pipeline.core.augmentation import ColourScale, augment
-from pipeline.core.encoder import Encoder, compute_device, create_encoder
+from pipeline.core.device import compute_device
+from pipeline.core.encoder import Encoder, create_encoder
 from pipeline.core.judgement import check_collapse, collapse_measures, judge_triplets
 from pipeline.core.objective import Distance, Negatives, Objective, learning_rate_factor
 from pipeline.core.processes import joined, n_processes, rank

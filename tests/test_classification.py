@@ -12,7 +12,8 @@ from sklearn import metrics
 
 from pipeline.core.classification import classifiers, finetune, pretrained, probe, scores, table
 from pipeline.core.classification.folds import check_days, draw_folds
-from pipeline.core.encoder import compute_device, create_encoder, embed_tiles
+from pipeline.core.device import compute_device
+from pipeline.core.encoder import create_encoder, embed_tiles
 
 WEIGHTS = Path(__file__).parents[2] / "shared/data/weights/resnet18_imagenet_to_layer3.safetensors"
 CPU = torch.device("cpu")

@@ -2,14 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.core.encoder import (
-    Encoder,
-    autocast,
-    compute_device,
-    create_encoder,
-    embed_tiles,
-    rebuild_encoder,
-)
+from pipeline.core.device import compute_device
+from pipeline.core.encoder import Encoder, autocast, create_encoder, embed_tiles, rebuild_encoder
 
 CPU = torch.device("cpu")
 

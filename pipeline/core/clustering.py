@@ -15,7 +15,7 @@ from sklearn.metrics import (
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from pipeline.core.encoder import compute_device
+from pipeline.core.device import compute_device
 
 IntArray = NDArray[np.integer]
 FloatArray = NDArray[np.floating]

@@ -1,6 +1,5 @@
 """The ResNet that turns a tile into its embedding."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import deepcopy
@@ -111,16 +110,6 @@ def create_encoder(
             standardise=standardise,
         )
     return encoder.to(memory_format=torch.channels_last)
-
-
-def compute_device() -> torch.device:
-    """CUDA where there is a device (`CUDA_VISIBLE_DEVICES` chooses), else the CPU.
-
-    Of several devices each process that torchrun starts takes its own.
-    """
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def autocast(device: torch.device) -> AbstractContextManager[None]:

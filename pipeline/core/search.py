@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from pipeline.core.encoder import compute_device
+from pipeline.core.device import compute_device
 
 IntArray = NDArray[np.integer]
 FloatArray = NDArray[np.floating]

@@ -8,7 +8,7 @@ from pipeline.files.figures.climatology import (
     transition_matrix,
 )
 from pipeline.files.figures.colours import cluster_colours
-from pipeline.files.figures.composites import Dots, cluster_dots
+from pipeline.files.figures.composites import Dots, cluster_dots, quantity_label
 from pipeline.files.figures.cycles import diurnal_cycle, seasonal_cycle, zonal_means
 from pipeline.files.figures.dense import dense_map
 from pipeline.files.figures.layers import map_grid, map_tiles
@@ -53,6 +53,7 @@ __all__ = [
     "map_tiles",
     "new",
     "pick_thumbnails",
+    "quantity_label",
     "save",
     "scatter_clusters",
     "scatter_placed",

@@ -16,6 +16,10 @@ FEW_CLUSTERS = 15  # whose numbers have room below a panel of a third of the pag
 LETTERS_PER_INCH = 16
 
 
+UNIT_SIGNS = {"percent": "%", "degree": "°", "1": ""}
+PROPER_NAMES = {"iorg": "I_org", "scai": "SCAI", "cop": "COP"}
+
+
 class Dots(NamedTuple):
     """A quantity of each cluster, and its value where a cluster does not differ from the others."""
 
@@ -23,6 +27,17 @@ class Dots(NamedTuple):
     low: FloatArray  # ends of the intervals
     high: FloatArray
     reference: float
+
+
+def quantity_label(name: str, units: str) -> str:
+    """What an axis says of a quantity, given its name and units in a product.
+
+    >>> quantity_label("cloud_fraction", "percent"), quantity_label("iorg", "1")
+    ('Cloud fraction (%)', 'I_org')
+    """
+    label = PROPER_NAMES.get(name, name.replace("_", " ").capitalize())
+    sign = UNIT_SIGNS.get(units, units)
+    return f"{label} ({sign})" if sign else label
 
 
 def cluster_dots(panels: Mapping[str, Dots], path: Path, *, title: str = "") -> None:
