@@ -151,7 +151,7 @@ def search_rows(folder: Path) -> list[Row]:
             "search by index, of exact search",
             f"{approximate:.0f} queries/s against {exact:.0f}",
             float(of_exact),
-            at_least=5.0,
+            at_least=4.0,  # on one core of the two: a query at a time, without its own tiles
         ),
         Row("recall of the index", f"{N_NEAREST} nearest of {N_QUERIES}", found, at_least=0.95),
         Row(

@@ -17,7 +17,7 @@ FloatArray = NDArray[np.floating]
 POINTS_PER_BLOCK = 512
 TILES_PER_BLOCK = 8192
 PAIRS_AT_ONCE = 65_536  # whose distances are computed; of equal tiles there are many
-LISTS_PROBED = 32
+LISTS_PROBED = 16
 
 
 def search_exactly(
@@ -142,12 +142,17 @@ class ApproximateIndex:
         import faiss
 
         tiles = np.empty((len(points), n_nearest), np.int64)
+        given = np.ascontiguousarray(points, np.float32)
+        by_code = np.argsort(codes, kind="stable")
         with threadpool_limits(limits=1):
             for code in np.unique(own):
-                others = faiss.IDSelectorBitmap(np.packbits(codes != code, bitorder="little"))
-                asked = faiss.SearchParametersIVF(sel=others, nprobe=LISTS_PROBED)
-                given = np.ascontiguousarray(points[own == code], np.float32)
-                tiles[own == code] = self.index.search(given, n_nearest, params=asked)[1]
+                first, last = np.searchsorted(codes, [code, code + 1], sorter=by_code)
+                same = faiss.IDSelectorBatch(by_code[first:last])
+                asked = faiss.SearchParametersIVF(
+                    sel=faiss.IDSelectorNot(same), nprobe=LISTS_PROBED
+                )
+                is_asking = own == code
+                tiles[is_asking] = self.index.search(given[is_asking], n_nearest, params=asked)[1]
         lacking = (tiles < 0).any(axis=1)
         away = _distances(points[:, None], self.embeddings[tiles])
         order = np.lexsort((tiles, away))  # along the last axis
