@@ -42,20 +42,25 @@ SHEET_COLUMNS = 8
 class ApplyParams:
     """Section `apply` of params.yaml."""
 
+    granules: str
     max_resolution_change: Annotated[float, Field(gt=0)]
     n_novel: Annotated[int, Field(gt=0)]
 
 
-def run(params: ApplyParams, atlas: Path, granules: Path, applied: Path) -> None:
+def run(params: ApplyParams, atlas: Path, granules: Path | None, applied: Path) -> None:
     """Look `granules` up in `atlas`, and write what is found to the folder `applied`.
 
     Granules are searched for in a folder at any depth; scenes that were ingested before do, too.
+    By default they are those of the parameters.
     """
+    granules = granules or Path(params.granules)
     manifest = atlases.read_manifest(atlas)
     if applied.exists():
         raise ValueError(f"{applied} is there already; remove it or name another folder")
     if not granules.exists():
-        raise FileNotFoundError(f"{granules} does not exist; name a folder of granules")
+        raise FileNotFoundError(
+            f"{granules} does not exist; name a folder of granules or scenes.zarr in apply.granules"
+        )
     applied.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".apply-", dir=applied.parent) as folder:
         work = Path(folder).absolute()  # where the stages are started

@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,17 @@ def test_scenes_that_were_ingested_before_do_too(
     tiles = stores.open_product(look_up(products / "scenes.zarr") / "tiles.zarr")
     clusters = stores.open_product(products / "clusters.zarr").sel(k=K)
     np.testing.assert_array_equal(tiles.cluster, clusters.cluster)
+
+
+def test_a_stage_takes_the_granules_that_its_parameters_name(
+    products: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    given = str(products / "scenes.zarr")
+    params = replace(read_section("apply", apply.ApplyParams), granules=given)
+    apply.run(params, products / "atlas", None, tmp_path / "applied")
+    tiles = stores.open_product(tmp_path / "applied/tiles.zarr")
+    assert tiles.sizes["tile"] == stores.open_product(products / "embeddings.zarr").sizes["tile"]
 
 
 def test_a_damaged_atlas_is_refused(
