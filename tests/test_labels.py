@@ -42,7 +42,7 @@ def test_a_label_may_read_like_a_missing_value(tmp_path: Path) -> None:
         ("granule,row,label\na.nc,0,Fish\n", r"lacks the column\(s\) column, tile_size; a label"),
         ("", r"lacks the column\(s\) granule, row, column, tile_size, label; a label"),
         (HEADER + "\na.nc,0,0,x,Fish\n", r"line 3 of \S+ has tile_size 'x'"),
-        (HEADER, r"labels\.csv holds no labels; add some or change classify\.labels"),
+        (HEADER, r"labels\.csv holds no labels; add some or change labels in params\.yaml"),
         (HEADER + "a.nc,0,1.5,32,Fish\n", r"line 2 of \S+ has column '1\.5'; it should be a whole"),
         (HEADER + "a.nc,,1,32,Fish\n", r"has row ''; it should be a whole number"),
         (HEADER + "a.nc,0,1,32\n", r"1 of 1 tiles .* has no label; give one"),
@@ -74,7 +74,7 @@ def test_bytes_which_are_no_text_are_refused(tmp_path: Path) -> None:
 
 
 def test_no_table_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"none\.csv does not exist; correct classify\.lab"):
+    with pytest.raises(FileNotFoundError, match=r"none\.csv does not exist; correct labels in"):
         read_labels(
             tmp_path / "none.csv",
             tmp_path / "rejected.csv",

@@ -54,8 +54,7 @@ def read_labels(
     sizes = np.unique(tile_size)
     if len(sizes) > 1:
         raise ValueError(
-            f"{path} has tiles of {', '.join(map(str, sizes))} pixels; keep one tile_size in "
-            "classify.labels"
+            f"{path} has tiles of {', '.join(map(str, sizes))} pixels; keep one tile_size"
         )
     scenes = pd.Series(np.arange(len(granules)), index=list(granules))
     scene = scenes.reindex(table.granule).fillna(-1).to_numpy(np.int64)
@@ -67,7 +66,7 @@ def read_labels(
         table,
         misplaced,
         f"leaves the scene of {scene_shape[0]} × {scene_shape[1]} pixels with tile_size {sizes[0]}",
-        "correct classify.labels",
+        "correct the table",
     )
     repeated = table.duplicated(["granule", "row", "column"])
     _refuse(path, table, repeated, "repeats an earlier tile", "give every tile one label")
@@ -85,14 +84,17 @@ def _without_rejected(path: Path, table: pd.DataFrame, rejected: Path) -> pd.Dat
     left_out = table.granule.isin(pd.read_csv(rejected).granule)
     if left_out.all():
         raise ValueError(
-            f"every granule that {path} names was rejected, see {rejected}; change classify.labels"
+            f"every granule that {path} names was rejected, see {rejected}; change labels in "
+            "params.yaml"
         )
     return table[~left_out].reset_index(drop=True)
 
 
 def _read_table(path: Path) -> pd.DataFrame:
     if not path.is_file():
-        raise FileNotFoundError(f"the label table {path} does not exist; correct classify.labels")
+        raise FileNotFoundError(
+            f"the label table {path} does not exist; correct labels in params.yaml"
+        )
     try:
         # Spreadsheets begin a table with a byte-order mark.
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -101,7 +103,7 @@ def _read_table(path: Path) -> pd.DataFrame:
             lines = [{**fields, LINE: reader.line_num} for fields in reader]
     except (csv.Error, UnicodeError) as error:
         raise ValueError(
-            f"{path} is no table of comma-separated values ({error}); correct classify.labels"
+            f"{path} is no table of comma-separated values ({error}); correct labels in params.yaml"
         ) from None
     missing = [name for name in COLUMNS if name not in names]
     if missing:
@@ -112,7 +114,7 @@ def _read_table(path: Path) -> pd.DataFrame:
     table = pd.DataFrame(lines, columns=[*COLUMNS, LINE])
     table[list(COLUMNS)] = table[list(COLUMNS)].apply(lambda texts: texts.str.strip())
     if table.empty:
-        raise ValueError(f"{path} holds no labels; add some or change classify.labels")
+        raise ValueError(f"{path} holds no labels; add some or change labels in params.yaml")
     return table
 
 
@@ -131,7 +133,7 @@ def _refuse_unknown(path: Path, unknown: pd.Series) -> None:
     if len(unknown):
         raise ValueError(
             f"{path} names {unknown.nunique()} granule(s) that are not among the scenes, the first "
-            f"{unknown.iloc[0]!r}; ingest them or change classify.labels"
+            f"{unknown.iloc[0]!r}; ingest them or change labels in params.yaml"
         )
 
 

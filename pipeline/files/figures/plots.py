@@ -38,7 +38,6 @@ def curves(
     against: Mapping[str, npt.ArrayLike] | None = None,
     against_label: str = "",
     mark: float | None = None,
-    mark_label: str = "recommended",
     title: str = "",
 ) -> None:
     """Write one small panel per score, all over the same `abscissa`.
@@ -51,8 +50,7 @@ def curves(
         x_label: Below the panels.
         against: Likewise, grey and for some panels, what the score is compared with.
         against_label: What that is.
-        mark: Abscissa of a vertical line, such as the recommended k.
-        mark_label: What the line means.
+        mark: Abscissa recommended, where a vertical line stands.
         title: Above the panels.
     """
     along = np.asarray(abscissa, dtype=np.float64)
@@ -75,7 +73,7 @@ def curves(
                 panel.axvline(mark, color=WARNING, lw=1, ls=(0, (4, 2)), zorder=1)
                 if number == 0:
                     panel.annotate(
-                        f" {mark_label}: {mark:g}",
+                        f" recommended: {mark:g}",
                         (mark, 0.97),
                         xycoords=("data", "axes fraction"),
                         color=WARNING,
