@@ -184,42 +184,14 @@ def _find_clusters(
         sort = partial(_sort_tiles, embeddings, params.k_max)
         clusters = xr.concat(list(executor.map(sort, numbered.centroid.values)), "k")
     scores = xr.concat([xr.Dataset(scores) for scores in found], "k")
-    gaps = cluster_scores.compare(scores)
-    product = xr.merge([clusters, numbered, scores, gaps]).assign_coords(
-        k=k,
-        number=np.arange(params.k_max),
-        previous=np.arange(params.k_max),
-    )
     places = {name: source[name].variable for name in ("granule", "scene", "row", "column")}
-    product = product.assign_coords(places)
-    recommended_k, reason = validity.recommend(
-        k, {name: gaps[f"{name}_gap"].values for name in validity.RANKED if f"{name}_gap" in gaps}
-    )
-    best = product.sel(k=recommended_k)
-    distinct, verdict = validity.judge(
-        recommended_k,
-        [float(best[f"silhouette{ending}"]) for ending in ("", "_low", "_high")],
-        float(best.inertia),
-        {
-            name: [float(best[f"{name}_null{ending}"]) for ending in ("_low", "_high")]
-            for name in ("silhouette", "inertia")
-        },
+    product = cluster_scores.conclude(
+        xr.merge([clusters, numbered, scores]).assign_coords(k=k),
         n_days=int(judged.days.max()) + 1,
         n_surrogates=params.n_surrogates,
-    )
-    product["joins"] = (
-        ("step", "part"),
-        numbering.join_centroids(best.centroid.values[:recommended_k]),
-    )
-    for name in product.variables:
-        if name not in source.variables:
-            product[name].attrs = cluster_scores.attributes(str(name))
+    ).assign_coords(places)
     return product.assign_attrs(
         title="Clusters of tiles by k-means",
-        recommended_k=recommended_k,
-        recommendation=reason,
-        verdict=verdict,
-        distinct=int(distinct),
         order=f"for k = {params.k_min} by mean "
         + ("brightness temperature, warm to cold" if warm_first else "brightness, dark to bright")
         + ", of the training tiles; then by the overlap with the clusters for k - 1"

@@ -128,7 +128,50 @@ def number_clusters(
     return xr.concat(steps, "k")
 
 
-def compare(scores: xr.Dataset) -> xr.Dataset:
+def conclude(product: xr.Dataset, *, n_days: int, n_surrogates: int) -> xr.Dataset:
+    """`product` with gaps of its scores, the recommended k, the verdict and a tree for that k.
+
+    Args:
+        product: `centroid` (k, number, dimension), and for each k the scores of
+            `trial.try_clusters`.
+        n_days: Days it was judged on.
+        n_surrogates: Surrogates there were.
+
+    Returns:
+        With all attributes of its variables.
+    """
+    gaps = _compare(product)
+    k = product.k.values
+    recommended_k, reason = validity.recommend(
+        k, {name: gaps[f"{name}_gap"].values for name in validity.RANKED if f"{name}_gap" in gaps}
+    )
+    best = product.sel(k=recommended_k)
+    distinct, verdict = validity.judge(
+        recommended_k,
+        [float(best[f"silhouette{ending}"]) for ending in ("", "_low", "_high")],
+        float(best.inertia),
+        {
+            name: [float(best[f"{name}_null{ending}"]) for ending in ("_low", "_high")]
+            for name in ("silhouette", "inertia")
+        },
+        n_days=n_days,
+        n_surrogates=n_surrogates,
+    )
+    numbers = np.arange(product.sizes["number"])
+    tree = numbering.join_centroids(best.centroid.values[:recommended_k])
+    concluded = product.merge(gaps).assign(joins=(("step", "part"), tree))
+    concluded = concluded.assign_coords(number=numbers, previous=numbers)
+    for name in concluded.variables:
+        concluded[name].attrs = _attributes(str(name))
+    return concluded.assign_attrs(
+        recommended_k=recommended_k,
+        recommendation=reason,
+        verdict=verdict,
+        distinct=int(distinct),
+    )
+
+
+def _compare(scores: xr.Dataset) -> xr.Dataset:
     """Gaps of the scores to what surrogates or chance give."""
     gaps = {}
     for name in validity.SCORES:
@@ -139,7 +182,7 @@ def compare(scores: xr.Dataset) -> xr.Dataset:
     return xr.Dataset(gaps)
 
 
-def attributes(name: str) -> dict[str, str]:
+def _attributes(name: str) -> dict[str, str]:
     """Long name and unit of a variable of the clusters."""
     for score in validity.SCORES:
         if (ending := name.removeprefix(score)) in ENDINGS:
