@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 from pydantic import Field
@@ -16,12 +15,13 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from pipeline.core import audit as core
-from pipeline.core import clustering
+from pipeline.core import audit_product, clustering
+from pipeline.core.audit_product import OWN, SETS, STATISTICS, UNTRAINED, Representation
 from pipeline.core.bootstrap import draw_days, number_days
 from pipeline.core.classification.probe import pixel_statistics
 from pipeline.core.device import compute_device
 from pipeline.core.encoder import create_encoder, embed_tiles
-from pipeline.core.factors import COLOUR, LABELS, PLACE_AND_TIME, gather_factors
+from pipeline.core.factors import LABELS, gather_factors
 from pipeline.files import encoders, stage, stores
 from pipeline.files import figures as draw
 from pipeline.files.progress import progress
@@ -32,23 +32,7 @@ log = logging.getLogger(__name__)
 IntArray = NDArray[np.integer]
 FloatArray = NDArray[np.floating]
 
-OWN, STATISTICS, UNTRAINED = "own encoder", "pixel statistics", "untrained encoder"
-ALL = "all factors"
-SETS = {"colour": COLOUR, "place and time": PLACE_AND_TIME, ALL: LABELS}
 N_DRAWS = 500
-VARIANCE_KEPT = 0.99  # of an embedding, by the principal components that stand for it
-DIMENSIONS = {
-    "representation": "what tiles are clustered by",
-    "explained_by": "a factor alone, or factors together",
-    "k": "number of clusters",
-    "component": "principal component, from 1",
-}
-WHAT = {
-    "clusters": "variance of the clusters' centroids over tiles",
-    "components": "variance of the principal component",
-    "embedding": "variance of the embedding",
-}
-ENDINGS = {"": "explained", "_low": "low end of the 95 % interval", "_high": "high end"}
 
 
 @dataclass(frozen=True)
@@ -59,14 +43,6 @@ class AuditParams:
     n_components: Annotated[int, Field(gt=0)]
     n_folds: Annotated[int, Field(ge=2)]
     seed: Annotated[int, Field(ge=0)]
-
-
-@dataclass(frozen=True)
-class _Representation:
-    """Tiles as a clustering sees them, and its clusters (tile,) and centroids for each k."""
-
-    features: FloatArray
-    clusters: Mapping[int, tuple[IntArray, FloatArray]]
 
 
 def run(
@@ -98,11 +74,12 @@ def run(
     with threadpool_limits(limits=1):  # BLAS would round by the number of its threads
         representations = _represent(params, tiles, found, sample, scenes, encoder)
         draws = draw_days(n_days, n_draws=N_DRAWS, rng=rng)
-        product = _audit(params, representations, factors, days, draws)
+        explained = _explain(params, representations, factors, days, draws)
+        product = audit_product.assemble(explained, representations, factors)
     best = product.sel(k=found.attrs["recommended_k"])
     product.attrs |= {
         "title": "What explains the clusters",
-        "finding": _say(best),
+        "finding": audit_product.say(best),
         "left_out": "; ".join(f"{LABELS[name]}: {why}" for name, why in left_out.items()),
         "n_tiles": len(sample),
         "n_days": n_days,
@@ -111,8 +88,9 @@ def run(
     }
     log.info("%s", product.attrs["finding"])
     stores.write_product(product, audit / "audit.nc", params)
-    _write_table(product, audit / "audit.csv")
-    stores.write_json(metrics, _summarise(best))
+    table = audit_product.tabulate(product)
+    table.to_csv(audit / "audit.csv", index=False, float_format="%.4f")
+    stores.write_json(metrics, audit_product.summarise(best))
     _draw(product, best, audit)
 
 
@@ -123,7 +101,7 @@ def _represent(
     sample: IntArray,
     scenes: Path,
     encoder: Path,
-) -> dict[str, _Representation]:
+) -> dict[str, Representation]:
     """The own embedding with its clusters, and two that have learnt nothing."""
     own = found.isel(tile=sample)
     clusters = {
@@ -150,9 +128,9 @@ def _represent(
             "clusters; raise audit.n_sample"
         )
     return {
-        OWN: _Representation(tiles.embedding.values, clusters),
+        OWN: Representation(tiles.embedding.values, clusters),
         **{
-            name: _Representation(
+            name: Representation(
                 features, _cluster(features, is_train, list(clusters), params.seed)
             )
             for name, features in others.items()
@@ -172,28 +150,22 @@ def _cluster(
     return found
 
 
-def _audit(
+def _explain(
     params: AuditParams,
-    representations: Mapping[str, _Representation],
+    representations: Mapping[str, Representation],
     factors: Mapping[str, FloatArray],
     days: IntArray,
     draws: IntArray,
-) -> xr.Dataset:
-    """Shares that each factor, and sets of them, explain of every representation."""
-    together = {LABELS[name]: [columns] for name, columns in factors.items()}
-    for name, members in SETS.items():
-        together[name] = [factors[each] for each in members if each in factors]
-    jobs = [
-        (representation, name)
-        for representation in representations
-        for name, given in together.items()
-        if given
-    ]
+) -> dict[tuple[str, str], dict[audit_product.Target, core.Explained]]:
+    """What each factor, and sets of them, explain of every representation."""
+    together = audit_product.gather_sets(factors)
     targets = {
-        name: _list_targets(each, params.n_components) for name, each in representations.items()
+        name: audit_product.list_targets(each, params.n_components)
+        for name, each in representations.items()
     }
+    jobs = [(representation, name) for representation in representations for name in together]
 
-    def explain(job: tuple[str, str]) -> dict[tuple[str, int], core.Explained]:
+    def explain(job: tuple[str, str]) -> dict[audit_product.Target, core.Explained]:
         return core.explain(
             together[job[1]],
             targets[job[0]],
@@ -204,134 +176,8 @@ def _audit(
         )
 
     with ThreadPoolExecutor(max(1, n_workers())) as executor:
-        found = list(progress(executor.map(explain, jobs), "audit", total=len(jobs), unit="fits"))
-    table = pd.DataFrame(
-        {
-            "representation": representation,
-            "explained_by": name,
-            "what": what,
-            "number": number,
-            "": explained.share,
-            "_low": explained.low,
-            "_high": explained.high,
-        }
-        for (representation, name), shares in zip(jobs, found, strict=True)
-        for (what, number), explained in shares.items()
-    )
-    product = xr.merge([_spread(table, what) for what in WHAT])
-    product["correlation_ratio"] = _correlation_ratios(representations, factors)
-    product = product.reindex(representation=list(representations), explained_by=list(together))
-    for name, long_name in DIMENSIONS.items():
-        product[name].attrs = {"long_name": long_name, "units": "1"}
-    return product
-
-
-def _list_targets(each: _Representation, n_components: int) -> dict[tuple[str, int], FloatArray]:
-    """What is to be explained: centroids of the tiles' clusters, components one by one, and all."""
-    scores, axes, _ = core.principal_components(each.features, VARIANCE_KEPT)
-    targets: dict[tuple[str, int], FloatArray] = {
-        ("clusters", k): centroids[clusters] @ axes.T
-        for k, (clusters, centroids) in each.clusters.items()
-    }
-    for number, component in enumerate(scores.T[:n_components], start=1):
-        targets["components", number] = component[:, None]
-    targets["embedding", 0] = scores
-    return targets
-
-
-def _spread(table: pd.DataFrame, what: str) -> xr.Dataset:
-    """The rows of the table on `what`, as variables with its dimensions."""
-    dimensions = {"clusters": ["k"], "components": ["component"], "embedding": []}[what]
-    rows = table[table.what == what].rename(columns={"number": "".join(dimensions) or "number"})
-    index = ["representation", "explained_by", *dimensions]
-    spread = rows.set_index(index)[list(ENDINGS)].to_xarray()
-    for ending, long_name in ENDINGS.items():
-        spread[ending].attrs = {
-            "long_name": f"share of the {WHAT[what]}: {long_name}",
-            "units": "1",
-        }
-    return spread.rename({ending: f"{what}_explained{ending}" for ending in ENDINGS})
-
-
-def _correlation_ratios(
-    representations: Mapping[str, _Representation], factors: Mapping[str, FloatArray]
-) -> xr.DataArray:
-    ks = list(representations[OWN].clusters)
-    values = [
-        [
-            [core.correlation_ratio(columns, each.clusters[k][0]) for k in ks]
-            for columns in factors.values()
-        ]
-        for each in representations.values()
-    ]
-    return xr.DataArray(
-        values,
-        {
-            "representation": list(representations),
-            "explained_by": [LABELS[name] for name in factors],
-            "k": ks,
-        },
-        attrs={
-            "long_name": "share of the factor's variance between clusters, eta squared",
-            "units": "1",
-        },
-    )
-
-
-def _write_table(product: xr.Dataset, path: Path) -> None:
-    """A line for each share."""
-    tables = [
-        product[[name for name in product if str(name).startswith(f"{what}_explained")]]
-        .rename({f"{what}_explained{ending}": f"explained{ending}" for ending in ENDINGS})
-        .to_dataframe()
-        .reset_index()
-        .assign(what=what)
-        for what in WHAT
-    ]
-    columns = ["representation", "explained_by", "what", "k", "component"]
-    shares = [f"explained{ending}" for ending in ENDINGS]
-    rows = pd.concat(tables)[[*columns, *shares]].dropna(subset="explained")
-    rows.astype({"k": "Int64", "component": "Int64"}).to_csv(path, index=False, float_format="%.4f")
-
-
-def _say(best: xr.Dataset) -> str:
-    """The finding in a sentence, at the recommended k."""
-    own = best.sel(representation=OWN)
-    most = own.sel(explained_by=_most(own.clusters_explained))
-    left = {
-        name: 1 - _most_share(best.clusters_explained.sel(representation=name))
-        for name in best.representation.values.tolist()
-    }
-    low, high = (max(0.0, float(most[f"clusters_explained_{end}"])) for end in ("low", "high"))
-    return (
-        f"of what {int(best.k)} clusters of the own encoder tell, {most.explained_by.item()} "
-        f"explains most, {1 - left[OWN]:.0%} ({low:.0%} to {high:.0%} over days), and "
-        f"{left[OWN]:.0%} is left; {left[STATISTICS]:.0%} of clusters of pixel statistics and "
-        f"{left[UNTRAINED]:.0%} of an untrained encoder's"
-    )
-
-
-def _most(share: xr.DataArray) -> str:
-    return str(share.explained_by.values[np.nanargmax(share.values)])
-
-
-def _most_share(share: xr.DataArray) -> float:
-    """What factors explain at most; more factors may explain less of days not fitted to."""
-    return max(0.0, float(share.max()))
-
-
-def _summarise(best: xr.Dataset) -> dict[str, Any]:
-    share = best.clusters_explained
-    return {
-        representation: {
-            "explained": {
-                name: round(float(share.sel(representation=representation, explained_by=name)), 4)
-                for name in share.explained_by.values.tolist()
-            },
-            "left": round(1 - _most_share(share.sel(representation=representation)), 4),
-        }
-        for representation in share.representation.values.tolist()
-    }
+        found = progress(executor.map(explain, jobs), "audit", total=len(jobs), unit="fits")
+        return dict(zip(jobs, found, strict=True))
 
 
 def _draw(product: xr.Dataset, best: xr.Dataset, folder: Path) -> None:
@@ -368,7 +214,7 @@ def _draw(product: xr.Dataset, best: xr.Dataset, folder: Path) -> None:
             )
             for name in names
         }
-        value, low, high = panels[representation][_most(shares.clusters_explained)]
+        value, low, high = panels[representation][audit_product.most(shares.clusters_explained)]
         panels[representation]["what is left"] = 1 - value, 1 - high, 1 - low
     draw.intervals(
         panels,

@@ -1,0 +1,195 @@
+"""What explains clusters, as a labelled product, as a table and in a sentence."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from pipeline.core.audit import Explained, correlation_ratio, principal_components
+from pipeline.core.factors import COLOUR, LABELS, PLACE_AND_TIME
+
+IntArray = NDArray[np.integer]
+FloatArray = NDArray[np.floating]
+Target = tuple[str, int]  # what is explained, and its k or component
+
+OWN, STATISTICS, UNTRAINED = "own encoder", "pixel statistics", "untrained encoder"
+ALL = "all factors"
+SETS = {"colour": COLOUR, "place and time": PLACE_AND_TIME, ALL: LABELS}
+VARIANCE_KEPT = 0.99  # of an embedding, by the principal components that stand for it
+DIMENSIONS = {
+    "representation": "what tiles are clustered by",
+    "explained_by": "a factor alone, or factors together",
+    "k": "number of clusters",
+    "component": "principal component, from 1",
+}
+WHAT = {
+    "clusters": "variance of the clusters' centroids over tiles",
+    "components": "variance of the principal component",
+    "embedding": "variance of the embedding",
+}
+ENDINGS = {"": "explained", "_low": "low end of the 95 % interval", "_high": "high end"}
+
+
+@dataclass(frozen=True)
+class Representation:
+    """Tiles as a clustering sees them, and its clusters (tile,) and centroids for each k."""
+
+    features: FloatArray
+    clusters: Mapping[int, tuple[IntArray, FloatArray]]
+
+
+def gather_sets(factors: Mapping[str, FloatArray]) -> dict[str, list[FloatArray]]:
+    """Columns (tile, column) of each factor alone, and of each set that has any, by label."""
+    together = {LABELS[name]: [columns] for name, columns in factors.items()}
+    for name, members in SETS.items():
+        together[name] = [factors[each] for each in members if each in factors]
+    return {name: columns for name, columns in together.items() if columns}
+
+
+def list_targets(each: Representation, n_components: int) -> dict[Target, FloatArray]:
+    """What is to be explained: centroids of the tiles' clusters, components one by one, and all."""
+    scores, axes, _ = principal_components(each.features, VARIANCE_KEPT)
+    targets: dict[Target, FloatArray] = {
+        ("clusters", k): centroids[clusters] @ axes.T
+        for k, (clusters, centroids) in each.clusters.items()
+    }
+    for number, component in enumerate(scores.T[:n_components], start=1):
+        targets["components", number] = component[:, None]
+    targets["embedding", 0] = scores
+    return targets
+
+
+def assemble(
+    explained: Mapping[tuple[str, str], Mapping[Target, Explained]],
+    representations: Mapping[str, Representation],
+    factors: Mapping[str, FloatArray],
+) -> xr.Dataset:
+    """Shares explained by factors, and what clusters tell of factors, as a labelled product.
+
+    Args:
+        explained: By representation and factor or set, of each target.
+        representations: In the order in which they come out.
+        factors: Columns (tile, column) by name.
+    """
+    table = pd.DataFrame(
+        {
+            "representation": representation,
+            "explained_by": name,
+            "what": what,
+            "number": number,
+            "": each.share,
+            "_low": each.low,
+            "_high": each.high,
+        }
+        for (representation, name), shares in explained.items()
+        for (what, number), each in shares.items()
+    )
+    product = xr.merge([_spread(table, what) for what in WHAT])
+    product["correlation_ratio"] = _correlation_ratios(representations, factors)
+    product = product.reindex(
+        representation=list(representations), explained_by=list(gather_sets(factors))
+    )
+    for name, long_name in DIMENSIONS.items():
+        product[name].attrs = {"long_name": long_name, "units": "1"}
+    return product
+
+
+def _spread(table: pd.DataFrame, what: str) -> xr.Dataset:
+    """The rows of the table on `what`, as variables with its dimensions."""
+    dimensions = {"clusters": ["k"], "components": ["component"], "embedding": []}[what]
+    rows = table[table.what == what].rename(columns={"number": "".join(dimensions) or "number"})
+    index = ["representation", "explained_by", *dimensions]
+    spread = rows.set_index(index)[list(ENDINGS)].to_xarray()
+    for ending, long_name in ENDINGS.items():
+        spread[ending].attrs = {
+            "long_name": f"share of the {WHAT[what]}: {long_name}",
+            "units": "1",
+        }
+    return spread.rename({ending: f"{what}_explained{ending}" for ending in ENDINGS})
+
+
+def _correlation_ratios(
+    representations: Mapping[str, Representation], factors: Mapping[str, FloatArray]
+) -> xr.DataArray:
+    ks = list(representations[OWN].clusters)
+    values = [
+        [
+            [correlation_ratio(columns, each.clusters[k][0]) for k in ks]
+            for columns in factors.values()
+        ]
+        for each in representations.values()
+    ]
+    return xr.DataArray(
+        values,
+        {
+            "representation": list(representations),
+            "explained_by": [LABELS[name] for name in factors],
+            "k": ks,
+        },
+        attrs={
+            "long_name": "share of the factor's variance between clusters, eta squared",
+            "units": "1",
+        },
+    )
+
+
+def tabulate(product: xr.Dataset) -> pd.DataFrame:
+    """A line for each share."""
+    tables = [
+        product[[name for name in product if str(name).startswith(f"{what}_explained")]]
+        .rename({f"{what}_explained{ending}": f"explained{ending}" for ending in ENDINGS})
+        .to_dataframe()
+        .reset_index()
+        .assign(what=what)
+        for what in WHAT
+    ]
+    columns = ["representation", "explained_by", "what", "k", "component"]
+    shares = [f"explained{ending}" for ending in ENDINGS]
+    rows = pd.concat(tables)[[*columns, *shares]].dropna(subset="explained")
+    return rows.astype({"k": "Int64", "component": "Int64"})
+
+
+def say(best: xr.Dataset) -> str:
+    """The finding in a sentence, at the recommended k."""
+    own = best.sel(representation=OWN)
+    best_set = own.sel(explained_by=most(own.clusters_explained))
+    left = {
+        name: 1 - _most_share(best.clusters_explained.sel(representation=name))
+        for name in best.representation.values.tolist()
+    }
+    low, high = (max(0.0, float(best_set[f"clusters_explained_{end}"])) for end in ("low", "high"))
+    return (
+        f"of what {int(best.k)} clusters of the own encoder tell, {best_set.explained_by.item()} "
+        f"explains most, {1 - left[OWN]:.0%} ({low:.0%} to {high:.0%} over days), and "
+        f"{left[OWN]:.0%} is left; {left[STATISTICS]:.0%} of clusters of pixel statistics and "
+        f"{left[UNTRAINED]:.0%} of an untrained encoder's"
+    )
+
+
+def most(share: xr.DataArray) -> str:
+    """Factor or set that explains most."""
+    return str(share.explained_by.values[np.nanargmax(share.values)])
+
+
+def _most_share(share: xr.DataArray) -> float:
+    """What factors explain at most; more factors may explain less of days not fitted to."""
+    return max(0.0, float(share.max()))
+
+
+def summarise(best: xr.Dataset) -> dict[str, Any]:
+    """Shares of the clusters by representation, and what is left at least."""
+    share = best.clusters_explained
+    return {
+        representation: {
+            "explained": {
+                name: round(float(share.sel(representation=representation, explained_by=name)), 4)
+                for name in share.explained_by.values.tolist()
+            },
+            "left": round(1 - _most_share(share.sel(representation=representation)), 4),
+        }
+        for representation in share.representation.values.tolist()
+    }
