@@ -17,8 +17,7 @@ FloatArray = NDArray[np.floating]
 Target = tuple[str, int]  # what is explained, and its k or component
 
 OWN, STATISTICS, UNTRAINED = "own encoder", "pixel statistics", "untrained encoder"
-ALL = "all factors"
-SETS = {"colour": COLOUR, "place and time": PLACE_AND_TIME, ALL: LABELS}
+SETS = {"colour": COLOUR, "place and time": PLACE_AND_TIME, "all factors": LABELS}
 VARIANCE_KEPT = 0.99  # of an embedding, by the principal components that stand for it
 DIMENSIONS = {
     "representation": "what tiles are clustered by",
