@@ -24,11 +24,11 @@ from pipeline.core.classification.classifiers import (
 )
 from pipeline.core.classification.finetune import predict_by_fine_tuning
 from pipeline.core.classification.folds import check_days, draw_folds
-from pipeline.core.classification.pretrained import create_pretrained
 from pipeline.core.classification.summary import find_splits, flatten, summarise
 from pipeline.core.classification.table import UNSCORED, tabulate
 from pipeline.core.device import compute_device
 from pipeline.core.encoder import LAYERS, create_encoder, rebuild_encoder
+from pipeline.core.pretrained import create_pretrained
 from pipeline.files import encoders, figures, stage, stores
 from pipeline.files.labels import LabelledTiles, read_labels
 from pipeline.files.progress import progress
@@ -205,7 +205,9 @@ def _list_starts(
     )
     own = rebuild_encoder(weights, description)
     pretrained, last_layer = None, LAYERS[-1]
-    imagenet, note = read_imagenet(params.imagenet_weights, backbone)
+    imagenet, note = read_imagenet(
+        params.imagenet_weights, backbone, key="classify.imagenet_weights"
+    )
     if imagenet is None:
         log.warning("the ImageNet ResNet is left out: %s", note)
     else:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from sklearn import metrics
 
-from pipeline.core.classification import classifiers, finetune, pretrained, probe, scores, table
+from pipeline.core import pretrained
+from pipeline.core.classification import classifiers, finetune, probe, scores, table
 from pipeline.core.classification.folds import check_days, draw_folds
 from pipeline.core.device import compute_device
 from pipeline.core.encoder import create_encoder, embed_tiles
@@ -236,13 +237,13 @@ def test_pretrained_answers_as_its_source_on_grey_tiles(n_channels: int) -> None
 def test_weights_of_another_network_are_refused() -> None:
     weights = timm.create_model("resnet10t", num_classes=0).state_dict()
     with pytest.raises(
-        ValueError, match=r"the weights lack conv1\.weight of resnet18; set classif"
+        ValueError, match=r"the weights lack conv1\.weight of this backbone; give wei"
     ):
         pretrained.create_pretrained(weights, backbone="resnet18", n_channels=3)
     weights = timm.create_model("resnet18", num_classes=0).state_dict()
     weights["layer2.0.conv1.weight"] = torch.zeros(1)
     with pytest.raises(
-        ValueError, match=r"the weights misshape layer2\.0\.conv1\.weight of resnet"
+        ValueError, match=r"the weights misshape layer2\.0\.conv1\.weight of this b"
     ):
         pretrained.create_pretrained(weights, backbone="resnet18", n_channels=3)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import deepcopy
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import timm
@@ -14,18 +14,25 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
+EMBEDDING = "embedding"  # named as a layer, it is the vector before it comes to unit length
 COLOUR_MEAN = 127.5
 COLOUR_DEVIATION = 63.75
 
 
+# What an encoder keeps of the layers behind its backbone: nothing, one linear layer, or one of a
+# multi-layer head, with batch normalisation and a rectifier.
+Projection = Literal["none", "linear", "hidden"]
+
+
 class Encoder(nn.Module):
-    """ResNet, global average pooling and a linear layer; any tile size and channel count.
+    """ResNet, global average pooling and a projection; any tile size and channel count.
 
     Colours are normalised inside, so that tiles go in as stored: 0 … 255. With `standardise` each
     channel of each tile comes to mean 0 and deviation 1, so that what is left of it is contrast
     and shape.
 
-    Source: Jean et al. (2019), doi:10.1609/aaai.v33i01.33013967.
+    Source: Jean et al. (2019), doi:10.1609/aaai.v33i01.33013967; without a projection Chen et al.
+    (2020), arXiv:2002.05709; with a hidden layer Chen et al. (2020), arXiv:2006.10029.
     """
 
     mean: Tensor
@@ -36,6 +43,7 @@ class Encoder(nn.Module):
         backbone: nn.Module,
         *,
         n_dimensions: int,
+        projection: Projection,
         mean: float | Sequence[float],
         deviation: float | Sequence[float],
         standardise: bool,
@@ -43,7 +51,15 @@ class Encoder(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.standardise = standardise
-        self.projection = nn.Linear(backbone.num_features, n_dimensions)  # type: ignore[arg-type]
+        n_features = int(backbone.num_features)  # type: ignore[arg-type]
+        self.n_dimensions = n_features if projection == "none" else n_dimensions
+        self.projection = _create_projection(projection, n_features, n_dimensions)
+        self.set_colours(mean, deviation)
+
+    def set_colours(
+        self, mean: float | Sequence[float], deviation: float | Sequence[float]
+    ) -> None:
+        """Normalise by this mean and deviation from now on, of all channels or of each."""
         self.register_buffer("mean", torch.as_tensor(mean).float().reshape(-1, 1, 1))
         self.register_buffer("deviation", torch.as_tensor(deviation).float().reshape(-1, 1, 1))
 
@@ -56,7 +72,13 @@ class Encoder(nn.Module):
         return nn.functional.normalize(vectors, dim=1) if unit_length else vectors
 
     def features(self, tiles: Tensor, layer: str) -> Tensor:
-        """Average-pooled output of `layer`, one of layer1 … layer4, float32 (tile, width)."""
+        """Average-pooled output of `layer`, one of layer1 … layer4, float32 (tile, width).
+
+        The layer called `embedding` is the vector before it comes to unit length.
+        """
+        if layer == EMBEDDING:
+            vectors: Tensor = self(tiles, unit_length=False)
+            return vectors
         resnet = self.backbone
         activations = resnet.maxpool(resnet.act1(resnet.bn1(resnet.conv1(self._normalise(tiles)))))  # type: ignore[operator]
         for name in LAYERS[: LAYERS.index(layer) + 1]:
@@ -72,12 +94,24 @@ class Encoder(nn.Module):
         return (colours - self.mean) / self.deviation
 
 
+def _create_projection(projection: Projection, n_features: int, n_dimensions: int) -> nn.Module:
+    match projection:
+        case "none":
+            return nn.Identity()
+        case "linear":
+            return nn.Linear(n_features, n_dimensions)
+        case "hidden":
+            linear = nn.Linear(n_features, n_dimensions, bias=False)
+            return nn.Sequential(linear, nn.BatchNorm1d(n_dimensions), nn.ReLU())
+
+
 def create_encoder(
     *,
     backbone: str,
     n_channels: int,
     n_dimensions: int,
     seed: int,
+    projection: Projection = "linear",
     mean: float | Sequence[float] = COLOUR_MEAN,
     deviation: float | Sequence[float] = COLOUR_DEVIATION,
     standardise: bool = False,
@@ -87,7 +121,8 @@ def create_encoder(
     Args:
         backbone: timm's name of a ResNet.
         n_channels: Channels of a tile.
-        n_dimensions: Length of an embedding.
+        n_dimensions: Length of an embedding; without a projection it is the backbone's width.
+        projection: What follows the pooling.
         seed: Of the weights; the global random state stays as it was.
         mean: Colour that becomes 0, of all channels or of each.
         deviation: Distance in colour that becomes 1.
@@ -105,6 +140,7 @@ def create_encoder(
         encoder = Encoder(
             resnet,
             n_dimensions=n_dimensions,
+            projection=projection,
             mean=mean,
             deviation=deviation,
             standardise=standardise,
@@ -169,7 +205,10 @@ def rebuild_encoder(weights: Mapping[str, Tensor], description: Mapping[str, Any
         backbone=description["backbone"],
         n_channels=len(description["channels"]),
         n_dimensions=description["n_dimensions"],
+        projection=description.get("projection", "linear"),  # the only one there was before
         seed=0,
+        mean=weights["mean"].flatten().tolist(),
+        deviation=weights["deviation"].flatten().tolist(),
         standardise=description["standardise"],
     )
     encoder.load_state_dict(dict(weights))

@@ -17,29 +17,31 @@ def create_pretrained(
 ) -> tuple[Encoder, str]:
     """An encoder with ImageNet `weights` as its backbone, and the last layer they reach.
 
+    Raises:
+        ValueError: If the weights are of another network, or do not reach layer3.
+    """
+    encoder = create_encoder(backbone=backbone, n_channels=n_channels, n_dimensions=1, seed=0)
+    return encoder, start_from(encoder, weights)
+
+
+def start_from(encoder: Encoder, weights: Mapping[str, Tensor]) -> str:
+    """The last layer that `weights` reach, which the backbone of `encoder` takes up to there.
+
     With other than three channels, the first convolution is adapted as timm does: its weights are
     summed for one channel, and repeated red, green, blue, red … and rescaled for more. Means and
     deviations of the colours go along.
 
     Args:
-        weights: Names and shapes as in timm's model; those above the last whole layer are unused.
-        backbone: timm's name of the ResNet.
-        n_channels: Channels of a tile.
+        encoder: Changed in place; what lies above the last whole layer stays as it is.
+        weights: Names and shapes as in timm's model.
 
     Raises:
         ValueError: If the weights are of another network, or do not reach layer3.
     """
-    encoder = create_encoder(
-        backbone=backbone,
-        n_channels=n_channels,
-        n_dimensions=1,
-        seed=0,
-        mean=_colours(IMAGENET_DEFAULT_MEAN, n_channels),
-        deviation=_colours(IMAGENET_DEFAULT_STD, n_channels),
-    )
     own = encoder.backbone.state_dict()
     own = {name: value for name, value in own.items() if not name.endswith("num_batches_tracked")}
     first = f"{encoder.backbone.default_cfg['first_conv']}.weight"  # type: ignore[index]
+    n_channels = own[first].shape[1]
     given = dict(weights)
     if first in given and given[first].ndim == 4 and given[first].shape[1] == 3:
         given[first] = adapt_input_conv(n_channels, given[first])
@@ -49,12 +51,15 @@ def create_pretrained(
         first_misfit = next(name for name in misfits if _is_needed(name, LEAST_LAYER))
         what = "misshape" if first_misfit in given else "lack"
         raise ValueError(
-            f"the weights {what} {first_misfit} of {backbone}; set classify.imagenet_weights to "
-            "weights of that network that reach layer3"
+            f"the weights {what} {first_misfit} of this backbone; give weights of that ResNet "
+            "which reach layer3"
         )
     usable = {name: given[name] for name in own if _is_needed(name, whole[-1])}
     encoder.backbone.load_state_dict(usable, strict=False)
-    return encoder, whole[-1]
+    encoder.set_colours(
+        _colours(IMAGENET_DEFAULT_MEAN, n_channels), _colours(IMAGENET_DEFAULT_STD, n_channels)
+    )
+    return whole[-1]
 
 
 def _is_needed(name: str, layer: str) -> bool:

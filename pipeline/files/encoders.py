@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 WEIGHTS = "encoder.safetensors"
+HEAD = "head.safetensors"
 DESCRIPTION = "encoder.json"
 
 
@@ -35,6 +36,22 @@ def read_encoder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise FileNotFoundError(f"{folder} holds no encoder; run dvc repro train")
     description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text())
     return load_file(folder / WEIGHTS), description
+
+
+def write_head(folder: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write what tells labels, beside the encoder that was fine-tuned for it."""
+    save_file(_plain(weights), folder / HEAD)
+
+
+def read_head(folder: Path) -> dict[str, Tensor]:
+    """What tells labels from the encoder in `folder`.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    if not (folder / HEAD).exists():
+        raise FileNotFoundError(f"{folder} holds no teacher; run stage finetune")
+    return load_file(folder / HEAD)
 
 
 def digest(folder: Path) -> str:

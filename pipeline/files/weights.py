@@ -16,10 +16,20 @@ CONNECTION_TIMEOUT = 5.0  # seconds
 HUB_FILE = "model.safetensors"
 
 
-def read_imagenet(choice: str, backbone: str) -> tuple[dict[str, Tensor] | None, str]:
-    """Weights which `classify.imagenet_weights` names, or None and the reason why not."""
+def read_imagenet(choice: str, backbone: str, *, key: str) -> tuple[dict[str, Tensor] | None, str]:
+    """Weights which `choice` names, or None and the reason why not.
+
+    Args:
+        choice: `timm` for its own of the backbone, `none`, or a safetensors file.
+        backbone: timm's name of a ResNet.
+        key: Of params.yaml, whose value `choice` is.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds no weights.
+    """
     if choice == "none":
-        return None, "not asked for (classify.imagenet_weights is none)"
+        return None, f"not asked for ({key} is none)"
     path = Path(choice)
     if choice == "timm":
         try:
@@ -28,15 +38,12 @@ def read_imagenet(choice: str, backbone: str) -> tuple[dict[str, Tensor] | None,
             return None, f"weights not available: {error}"
     elif not path.is_file():
         raise FileNotFoundError(
-            f"the weights {path} do not exist; set classify.imagenet_weights to a safetensors file,"
-            " timm or none"
+            f"the weights {path} do not exist; set {key} to a safetensors file, timm or none"
         )
     try:
         return load_file(path), ""
     except SafetensorError as error:
-        raise ValueError(
-            f"{path} is no safetensors file ({error}); correct classify.imagenet_weights"
-        ) from None
+        raise ValueError(f"{path} is no safetensors file ({error}); correct {key}") from None
 
 
 def _download(backbone: str) -> Path:

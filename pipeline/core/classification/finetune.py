@@ -1,47 +1,21 @@
 """Labels predicted by a network trained end to end, backbone and all."""
 
-import copy
 import math
 from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from pipeline.core.augmentation import turn_and_flip
 from pipeline.core.encoder import Encoder, autocast
-from pipeline.core.objective import learning_rate_factor
+from pipeline.core.label_network import LabelNetwork
+from pipeline.core.schedule import learning_rate_factor
 
 IntArray = NDArray[np.int64]
 
 TEST_BATCH = 256
-
-
-class LabelNetwork(nn.Module):
-    """A copy of an encoder up to one layer, average pooling, standardisation and a linear head."""
-
-    def __init__(self, encoder: Encoder, *, layer: str, n_labels: int) -> None:
-        super().__init__()
-        self.encoder = copy.deepcopy(encoder)
-        self.layer = layer
-        width = layer_width(encoder, layer)
-        # Standardised features let one learning rate of the head suit every encoder.
-        self.standardise = nn.BatchNorm1d(width, affine=False)
-        self.head = nn.utils.skip_init(nn.Linear, width, n_labels)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
-
-    def forward(self, tiles: Tensor) -> Tensor:
-        """Scores of the labels before the softmax, shape (tile, label)."""
-        scores: Tensor = self.head(self.standardise(self.encoder.features(tiles, self.layer)))
-        return scores.float()
-
-
-def layer_width(encoder: Encoder, layer: str) -> int:
-    """Number of features of `layer`."""
-    widths = {stage["module"]: stage["num_chs"] for stage in encoder.backbone.feature_info}  # type: ignore[union-attr]
-    return int(widths[layer])
 
 
 def predict_by_fine_tuning(
@@ -64,11 +38,62 @@ def predict_by_fine_tuning(
     """Labels of the tested tiles, by a copy of `encoder` fine-tuned on the training tiles.
 
     Args:
-        encoder: Where training starts; it stays as it is.
+        encoder: As of `fine_tune`, as are those not named here.
         tiles: Shape (tile, channel, row, column).
         labels: Number of each tile's label, shape (tile,).
         train: Indices of the training tiles, at least 2.
         test: Indices of the tested tiles.
+        layer: And what follows: as of `fine_tune`.
+        n_epochs: Likewise.
+        batch_size: Likewise.
+        learning_rate: Likewise.
+        head_learning_rate: Likewise.
+        weight_decay: Likewise.
+        warm_up_share: Likewise.
+        seed: Likewise.
+        device: Likewise.
+    """
+    network = fine_tune(
+        encoder,
+        tiles[train],
+        labels[train],
+        n_labels=int(labels.max()) + 1,
+        layer=layer,
+        n_epochs=n_epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        head_learning_rate=head_learning_rate,
+        weight_decay=weight_decay,
+        warm_up_share=warm_up_share,
+        seed=seed,
+        device=device,
+    )
+    return predict_labels(network, tiles[test], device)
+
+
+def fine_tune(
+    encoder: Encoder,
+    tiles: NDArray[np.uint8],
+    labels: IntArray,
+    *,
+    n_labels: int,
+    layer: str,
+    n_epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    head_learning_rate: float,
+    weight_decay: float,
+    warm_up_share: float,
+    seed: int,
+    device: torch.device,
+) -> LabelNetwork:
+    """A copy of `encoder` with a linear head, trained end to end on labelled tiles.
+
+    Args:
+        encoder: Where training starts; it stays as it is.
+        tiles: At least 2, shape (tile, channel, row, column).
+        labels: Number of each tile's label, shape (tile,).
+        n_labels: There are.
         layer: Layer whose pooled features the linear head sees.
         n_epochs: Passes over the training tiles, each with fresh turns and flips.
         batch_size: Most tiles of a step, at least 4; an epoch's batches differ by one tile at most.
@@ -79,21 +104,21 @@ def predict_by_fine_tuning(
         seed: Order of the tiles, turns and flips.
         device: Where to compute.
     """
-    network = LabelNetwork(encoder, layer=layer, n_labels=int(labels.max()) + 1).to(device)
+    network = LabelNetwork(encoder, layer=layer, n_labels=n_labels).to(device)
     groups = [
-        {"params": network.encoder.backbone.parameters(), "lr": learning_rate},
+        {"params": network.encoder.parameters(), "lr": learning_rate},
         {"params": network.head.parameters(), "lr": head_learning_rate},
     ]
     optimiser = torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
-    n_batches = math.ceil(len(train) / batch_size)
+    n_batches = math.ceil(len(tiles) / batch_size)
     n_steps = n_epochs * n_batches
     rate = partial(learning_rate_factor, n_warm_up=round(warm_up_share * n_steps), n_steps=n_steps)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
     generator = torch.Generator().manual_seed(seed)
     network.train()
     for _ in range(n_epochs):
-        order = torch.randperm(len(train), generator=generator).numpy()
-        for batch in np.array_split(train[order], n_batches):
+        order = torch.randperm(len(tiles), generator=generator).numpy()
+        for batch in np.array_split(order, n_batches):
             batch_tiles = turn_and_flip(torch.from_numpy(tiles[batch]).to(device), generator)
             truth = torch.from_numpy(labels[batch]).to(device)
             with autocast(device):
@@ -102,8 +127,8 @@ def predict_by_fine_tuning(
             loss.backward()
             optimiser.step()
             schedule.step()
-    _settle_statistics(network, tiles[train], device)
-    return _predict(network, tiles[test], device)
+    _settle_statistics(network, tiles, device)
+    return network
 
 
 def _settle_statistics(
@@ -125,8 +150,11 @@ def _settle_statistics(
             network(torch.from_numpy(batch).to(device))
 
 
-def _predict(network: LabelNetwork, tiles: NDArray[np.uint8], device: torch.device) -> IntArray:
-    network.eval()
+def predict_labels(
+    network: LabelNetwork, tiles: NDArray[np.uint8], device: torch.device
+) -> IntArray:
+    """The label of highest score of each tile, (tile,)."""
+    network.to(device).eval()
     with torch.inference_mode(), autocast(device):
         predicted = [
             network(batch.to(device)).argmax(dim=1).cpu()
