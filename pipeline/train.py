@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -19,17 +19,31 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.core import engine, lane, training_run
-from pipeline.core.augmentation import ColourScale, augment
+from pipeline.core.augmentation import Augmentations, ColourScale
 from pipeline.core.device import compute_device
 from pipeline.core.encoder import Encoder, create_encoder
 from pipeline.core.judgement import check_collapse, collapse_measures, judge_triplets
-from pipeline.core.objective import Distance, Negatives, Objective, learning_rate_factor
+from pipeline.core.label_network import LabelNetwork, rebuild_label_network
+from pipeline.core.objective.choice import (
+    HeadShape,
+    Loss,
+    Objective,
+    Views,
+    check_objective,
+    create_learner,
+)
+from pipeline.core.objective.learner import MicroBatch
+from pipeline.core.objective.triplet import Distance, Negatives
+from pipeline.core.pretrained import start_from
 from pipeline.core.processes import joined, n_processes, rank
+from pipeline.core.schedule import learning_rate_factor
 from pipeline.core.training_run import TrainingRun
-from pipeline.core.triplet import SPLITS, may_be_negative
+from pipeline.core.triplet import MEMBERS, SPLITS, may_be_negative
+from pipeline.core.views import choose_members, make_views
 from pipeline.files import batches, encoders, stage, stores
 from pipeline.files.curves import Curves, curves_in
 from pipeline.files.progress import progress
+from pipeline.files.weights import read_imagenet
 
 log = logging.getLogger(__name__)
 
@@ -41,27 +55,62 @@ M_MMAP_MAX = -4
 
 Share = Annotated[float, Field(ge=0, le=1)]
 AtLeastZero = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
 
 
 @dataclass(frozen=True)
 class ObjectiveParams:
-    """What is minimised; times in hours, distances on Earth in km."""
+    """The numbers of the losses; times in hours, distances on Earth in km."""
 
     distance: Distance
-    margin: Annotated[float, Field(gt=0)]
+    margin: Positive
     negatives: Negatives
     guard_hours: AtLeastZero
     guard_km: AtLeastZero
+    temperature: Positive
+    redundancy_weight: AtLeastZero
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    queue_length: Count
+    n_prototypes: Annotated[int, Field(gt=1)]
+    n_crops: Annotated[int, Field(ge=0)]
+    labels: Annotated[str, Field(min_length=1)]
+    teacher: Annotated[str, Field(min_length=1)]
+    teacher_weight: Share
     l2_penalty: AtLeastZero
 
 
 @dataclass(frozen=True)
-class ShortcutParams:
-    """What is taken from the tiles, so that nothing is learnt of it; temperatures in K."""
+class HeadParams:
+    """The layers behind the backbone; `train.n_dimensions` is the width of the last."""
 
-    brightness_jitter: Annotated[float, Field(ge=0, lt=1)]
-    temperature_jitter: AtLeastZero
+    n_layers: Count
+    n_hidden: Count
+    kept_layers: Annotated[int, Field(ge=0, le=1)]
+
+
+@dataclass(frozen=True)
+class AugmentationParams:
+    """How tiles are altered, each anew whenever it is seen; see `Augmentations`."""
+
+    flip: Share
+    quarter_turn: Share
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    smallest_crop: Annotated[float, Field(gt=0, le=1)]
+    brightness: Annotated[float, Field(ge=0, lt=1)]
+    contrast: Annotated[float, Field(ge=0, lt=1)]
+    temperature: AtLeastZero
+    hue: Annotated[float, Field(ge=0, le=180)]
+    grey: Share
+    blur: AtLeastZero
+    sobel: Share
+    cut_out: Annotated[float, Field(ge=0, lt=1)]
+
+
+@dataclass(frozen=True)
+class ShortcutParams:
+    """What is taken from the tiles, so that nothing is learnt of it."""
+
     standardise: bool
     equalised_share: Share
 
@@ -71,21 +120,45 @@ class TrainParams:
     """Section `train` of params.yaml."""
 
     backbone: str
+    init: Annotated[str, Field(min_length=1)]
     n_dimensions: Count
+    head: HeadParams
+    views: Views
+    loss: Loss
     objective: ObjectiveParams
+    augmentations: AugmentationParams
     shortcuts: ShortcutParams
     n_epochs: Count
+    keep: Literal["best", "last"]
     patience: Count
     min_effective_rank: AtLeastZero
     min_spread: AtLeastZero
     batch_size: Annotated[int, Field(gt=1)]
     micro_batches: Count
     n_mixed: Count
-    learning_rate: Annotated[float, Field(gt=0)]
+    learning_rate: Positive
     weight_decay: AtLeastZero
     max_gradient_norm: AtLeastZero
     warm_up_share: Annotated[float, Field(ge=0, lt=1)]
     seed: int
+
+    @property
+    def choice(self) -> Objective:
+        """What is minimised."""
+        numbers = dataclasses.asdict(self.objective)
+        for name in ("guard_hours", "guard_km", "labels", "teacher"):
+            del numbers[name]
+        return Objective(loss=self.loss, views=self.views, **numbers)
+
+    @property
+    def head_shape(self) -> HeadShape:
+        """The layers behind the backbone."""
+        return HeadShape(n_dimensions=self.n_dimensions, **dataclasses.asdict(self.head))
+
+    @property
+    def alterations(self) -> Augmentations:
+        """What tiles go through."""
+        return Augmentations(**dataclasses.asdict(self.augmentations))
 
 
 def run(
@@ -138,7 +211,9 @@ def run(
     description = {
         "backbone": params.backbone,
         "channels": colour_scale(root).channels,
-        "n_dimensions": params.n_dimensions,
+        "n_dimensions": training.encoder.n_dimensions,
+        "projection": params.head_shape.projection,
+        "n_views": params.choice.n_views,
         "standardise": params.shortcuts.standardise,
         "tile_size": int(root.attrs["tile_size"]),
         "days": _days(root),
@@ -162,19 +237,63 @@ def keep_freed_memory() -> None:
 
 
 def start(params: TrainParams, n_channels: int) -> TrainingRun:
-    """An untrained run."""
+    """A run that has not begun."""
+    altered = params.augmentations
+    check_objective(
+        params.choice,
+        params.head_shape,
+        n_channels=n_channels,
+        turns=altered.quarter_turn > 0 or altered.rotation > 0,
+        flips=altered.flip > 0,
+        alters=params.alterations.alter,
+    )
     encoder = create_encoder(
         backbone=params.backbone,
         n_channels=n_channels,
-        n_dimensions=params.n_dimensions,
+        n_dimensions=params.head_shape.kept_width,
+        projection=params.head_shape.projection,
         standardise=params.shortcuts.standardise,
         seed=params.seed,
     )
+    if params.init != "none":
+        weights, reason = read_imagenet(params.init, params.backbone, key="train.init")
+        if weights is None:
+            raise ValueError(f"train.init is {params.init}: {reason}; name a file, or none")
+        last_layer = start_from(encoder, weights)
+        log.info("starting from the weights %s up to %s", params.init, last_layer)
+    learner = create_learner(
+        encoder,
+        params.choice,
+        params.head_shape,
+        n_channels=n_channels,
+        seed=params.seed,
+        teacher=_read_teacher(params, n_channels),
+    )
     return training_run.start(
-        encoder.to(compute_device()),
+        learner.to(compute_device()),
         learning_rate=params.learning_rate,
         weight_decay=params.weight_decay,
+        keeps_last=params.keep == "last",
     )
+
+
+def _read_teacher(params: TrainParams, n_channels: int) -> LabelNetwork | None:
+    if params.loss != "distillation":
+        return None
+    if params.objective.teacher == "none":
+        raise ValueError(
+            "train.loss is distillation and train.objective.teacher is none; name the folder that "
+            "stage finetune wrote"
+        )
+    folder = Path(params.objective.teacher)
+    head = encoders.read_head(folder)
+    weights, description = encoders.read_encoder(folder)
+    if len(description["channels"]) != n_channels:
+        raise ValueError(
+            f"the teacher {folder} knows tiles of {len(description['channels'])} channels, the "
+            f"triplets have {n_channels}; run stage finetune on these scenes"
+        )
+    return rebuild_label_network(weights, head, description)
 
 
 def _finished(training: TrainingRun, params: TrainParams) -> bool:
@@ -207,7 +326,7 @@ def train_epoch(
         return params.learning_rate * factor
 
     return engine.train_epoch(
-        training.encoder,
+        training.learner,
         training.network,
         training.optimizer,
         [
@@ -216,12 +335,6 @@ def train_epoch(
         ],
         _shown(sizes, f"epoch {training.epoch + 1} of {params.n_epochs}"),
         n_triplets=n_triplets,
-        objective=Objective(
-            distance=params.objective.distance,
-            margin=params.objective.margin,
-            negatives=params.objective.negatives,
-            l2_penalty=params.objective.l2_penalty,
-        ),
         learning_rate=learning_rate,
         max_gradient_norm=params.max_gradient_norm,
         check=lambda seen: check_collapse(collapse_measures(seen), **_limits(params)),
@@ -247,7 +360,7 @@ def _micro_batches(
     epoch: int,
     number: int,
     sizes: NDArray[np.int64],
-) -> Iterator[engine.MicroBatch]:
+) -> Iterator[MicroBatch]:
     """What one lane brings to each batch of an epoch."""
     rng = np.random.default_rng([params.seed, epoch, number])
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
@@ -265,38 +378,51 @@ def _micro_batches(
         n_mixed=params.n_mixed // params.micro_batches,
         rng=rng,
     )
-    device = compute_device()
-    shortcuts = params.shortcuts
+    device, objective = compute_device(), params.choice
     for batch in loaded:
-        members = engine.on_device(batch.tiles, device)
+        chosen = choose_members(len(batch.triplets), objective, generator)
         allowed = None
-        if params.objective.negatives != "distant":
-            allowed = torch.from_numpy(_allowed(params, tiles.members, batch.triplets)).to(device)
-        augmented = augment(
-            members,
-            scale,
-            brightness=shortcuts.brightness_jitter,
-            temperature=shortcuts.temperature_jitter,
-            equalised_share=shortcuts.equalised_share,
+        if objective.compares_batch:
+            allowed = _allowed(params, tiles.members, batch.triplets, chosen)
+        yield make_views(
+            engine.on_device(batch.tiles, device),
+            chosen,
+            objective,
+            scale=scale,
+            augmentations=params.alterations,
+            equalised_share=params.shortcuts.equalised_share,
+            may_be_negative=None if allowed is None else torch.from_numpy(allowed).to(device),
+            offsets=_offsets(tiles.members, batch.triplets),
+            labels=None,
             generator=generator,
         )
-        yield augmented, allowed
+
+
+def _offsets(members: xr.Dataset, triplets: NDArray[np.int64]) -> torch.Tensor:
+    """Rows and columns from each anchor to its neighbour, (triplet, 2)."""
+    places = np.stack([members.first_row.values, members.first_column.values], axis=-1)
+    return torch.from_numpy(places[triplets, 1] - places[triplets, 0])
 
 
 def _allowed(
-    params: TrainParams, members: xr.Dataset, triplets: NDArray[np.int64]
+    params: TrainParams,
+    members: xr.Dataset,
+    triplets: NDArray[np.int64],
+    chosen: NDArray[np.int64],
 ) -> NDArray[np.bool_]:
-    """Which tiles of a micro-batch may be negatives of each other, shape (tile, tile)."""
+    """Which views of a micro-batch may be negatives of each other, shape (tile, tile)."""
     time, latitude, longitude = (
         members[name].values[triplets].ravel() for name in ("time", "latitude", "longitude")
     )
-    return may_be_negative(
+    allowed = may_be_negative(
         (time - time[0]) / np.timedelta64(1, "h"),
         latitude,
         longitude,
         min_hours=params.objective.guard_hours,
         min_km=params.objective.guard_km,
     )
+    tiles = (np.arange(len(triplets))[:, None] * len(MEMBERS) + chosen).ravel()
+    return np.asarray(allowed[np.ix_(tiles, tiles)])
 
 
 def _judge(

@@ -1,6 +1,7 @@
 import copy
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,18 +10,23 @@ from torch import Tensor
 
 from pipeline.core import engine
 from pipeline.core.encoder import Encoder, create_encoder
-from pipeline.core.objective import triplet_loss
+from pipeline.core.label_network import LabelNetwork
+from pipeline.core.objective import learner as learners
+from pipeline.core.objective.choice import HeadShape, Loss, Objective, create_learner
+from pipeline.core.objective.learner import Learner, MicroBatch, ViewLearner
+from pipeline.core.objective.triplet import triplet_loss
 
 SIZES = np.array([[3, 5, 4, 2]])  # one batch of four lanes
 
 
-def _objective(vectors: Tensor, _: Tensor | None) -> Tensor:
+def _criterion(vectors: Tensor, _: MicroBatch) -> Tensor:
     return triplet_loss(torch.nn.functional.normalize(vectors, dim=-1), margin=1.0)
 
 
 @pytest.fixture
 def encoder(monkeypatch: pytest.MonkeyPatch) -> Encoder:
-    monkeypatch.setattr(engine, "autocast", _in_full)
+    for module in (engine, learners):
+        monkeypatch.setattr(module, "autocast", _in_full)
     return _untrained()
 
 
@@ -43,17 +49,17 @@ def _lanes() -> list[Tensor]:
 
 
 def _train(encoder: Encoder, *, max_gradient_norm: float = 0.0) -> float:
-    def micro_batches(members: Tensor) -> Iterator[engine.MicroBatch]:
-        yield members, None
+    def micro_batches(members: Tensor) -> Iterator[MicroBatch]:
+        yield MicroBatch(members)
 
+    learner = ViewLearner(encoder, torch.nn.Identity(), _criterion, l2_penalty=0.0)
     return engine.train_epoch(
-        encoder,
-        engine.parallel(encoder),
+        learner,
+        engine.parallel(learner),
         torch.optim.SGD(encoder.parameters(), lr=1.0),
         [micro_batches(_lanes()[number]) for number in engine.own_lanes(SIZES.shape[1])],
         SIZES,
         n_triplets=int(SIZES.sum()),
-        objective=_objective,
         learning_rate=lambda _: 1.0,
         max_gradient_norm=max_gradient_norm,
         check=lambda _: None,
@@ -70,7 +76,7 @@ def test_lanes_add_up_to_the_gradient_of_the_batch(encoder: Encoder) -> None:
     losses = []
     for members, size in zip(_lanes(), SIZES[0], strict=True):
         vectors = by_hand(members.flatten(0, 1), unit_length=False).unflatten(0, members.shape[:2])
-        losses.append(_objective(vectors, None) * int(size) / int(SIZES.sum()))
+        losses.append(_criterion(vectors, MicroBatch(members)) * int(size) / int(SIZES.sum()))
     total = torch.stack(losses).sum()
     total.backward()
     expected = torch.cat([parameter.grad.flatten() for parameter in by_hand.parameters()])
@@ -99,7 +105,7 @@ def test_long_gradients_are_shortened(encoder: Encoder) -> None:
 
 def _train_together(rank: int, folder: Path, max_gradient_norm: float) -> None:
     """One of two processes."""
-    engine.autocast = _in_full  # type: ignore[assignment]
+    engine.autocast = learners.autocast = _in_full  # type: ignore[assignment]
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2
     )
@@ -127,6 +133,100 @@ def test_two_processes_step_as_one_does(
         assert float(difference) < 1e-3
         for name, value in encoder.named_buffers():
             torch.testing.assert_close(state[name], value, rtol=1e-4, atol=1e-5)
+
+
+SHAPE = HeadShape(n_layers=2, n_hidden=6, n_dimensions=4, kept_layers=0)
+LOSSES = [name for part in get_args(Loss) for name in (get_args(part) or (part,))]
+
+
+def _learner(loss: Loss) -> Learner:
+    objective = Objective(
+        loss=loss,
+        views="neighbour",
+        distance="euclidean",
+        margin=1.0,
+        negatives="batch",
+        temperature=0.2,
+        redundancy_weight=0.01,
+        momentum=0.9,
+        queue_length=24,
+        n_prototypes=5,
+        n_crops=0,
+        teacher_weight=0.5,
+        l2_penalty=0.0,
+    )
+    encoder = create_encoder(
+        backbone="resnet10t", n_channels=2, n_dimensions=4, projection="none", seed=0
+    ).double()
+    teacher = LabelNetwork(encoder, layer="layer3", n_labels=3)
+    return create_learner(encoder, objective, SHAPE, n_channels=2, seed=0, teacher=teacher)
+
+
+def _train_learner(learner: Learner, loss: Loss) -> float:
+    """Two batches of two lanes."""
+    sizes = np.array([[3, 4], [4, 3]])
+    n_views = 3 if loss == "triplet" else 2
+
+    def lane(number: int) -> Iterator[MicroBatch]:
+        generator = torch.Generator().manual_seed(number)
+        for size in sizes[:, number]:
+            tiles = torch.randint(256, (size, n_views, 2, 32, 32), generator=generator).double()
+            targets = torch.randint(3, (size,), generator=generator)
+            if loss == "rotation":
+                targets = targets[:, None].repeat(1, 2)
+            elif loss == "colour":
+                targets = torch.rand((size, 2, 128), generator=generator)
+            allowed = torch.ones(size * n_views, size * n_views, dtype=torch.bool)
+            yield MicroBatch(tiles, targets=targets, may_be_negative=allowed)
+
+    parameters = [parameter for parameter in learner.parameters() if parameter.requires_grad]
+    return engine.train_epoch(
+        learner,
+        engine.parallel(learner),
+        torch.optim.SGD(parameters, lr=0.1),
+        [lane(number) for number in engine.own_lanes(2)],
+        sizes,
+        n_triplets=int(sizes.sum()),
+        learning_rate=lambda _: 0.1,
+        max_gradient_norm=0.0,
+        check=lambda _: None,
+    )
+
+
+def _train_learners_together(rank: int, folder: Path) -> None:
+    engine.autocast = learners.autocast = _in_full  # type: ignore[assignment]
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2
+    )
+    for loss in LOSSES:
+        learner = _learner(loss)
+        mean = _train_learner(learner, loss)
+        torch.save([mean, learner.state_dict()], folder / f"{loss}_{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def trained_together(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes make of every loss."""
+    folder = tmp_path_factory.mktemp("together")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parents[1])
+        torch.multiprocessing.spawn(_train_learners_together, (folder,), nprocs=2)
+    return folder
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_two_processes_learn_by_every_loss_what_one_does(
+    trained_together: Path, monkeypatch: pytest.MonkeyPatch, loss: Loss
+) -> None:
+    monkeypatch.setattr(learners, "autocast", _in_full)
+    learner = _learner(loss)
+    mean = _train_learner(learner, loss)
+    for rank in (0, 1):
+        found, state = torch.load(trained_together / f"{loss}_{rank}.pt")
+        assert found == pytest.approx(mean, rel=1e-5)
+        for name, value in learner.state_dict().items():
+            torch.testing.assert_close(state[name], value, rtol=1e-4, atol=1e-5, msg=name)
 
 
 def test_weights_that_are_not_finite_are_refused(encoder: Encoder) -> None:

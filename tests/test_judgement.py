@@ -10,7 +10,7 @@ from pipeline.core.judgement import (
     effective_rank,
     judge_triplets,
 )
-from pipeline.core.objective import Distance
+from pipeline.core.objective.triplet import Distance
 
 # Squared distances from the anchors: 0.8 and 4 of the first triplet, 4 and 0.8 of the second.
 TRIPLETS = torch.tensor(

@@ -8,14 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.core.objective import (
+from pipeline.core.objective.learner import MicroBatch
+from pipeline.core.objective.triplet import (
     Distance,
     Negatives,
-    Objective,
-    learning_rate_factor,
+    TripletLoss,
     member_distances,
     triplet_loss,
 )
+from pipeline.core.schedule import learning_rate_factor
 
 DISTANCES = get_args(Distance)
 NEGATIVES = get_args(Negatives)
@@ -68,8 +69,16 @@ def _loss_by_hand(
     return float(np.mean(losses)) if losses else 0.0
 
 
-def _objective(distance: Distance, negatives: Negatives, *, margin: float = 0.5) -> Objective:
-    return Objective(distance=distance, margin=margin, negatives=negatives, l2_penalty=0.0)
+def _loss(
+    vectors: torch.Tensor,
+    allowed: torch.Tensor | None,
+    distance: Distance,
+    negatives: Negatives,
+    *,
+    margin: float = 0.5,
+) -> torch.Tensor:
+    criterion = TripletLoss(distance=distance, margin=margin, negatives=negatives)
+    return criterion(vectors, MicroBatch(vectors, may_be_negative=allowed))
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
@@ -97,28 +106,14 @@ def test_cosine_is_half_the_squared_distance(directions: np.ndarray) -> None:
 
 @pytest.mark.parametrize("distance", DISTANCES)
 @settings(deadline=None)
-@given(directions=DIRECTIONS, length=st.floats(0.1, 10), l2_penalty=st.floats(0, 1))
-def test_the_sampled_distant_tile_alone_is_compared_and_length_is_penalised(
-    distance: Distance, directions: np.ndarray, length: float, l2_penalty: float
+@given(directions=DIRECTIONS, length=st.floats(0.1, 10))
+def test_the_sampled_distant_tile_alone_is_compared_whatever_the_length(
+    distance: Distance, directions: np.ndarray, length: float
 ) -> None:
-    objective = Objective(distance=distance, margin=0.7, negatives="distant", l2_penalty=l2_penalty)
     embeddings = torch.from_numpy(_unit(directions))
-    expected = triplet_loss(embeddings, margin=0.7, distance=distance) + l2_penalty * length**2
-    found = objective(length * embeddings)
+    expected = triplet_loss(embeddings, margin=0.7, distance=distance)
+    found = _loss(length * embeddings, None, distance, "distant", margin=0.7)
     assert float(found) == pytest.approx(float(expected), rel=1e-4, abs=1e-4)
-
-
-@pytest.mark.parametrize("negatives", NEGATIVES)
-def test_the_penalty_is_of_the_mean_squared_length(negatives: Negatives) -> None:
-    vectors = torch.tensor([[[3.0, 4.0], [1.0, 0.0], [0.0, 2.0]]])
-    allowed = torch.ones(3, 3, dtype=torch.bool)
-    without, with_penalty = (
-        Objective(distance="cosine", margin=1.0, negatives=negatives, l2_penalty=penalty)(
-            vectors, allowed
-        )
-        for penalty in (0.0, 0.01)
-    )
-    assert float(with_penalty - without) == pytest.approx(0.01 * (25 + 1 + 4) / 3, abs=1e-6)
 
 
 # In double precision no comparison is on the other side of a limit by rounding.
@@ -133,8 +128,9 @@ def test_loss_within_a_batch_against_a_loop(
     expected = _loss_by_hand(
         vectors, allowed, distance=distance, margin=margin, semi_hard=negatives == "semi_hard"
     )
-    objective = _objective(distance, negatives, margin=margin)
-    found = objective(torch.from_numpy(vectors), torch.from_numpy(allowed))
+    found = _loss(
+        torch.from_numpy(vectors), torch.from_numpy(allowed), distance, negatives, margin=margin
+    )
     assert float(found) == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
@@ -145,12 +141,12 @@ def test_semi_hard_is_farther_than_the_positive_within_the_margin() -> None:
     vectors = torch.from_numpy(np.stack([np.cos(angles), np.sin(angles)], axis=-1))
     allowed = torch.zeros(9, 9, dtype=torch.bool)
     allowed[0, [2, 5, 8]] = True  # of the anchor alone
-    objective = _objective("squared", "semi_hard", margin=1.5)
-    assert float(objective(vectors, allowed)) == pytest.approx(1.5 + 1 - 2)
-    every = _objective("squared", "batch", margin=1.5)
+    semi_hard = _loss(vectors, allowed, "squared", "semi_hard", margin=1.5)
+    assert float(semi_hard) == pytest.approx(1.5 + 1 - 2)
+    every = _loss(vectors, allowed, "squared", "batch", margin=1.5)
     at_30_degrees = 2 - 2 * math.cos(math.radians(30))
     expected = (0.5 + 1.5 + 1 - at_30_degrees) / 2  # that at 120° is far enough
-    assert float(every(vectors, allowed)) == pytest.approx(expected)
+    assert float(every) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("negatives", ["batch", "semi_hard"])
@@ -159,7 +155,7 @@ def test_who_may_not_be_negative_is_not_pushed(distance: Distance, negatives: Ne
     vectors = torch.from_numpy(_vectors(4, seed=0)).requires_grad_()
     allowed = torch.ones(12, 12, dtype=torch.bool)
     allowed[:, 5] = False  # the second triplet's distant tile
-    loss = _objective(distance, negatives, margin=2.0)(vectors, allowed)
+    loss = _loss(vectors, allowed, distance, negatives, margin=2.0)
     (gradient,) = torch.autograd.grad(loss, vectors)
     assert loss > 0
     assert (gradient[1, 2] == 0).all()
@@ -172,7 +168,8 @@ def test_where_none_may_be_negative_there_is_nothing_to_learn(
     distance: Distance, negatives: Negatives
 ) -> None:
     vectors = torch.from_numpy(_vectors(4, seed=0)).float().requires_grad_()
-    loss = _objective(distance, negatives)(vectors, torch.zeros(12, 12, dtype=torch.bool))
+    allowed = torch.zeros(12, 12, dtype=torch.bool)
+    loss = _loss(vectors, allowed, distance, negatives)
     (gradient,) = torch.autograd.grad(loss, vectors)
     assert loss == 0
     assert (gradient == 0).all()
@@ -186,7 +183,7 @@ def test_coinciding_tiles_have_a_finite_gradient(
 ) -> None:
     vectors = torch.ones(n_triplets, 3, 4, requires_grad=True)
     allowed = torch.ones(3 * n_triplets, 3 * n_triplets, dtype=torch.bool)
-    loss = _objective(distance, negatives)(vectors, allowed)
+    loss = _loss(vectors, allowed, distance, negatives)
     (gradient,) = torch.autograd.grad(loss, vectors)
     assert gradient.isfinite().all()
 

@@ -17,13 +17,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.core.encoder import Encoder, autocast
+from pipeline.core.objective.learner import Learner, MicroBatch
 from pipeline.core.processes import n_processes, rank, summed
 
 CHECK_EVERY = 200  # batches
-
-# Triplets of a micro-batch (triplet, member, channel, row, column), and which tiles may be
-# negatives of each other.
-MicroBatch = tuple[Tensor, Tensor | None]
 
 
 def own_lanes(n_lanes: int) -> list[int]:
@@ -40,28 +37,28 @@ def own_lanes(n_lanes: int) -> list[int]:
     return list(range(rank(), n_lanes, n_processes()))
 
 
-def parallel(encoder: Encoder) -> nn.Module:
-    """`encoder` as it is trained: compiled on CUDA, and in step with other processes."""
-    device = next(encoder.parameters()).device
-    network: nn.Module = torch.compile(encoder, dynamic=False) if device.type == "cuda" else encoder  # type: ignore[assignment]
+def parallel(learner: Learner) -> nn.Module:
+    """`learner` as it is trained: compiled on CUDA, and in step with other processes."""
+    device = next(learner.parameters()).device
+    if device.type == "cuda":
+        learner.encoder.compile(dynamic=False)
     if n_processes() == 1:
-        return network
+        return learner
     ids = [device.index] if device.type == "cuda" else None
     with warnings.catch_warnings():
         # The argument has a successor, which older versions of torch do not know.
         warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
-        return DistributedDataParallel(network, device_ids=ids, broadcast_buffers=False)
+        return DistributedDataParallel(learner, device_ids=ids, broadcast_buffers=False)
 
 
 def train_epoch(
-    encoder: Encoder,
+    learner: Learner,
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
     lanes: Sequence[Iterator[MicroBatch]],
     batches: Iterable[NDArray[np.int64]],
     *,
     n_triplets: int,
-    objective: Callable[[Tensor, Tensor | None], Tensor],
     learning_rate: Callable[[int], float],
     max_gradient_norm: float,
     check: Callable[[Tensor], None],
@@ -69,27 +66,26 @@ def train_epoch(
     """Train for an epoch; return the mean loss of a triplet.
 
     Args:
-        encoder: What is trained.
+        learner: What is trained.
         network: `parallel` of it.
         optimizer: Of its parameters.
         lanes: Micro-batches of each lane of this process.
         batches: Triplets of each micro-batch, those of every lane of all processes, (lane,) each.
         n_triplets: Of the epoch.
-        objective: Loss of vectors (triplet, 3, dimension).
         learning_rate: Of the batch with this number.
         max_gradient_norm: Longer gradients are shortened to it; 0 for none.
-        check: Raises when embeddings (tile, dimension) are of no use; sees those of this process
-            in every so many batches.
+        check: Raises when embeddings (tile, dimension) are of no use; sees those of this process,
+            of unit length, in every so many batches.
 
     Raises:
         ValueError: If the weights are no longer finite.
     """
-    encoder.train()
-    device = next(encoder.parameters()).device
+    learner.train()
+    device = next(learner.parameters()).device
     statistics = [
         buffer
-        for layer in encoder.modules()
-        if isinstance(layer, nn.BatchNorm2d)
+        for layer in learner.modules()
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)
         for buffer in layer.buffers()
     ]
     chains = [[statistic.clone() for statistic in statistics] for _ in lanes]
@@ -99,26 +95,26 @@ def train_epoch(
             group["lr"] = learning_rate(number)
         optimizer.zero_grad()
         own_sizes = sizes[rank() :: n_processes()]
-        seen = []
+        seen, keys = [], []
         for lane, size, chain in zip(lanes, own_sizes, chains, strict=True):
-            members, may_be_negative = next(lane)
+            batch = next(lane)
             _assign(statistics, chain)
             with _in_step(network, last=lane is lanes[-1]):
-                with autocast(device):
-                    vectors = network(members.flatten(0, 1), unit_length=False)
-                loss = objective(vectors.unflatten(0, members.shape[:2]), may_be_negative)
+                step = network(batch)
                 # Processes take the mean of their gradients, where the sum is meant.
-                (loss * (n_processes() * int(size) / int(sizes.sum()))).backward()
+                (step.loss * (n_processes() * int(size) / int(sizes.sum()))).backward()
             _assign(chain, statistics)
-            total += loss.detach() * int(size)
-            seen.append(vectors.detach())
+            total += step.loss.detach() * int(size)
+            seen.append(step.embeddings)
+            keys.append(step.keys)
         if max_gradient_norm:
-            nn.utils.clip_grad_norm_(encoder.parameters(), max_gradient_norm)
+            nn.utils.clip_grad_norm_(learner.parameters(), max_gradient_norm)
         optimizer.step()
+        learner.after_step(_gather(keys, sizes))
         if (number + 1) % CHECK_EVERY == 0:
             check(nn.functional.normalize(torch.cat(seen), dim=1))
     _average(statistics, chains)
-    if not all(parameter.isfinite().all() for parameter in encoder.parameters()):
+    if not all(parameter.isfinite().all() for parameter in learner.parameters()):
         raise ValueError(
             f"the weights are not finite at a learning rate of {learning_rate(number):.2g}; lower "
             "train.learning_rate"
@@ -142,8 +138,7 @@ def embed_triplets(
     """
     encoder.eval()
     device = next(encoder.parameters()).device
-    n_dimensions = encoder.projection.out_features
-    embeddings = torch.zeros((n_triplets, 3, n_dimensions), device=device)
+    embeddings = torch.zeros((n_triplets, 3, encoder.n_dimensions), device=device)
     with torch.inference_mode(), autocast(device):
         for triplets, tiles in batches:
             members = on_device(tiles, device)
@@ -156,6 +151,18 @@ def on_device(tiles: NDArray[np.uint8], device: torch.device) -> Tensor:
     """A copy on `device`, which goes on beside what that computes."""
     members = torch.from_numpy(tiles)
     return members.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else members
+
+
+def _gather(keys: Sequence[Tensor | None], sizes: NDArray[np.int64]) -> Tensor | None:
+    """What every lane of all processes made for `Learner.after_step`, in the lanes' order."""
+    if keys[0] is None:
+        return None
+    gathered = keys[0].new_zeros((int(sizes.sum()), *keys[0].shape[1:]))
+    parts = gathered.split(sizes.tolist())
+    for part, own in zip(parts[rank() :: n_processes()], keys, strict=True):
+        assert own is not None
+        part.copy_(own)
+    return summed(gathered)
 
 
 def _assign(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:

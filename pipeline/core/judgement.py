@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from pipeline.core.objective import Distance, member_distances, triplet_loss
+from pipeline.core.objective.triplet import Distance, member_distances, triplet_loss
 
 
 def judge_triplets(embeddings: Tensor, *, margin: float, distance: Distance) -> dict[str, float]:

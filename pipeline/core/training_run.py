@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pipeline.core.encoder import Encoder
 from pipeline.core.engine import parallel
+from pipeline.core.objective.learner import Learner
 
 
 @dataclass
@@ -16,18 +17,25 @@ class TrainingRun:
     """The state of a run.
 
     Attributes:
-        encoder: What is trained.
-        network: As it is trained, `engine.parallel` of the encoder.
+        learner: What is trained.
+        network: As it is trained, `engine.parallel` of the learner.
         optimizer: Of its parameters.
+        keeps_last: Whether the last epoch counts as the best.
         history: What was measured before training and after each epoch.
-        best: Weights of the best epoch so far.
+        best: Weights of the encoder in the best epoch so far.
     """
 
-    encoder: Encoder
+    learner: Learner
     network: nn.Module
     optimizer: torch.optim.AdamW
+    keeps_last: bool
     history: list[dict[str, float]] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def encoder(self) -> Encoder:
+        """What is kept of the learner."""
+        return self.learner.encoder
 
     @property
     def epoch(self) -> int:
@@ -37,6 +45,8 @@ class TrainingRun:
     @property
     def best_epoch(self) -> int:
         """That of the highest validation triplet accuracy, and of these of the lowest loss."""
+        if self.keeps_last:
+            return self.epoch
         ranks = [(entry["triplet_accuracy"], -entry["loss"]) for entry in self.history[1:]]
         return 1 + ranks.index(max(ranks))
 
@@ -51,7 +61,7 @@ class TrainingRun:
         """All that a run needs to go on but its history, to be written as a checkpoint."""
         moments = self.optimizer.state_dict()["state"]
         return {
-            **{f"encoder.{name}": value for name, value in self.encoder.state_dict().items()},
+            **{f"learner.{name}": value for name, value in self.learner.state_dict().items()},
             **{f"best.{name}": value for name, value in self.best.items()},
             **{
                 f"optimizer.{index}.{name}": value
@@ -62,10 +72,10 @@ class TrainingRun:
 
     def resume(self, tensors: Mapping[str, Tensor], history: list[dict[str, float]]) -> None:
         """Come to the state of a checkpoint."""
-        self.encoder.load_state_dict(_under("encoder", tensors))
+        self.learner.load_state_dict(_under("learner", tensors))
         self.best = _under("best", tensors)
         self.history = history
-        parameters = list(self.encoder.parameters())
+        parameters = _trained(self.learner)
         moments: dict[int, dict[str, Any]] = {}
         for name, value in _under("optimizer", tensors).items():
             index, key = name.split(".")
@@ -77,12 +87,18 @@ class TrainingRun:
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
 
-def start(encoder: Encoder, *, learning_rate: float, weight_decay: float) -> TrainingRun:
+def start(
+    learner: Learner, *, learning_rate: float, weight_decay: float, keeps_last: bool
+) -> TrainingRun:
     """A run that has not begun."""
     optimizer = torch.optim.AdamW(
-        encoder.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True
+        _trained(learner), lr=learning_rate, weight_decay=weight_decay, fused=True
     )
-    return TrainingRun(encoder, parallel(encoder), optimizer)
+    return TrainingRun(learner, parallel(learner), optimizer, keeps_last)
+
+
+def _trained(learner: Learner) -> list[nn.Parameter]:
+    return [parameter for parameter in learner.parameters() if parameter.requires_grad]
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

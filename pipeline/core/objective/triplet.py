@@ -1,6 +1,5 @@
-"""What training minimises, and how fast it goes."""
+"""The margin triplet loss, of sampled triplets or of those within a micro-batch."""
 
-import math
 from typing import Literal
 
 import torch
@@ -11,12 +10,14 @@ from pytorch_metric_learning.utils.loss_and_miner_utils import get_all_triplets_
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from pipeline.core.objective.learner import MicroBatch
+
 Distance = Literal["euclidean", "squared", "cosine"]
 Negatives = Literal["distant", "batch", "semi_hard"]
 
 
-class Objective:
-    """Triplet loss on embeddings, and a penalty on the length of the vectors they are made of.
+class TripletLoss:
+    """Triplet loss on vectors, which come to unit length first.
 
     With `distant` negatives the mean over the triplets as sampled. With `batch` every tile of the
     micro-batch is compared to both members of every pair of anchor and neighbour, with `semi_hard`
@@ -27,32 +28,28 @@ class Objective:
     doi:10.1109/CVPR.2015.7298682.
     """
 
-    def __init__(
-        self, *, distance: Distance, margin: float, negatives: Negatives, l2_penalty: float
-    ) -> None:
+    def __init__(self, *, distance: Distance, margin: float, negatives: Negatives) -> None:
         self.distance = distance
         self.margin = margin
         self.negatives = negatives
-        self.l2_penalty = l2_penalty
-        measure = _MEASURES[distance]
+        measure = MEASURES[distance]
         self._mined_loss = TripletMarginLoss(margin, distance=measure)
         self._miner = TripletMarginMiner(margin, type_of_triplets="semihard", distance=measure)
 
-    def __call__(self, vectors: Tensor, may_be_negative: Tensor | None = None) -> Tensor:
+    def __call__(self, vectors: Tensor, batch: MicroBatch) -> Tensor:
         """The loss of a micro-batch.
 
         Args:
             vectors: Embeddings before they come to unit length, shape (triplet, 3, dimension).
-            may_be_negative: Whether a tile may be pushed away from another, shape (tile, tile),
-                tiles in the order of `vectors`; needed with negatives that were not sampled.
+            batch: Says which tiles may be negatives, where they were not sampled.
         """
         embeddings = normalize(vectors, dim=-1)
         if self.negatives == "distant":
             loss = triplet_loss(embeddings, margin=self.margin, distance=self.distance)
         else:
-            assert may_be_negative is not None
-            loss = self._loss_within_batch(embeddings, may_be_negative)
-        return loss + self.l2_penalty * vectors.square().sum(dim=-1).mean()
+            assert batch.may_be_negative is not None
+            loss = self._loss_within_batch(embeddings, batch.may_be_negative)
+        return loss
 
     def _loss_within_batch(self, embeddings: Tensor, may_be_negative: Tensor) -> Tensor:
         n_triplets = len(embeddings)
@@ -107,18 +104,7 @@ def member_distances(embeddings: Tensor, distance: Distance) -> tuple[Tensor, Te
     return measure(neighbour), measure(distant)
 
 
-def learning_rate_factor(step: int, *, n_warm_up: int, n_steps: int) -> float:
-    """Share of the full learning rate: a linear rise, then half a cosine down to zero.
-
-    >>> [round(learning_rate_factor(step, n_warm_up=2, n_steps=6), 2) for step in range(6)]
-    [0.5, 1.0, 1.0, 0.85, 0.5, 0.15]
-    """
-    if step < n_warm_up:
-        return (step + 1) / n_warm_up
-    return 0.5 + 0.5 * math.cos(math.pi * (step - n_warm_up) / max(1, n_steps - n_warm_up))
-
-
-_MEASURES: dict[Distance, BaseDistance] = {
+MEASURES: dict[Distance, BaseDistance] = {  # of vectors of unit length
     "euclidean": LpDistance(normalize_embeddings=False),
     "squared": LpDistance(normalize_embeddings=False, power=2),
     "cosine": CosineSimilarity(),

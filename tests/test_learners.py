@@ -1,0 +1,358 @@
+import copy
+import math
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from pipeline.core.encoder import Encoder, create_encoder
+from pipeline.core.label_network import LabelNetwork
+from pipeline.core.objective import choice
+from pipeline.core.objective import learner as learners
+from pipeline.core.objective.choice import HeadShape, Objective, check_objective, create_learner
+from pipeline.core.objective.learner import MicroBatch
+from pipeline.core.objective.momentum import Byol, Moco
+from pipeline.core.objective.pretext import COLOUR_GRID, directions, take_colour, turn
+from pipeline.core.objective.prototypes import Swav
+
+N_DIMENSIONS = 6
+LOSSES = [name for part in get_args(choice.Loss) for name in (get_args(part) or (part,))]
+SHAPES = {
+    "Tile2Vec": HeadShape(n_layers=1, n_hidden=7, n_dimensions=N_DIMENSIONS, kept_layers=1),
+    "SimCLR": HeadShape(n_layers=2, n_hidden=7, n_dimensions=N_DIMENSIONS, kept_layers=0),
+    "SimCLRv2": HeadShape(n_layers=3, n_hidden=7, n_dimensions=N_DIMENSIONS, kept_layers=1),
+}
+
+
+def _objective(loss: choice.Loss, **changes: object) -> Objective:
+    usual = {
+        "views": "neighbour",
+        "distance": "euclidean",
+        "margin": 1.0,
+        "negatives": "distant",
+        "temperature": 0.2,
+        "redundancy_weight": 0.01,
+        "momentum": 0.9,
+        "queue_length": 8,
+        "n_prototypes": 5,
+        "n_crops": 0,
+        "teacher_weight": 1.0,
+        "l2_penalty": 0.0,
+    }
+    return Objective(loss=loss, **{**usual, **changes})  # type: ignore[arg-type]
+
+
+def _encoder(shape: HeadShape) -> Encoder:
+    return create_encoder(
+        backbone="resnet10t",
+        n_channels=2,
+        n_dimensions=shape.kept_width,
+        projection=shape.projection,
+        seed=0,
+    )
+
+
+def _learner(loss: choice.Loss, shape: str = "SimCLR", **changes: object) -> learners.Learner:
+    outline = SHAPES[shape]
+    objective = _objective(loss, **changes)
+    learner = create_learner(
+        _encoder(outline), objective, outline, n_channels=2, seed=0, teacher=_teacher()
+    )
+    return learner.train()
+
+
+def _teacher() -> LabelNetwork:
+    torch.manual_seed(5)
+    network = LabelNetwork(_encoder(SHAPES["SimCLR"]), layer="layer3", n_labels=3)
+    torch.nn.init.normal_(network.head.weight)
+    return network
+
+
+def _tiles(n_triplets: int, n_views: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    shape = (n_triplets, n_views, 2, 32, 32)
+    return torch.randint(256, shape, generator=generator, dtype=torch.uint8)
+
+
+def _batch(loss: choice.Loss, seed: int = 0) -> MicroBatch:
+    objective = _objective(loss)
+    tiles = _tiles(4, objective.n_views, seed)
+    generator = torch.Generator().manual_seed(seed)
+    match loss:
+        case "rotation":
+            return MicroBatch(*_shown(*turn(tiles, generator)))
+        case "relative_position":
+            return MicroBatch(tiles, targets=torch.tensor([0, 3, 5, 7]))
+        case "colour":
+            return MicroBatch(*_shown(*take_colour(tiles)))
+    return MicroBatch(tiles)
+
+
+def _shown(tiles: Tensor, targets: Tensor) -> tuple[Tensor, None, Tensor]:
+    return tiles, None, targets
+
+
+@pytest.fixture(autouse=True)
+def _in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        learners, "autocast", lambda device: torch.autocast(device.type, enabled=False)
+    )
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_reaches_every_weight(loss: choice.Loss, shape: str) -> None:
+    learner = _learner(loss, shape)
+    step = learner(_batch(loss))
+    step.loss.backward()
+    assert step.loss.ndim == 0
+    assert step.embeddings.shape[1] == learner.encoder.n_dimensions
+    for name, parameter in learner.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, name
+    assert any((parameter.grad != 0).any() for parameter in learner.encoder.parameters())
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_steps_of_every_loss_lower_it(loss: choice.Loss) -> None:
+    learner = _learner(loss)
+    batch = _batch(loss)
+    trained = [parameter for parameter in learner.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=2e-3)
+    losses = []
+    for _ in range(12):
+        optimizer.zero_grad()
+        step = learner(batch)
+        step.loss.backward()
+        optimizer.step()
+        if loss != "moco":  # whose queue would fill with the batch itself
+            learner.after_step(step.keys)
+        losses.append(float(step.loss.detach()))
+    assert np.mean(losses[-3:]) < losses[0]
+
+
+@pytest.mark.parametrize(
+    ("shape", "width", "n_dropped"),
+    [("Tile2Vec", N_DIMENSIONS, 0), ("SimCLR", 512, 2), ("SimCLRv2", 7, 2)],
+)
+def test_the_head_is_dropped_where_its_shape_says(shape: str, width: int, n_dropped: int) -> None:
+    learner = _learner("nt_xent", shape)
+    step = learner(_batch("nt_xent"))
+    assert step.embeddings.shape == (8, width)
+    linear = [layer for layer in learner.head.modules() if isinstance(layer, torch.nn.Linear)]
+    assert len(linear) == n_dropped
+    assert learner.project(_tiles(2, 2))[1].shape == (2, 2, N_DIMENSIONS)
+
+
+def test_one_seed_gives_the_same_learner_and_leaves_the_global_state() -> None:
+    state = torch.get_rng_state()
+    first, second = _learner("moco").state_dict(), _learner("moco").state_dict()
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert "queue.bank" in first
+
+
+def test_the_length_of_outputs_is_penalised() -> None:
+    plain, penalised = _learner("nt_xent"), _learner("nt_xent", l2_penalty=0.5)
+    batch = _batch("nt_xent")
+    outputs = plain.project(batch.tiles)[1]
+    expected = 0.5 * outputs.square().sum(dim=-1).mean()
+    difference = penalised(batch).loss - plain(batch).loss
+    torch.testing.assert_close(difference, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_barlow_twins_is_the_plain_formula() -> None:
+    learner = _learner("barlow_twins")
+    batch = _batch("barlow_twins")
+    outputs = learner.project(batch.tiles)[1].detach().numpy()
+    mean, deviation = outputs.mean(axis=0), outputs.std(axis=0)
+    first, second = ((outputs - mean) / np.sqrt(deviation**2 + 1e-5)).transpose(1, 0, 2)
+    expected = 0.0
+    for i in range(N_DIMENSIONS):
+        for j in range(N_DIMENSIONS):
+            correlation = float((first[:, i] * second[:, j]).mean())
+            expected += (1 - correlation) ** 2 if i == j else 0.01 * correlation**2
+    assert float(learner(batch).loss.detach()) == pytest.approx(expected, rel=1e-4)
+
+
+def test_byol_is_the_plain_formula_and_its_followers_follow() -> None:
+    learner = _learner("byol")
+    assert isinstance(learner, Byol)
+    for parameter in learner.target_encoder.parameters():
+        parameter.mul_(1.1)
+    batch = _batch("byol")
+    state = copy.deepcopy(learner.state_dict())
+    outputs = learner.project(batch.tiles)[1]
+    predicted = learner.predictor(outputs.flatten(0, 1)).unflatten(0, (4, 2)).detach().numpy()
+    learner.load_state_dict(state)
+    targets = learner.targets(batch.tiles).numpy()
+    learner.load_state_dict(state)
+    cosines = [
+        predicted[triplet, view]
+        @ targets[triplet, 1 - view]
+        / np.linalg.norm(predicted[triplet, view])
+        / np.linalg.norm(targets[triplet, 1 - view])
+        for triplet in range(4)
+        for view in (0, 1)
+    ]
+    assert float(learner(batch).loss.detach()) == pytest.approx(-np.mean(cosines), rel=1e-4)
+    before = learner.target_encoder.backbone.conv1[0].weight.clone()
+    own = learner.encoder.backbone.conv1[0].weight
+    learner.after_step(None)
+    torch.testing.assert_close(
+        learner.target_encoder.backbone.conv1[0].weight, 0.9 * before + 0.1 * own
+    )
+
+
+def test_moco_is_the_plain_formula_and_its_queue_is_filled_in_order() -> None:
+    learner = _learner("moco")
+    assert isinstance(learner, Moco)
+    batch = _batch("moco")
+    state = copy.deepcopy(learner.state_dict())
+    queries = learner.project(batch.tiles[:, :1])[1][:, 0].detach().numpy()
+    keys = learner.targets(batch.tiles[:, 1:])[:, 0].numpy()
+    queue = state["queue.bank"].numpy()
+    learner.load_state_dict(state)
+
+    def direction(vectors: np.ndarray) -> np.ndarray:
+        return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+    losses = []
+    for query, key in zip(direction(queries), direction(keys), strict=True):
+        positive = math.exp(query @ key / 0.2)
+        negatives = [math.exp(query @ other / 0.2) for other in direction(queue)]
+        losses.append(-math.log(positive / (positive + sum(negatives))))
+    step = learner(batch)
+    assert float(step.loss.detach()) == pytest.approx(np.mean(losses), rel=1e-4)
+    np.testing.assert_allclose(step.keys, direction(keys), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(learner.queue.bank, queue)  # as it was, until the step is done
+    learner.after_step(step.keys)
+    np.testing.assert_allclose(learner.queue.bank[:4], direction(keys), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(learner.queue.bank[4:], queue[4:])
+
+
+def test_swav_is_the_plain_formula_with_small_crops() -> None:
+    learner = _learner("swav")
+    assert isinstance(learner, Swav)
+    crops = _tiles(4, 3, seed=1)[..., :16, :16]
+    batch = MicroBatch(_tiles(4, 2), crops)
+    state = copy.deepcopy(learner.state_dict())
+    outputs = learner.project(batch.tiles)[1].detach().numpy()
+    small = learner.project(crops)[1].detach().numpy()
+    learner.load_state_dict(state)
+    prototypes = learner.prototypes.weight.detach().numpy()
+    np.testing.assert_allclose(np.linalg.norm(prototypes, axis=1), 1, rtol=1e-5)
+    views = np.concatenate([outputs, small], axis=1)
+    similarity = views / np.linalg.norm(views, axis=2, keepdims=True) @ prototypes.T
+    losses = []
+    for code_view in (0, 1):
+        assigned = np.exp(similarity[:, code_view] / 0.05)  # (triplet, prototype)
+        for _ in range(3):
+            assigned /= assigned.sum(axis=0) * assigned.shape[1]
+            assigned /= assigned.sum(axis=1, keepdims=True) * len(assigned)
+        assigned *= len(assigned)
+        for view in set(range(5)) - {code_view}:
+            logits = similarity[:, view] / 0.2
+            log_shares = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+            losses.append(-(assigned * log_shares).sum(axis=1).mean())
+    assert float(learner(batch).loss.detach()) == pytest.approx(np.mean(losses), rel=1e-4)
+    with torch.no_grad():
+        learner.prototypes.weight.mul_(3)
+    learner.after_step(None)
+    np.testing.assert_allclose(learner.prototypes.weight.norm(dim=1).detach(), 1)
+
+
+@pytest.mark.parametrize("labels", [None, [0, -1, 2, -1], [-1] * 4])
+def test_distillation_is_the_plain_formula_with_and_without_labels(
+    labels: list[int] | None,
+) -> None:
+    learner = _learner("distillation", teacher_weight=0.7)
+    tiles = _tiles(4, 2)
+    state = copy.deepcopy(learner.state_dict())
+    scores = learner.project(tiles)[1].detach().numpy().reshape(8, 3)
+    learner.load_state_dict(state)
+    told = _teacher().eval()(tiles.flatten(0, 1)).detach().numpy()
+
+    def shares(logits: np.ndarray) -> np.ndarray:
+        return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+
+    expected = -(shares(told / 0.2) * np.log(shares(scores / 0.2))).sum(axis=1).mean()
+    if labels is not None and max(labels) >= 0:
+        each = np.repeat(labels, 2)
+        known = np.flatnonzero(each >= 0)
+        expected = 0.7 * expected - 0.3 * np.log(shares(scores)[known, each[known]]).mean()
+    targets = None if labels is None else torch.tensor(labels)
+    found = learner(MicroBatch(tiles, targets=targets)).loss.detach()
+    assert float(found) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_teacher_stays_as_it_is() -> None:
+    learner = _learner("distillation")
+    before = copy.deepcopy(learner.teacher.state_dict())
+    step = learner(_batch("distillation"))
+    step.loss.backward()
+    after = learner.teacher.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert all(parameter.grad is None for parameter in learner.teacher.parameters())
+
+
+def test_tiles_are_turned_by_what_is_asked() -> None:
+    tiles = _tiles(20, 2)
+    turned, turns = turn(tiles, torch.Generator().manual_seed(0))
+    assert set(turns.flatten().tolist()) == {0, 1, 2, 3}
+    for triplet in range(20):
+        for view in range(2):
+            expected = np.rot90(tiles[triplet, view], int(turns[triplet, view]), (1, 2))
+            np.testing.assert_array_equal(turned[triplet, view], expected)
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_directions_are_numbered_by_eighths(number: int) -> None:
+    angle = number * math.pi / 4
+    offsets = [
+        [round(100 * math.sin(angle + off)), round(100 * math.cos(angle + off))]
+        for off in (-0.35, 0.0, 0.35)
+    ]
+    assert directions(torch.tensor(offsets)).tolist() == [number] * 3
+
+
+def test_colours_are_taken_from_tiles_and_asked_for() -> None:
+    tiles = torch.zeros(1, 1, 2, 32, 32)
+    tiles[0, 0, 0] = 100.0
+    tiles[0, 0, 0, :4, :4] = 40.0
+    shown, departures = take_colour(tiles)
+    assert (shown[0, 0, 0] == shown[0, 0, 1]).all()
+    assert shown[0, 0, 0, -1, -1] == 50
+    asked = departures.reshape(2, COLOUR_GRID, COLOUR_GRID)
+    assert asked[0, -1, -1] == pytest.approx(50 / 63.75)
+    assert asked[1, -1, -1] == pytest.approx(-50 / 63.75)
+    assert asked[0, 0, 0] == pytest.approx(20 / 63.75)
+
+
+@pytest.mark.parametrize(
+    ("loss", "changes", "given", "message"),
+    [
+        ("rotation", {}, {"turns": True}, r"rotation asks how tiles lie.*quarter_turn and rot"),
+        ("relative_position", {}, {"turns": True}, r"relative_position asks how tiles lie"),
+        ("relative_position", {}, {"flips": True}, r"set train\.augmentations\.flip to 0"),
+        ("relative_position", {"views": "both"}, {}, r"train\.views is both; set it to neighbour"),
+        ("colour", {}, {"n_channels": 1}, r"tiles of one channel have no colour"),
+        ("nt_xent", {"views": "augmented"}, {}, r"both views are the same; turn some on"),
+    ],
+)
+def test_what_cannot_be_learnt_is_refused(
+    loss: choice.Loss, changes: dict[str, object], given: dict[str, object], message: str
+) -> None:
+    usual = {"n_channels": 3, "turns": False, "flips": False, "alters": False}
+    with pytest.raises(ValueError, match=message):
+        check_objective(_objective(loss, **changes), SHAPES["SimCLR"], **{**usual, **given})  # type: ignore[arg-type]
+
+
+def test_more_kept_layers_than_layers_are_refused() -> None:
+    shape = HeadShape(n_layers=0, n_hidden=7, n_dimensions=3, kept_layers=1)
+    with pytest.raises(ValueError, match=r"kept_layers 1 is more than train\.head\.n_layers 0"):
+        check_objective(
+            _objective("triplet"), shape, n_channels=3, turns=False, flips=False, alters=False
+        )
