@@ -22,7 +22,7 @@ from pipeline.core.classification.classifiers import (
     Start,
     list_classifiers,
 )
-from pipeline.core.classification.finetune import predict_by_fine_tuning
+from pipeline.core.classification.finetune import FineTuning, predict_by_fine_tuning
 from pipeline.core.classification.folds import check_days, draw_folds
 from pipeline.core.classification.summary import find_splits, flatten, summarise
 from pipeline.core.classification.table import UNSCORED, tabulate
@@ -30,7 +30,7 @@ from pipeline.core.device import compute_device
 from pipeline.core.encoder import LAYERS, create_encoder, rebuild_encoder
 from pipeline.core.pretrained import create_pretrained
 from pipeline.files import encoders, figures, stage, stores
-from pipeline.files.labels import LabelledTiles, read_labels
+from pipeline.files.labels import Labelled, gather_labelled
 from pipeline.files.progress import progress
 from pipeline.files.weights import read_imagenet
 from pipeline.files.workers import n_workers
@@ -72,18 +72,6 @@ class ClassifyParams:
     seed: Annotated[int, Field(ge=0)]
 
 
-@dataclass(frozen=True)
-class _Labelled:
-    """Usable labelled tiles; arrays of shape (tile, …)."""
-
-    place: LabelledTiles
-    tiles: NDArray[np.uint8]
-    label: IntArray
-    names: list[str]
-    day: NDArray[np.datetime64]
-    n_incomplete: int
-
-
 def run(
     params: ClassifyParams,
     scenes: Path,
@@ -94,7 +82,13 @@ def run(
 ) -> None:
     """Compare classifiers of labelled tiles of `scenes`; `encoder` is the one to judge."""
     source = stores.open_product(scenes)
-    labelled = _gather_tiles(params, source, rejected)
+    labelled = gather_labelled(
+        Path(params.labels),
+        source,
+        rejected,
+        max_invalid_share=params.max_invalid_share,
+        cut=stores.cut_tiles,
+    )
     weights, description = encoders.read_encoder(encoder)
     _check_encoder(description, source, labelled.place.tile_size)
     _, day_number = np.unique(labelled.day, return_inverse=True)
@@ -114,7 +108,10 @@ def run(
         day_number,
         strengths=params.regularisation,
         fine_tune=partial(
-            predict_by_fine_tuning, **asdict(params.fine_tuning), seed=params.seed, device=device
+            predict_by_fine_tuning,
+            settings=FineTuning(**asdict(params.fine_tuning)),
+            seed=params.seed,
+            device=device,
         ),
         device=device,
     )
@@ -133,48 +130,6 @@ def run(
     flatten(product).to_csv(classifier / "scores.csv")
     _draw(product, classifier)
     stores.write_json(metrics, summarise(product))
-
-
-def _gather_tiles(params: ClassifyParams, source: xr.Dataset, rejected: Path) -> _Labelled:
-    """Labelled tiles whose pixels are valid, but for a share that params allow."""
-    shape = (source.sizes["row"], source.sizes["column"])
-    path = Path(params.labels)
-    given = read_labels(path, rejected, granules=source.granule.values.tolist(), scene_shape=shape)
-    if given.n_rejected:
-        log.warning("%d labelled tiles are on rejected granules: left out", given.n_rejected)
-    size = given.tile_size
-    invalid_share = np.empty(len(given.scene))
-    for scene in np.unique(given.scene):
-        valid = source.valid.isel(scene=scene).values
-        for tile in np.flatnonzero(given.scene == scene):
-            row, column = given.row[tile], given.column[tile]
-            invalid_share[tile] = 1 - valid[row : row + size, column : column + size].mean()
-    kept = invalid_share <= params.max_invalid_share
-    n_incomplete = int((~kept).sum())
-    if n_incomplete:
-        log.warning("%d of %d labelled tiles are incomplete: left out", n_incomplete, len(kept))
-    if not kept.any():
-        raise ValueError(
-            f"every tile of {path} has more than {params.max_invalid_share:.0%} invalid pixels, at "
-            f"best {invalid_share.min():.1%}; raise classify.max_invalid_share"
-        )
-    place = LabelledTiles(
-        given.scene[kept],
-        given.row[kept],
-        given.column[kept],
-        given.label[kept],
-        size,
-        given.n_rejected,
-    )
-    names, label = np.unique(place.label.astype(str), return_inverse=True)
-    return _Labelled(
-        place,
-        stores.cut_tiles(source, place.scene, place.row, place.column, size),
-        label.astype(np.int64),
-        names.tolist(),
-        source.time.values[place.scene].astype("datetime64[D]"),
-        n_incomplete,
-    )
 
 
 def _check_encoder(description: dict[str, Any], source: xr.Dataset, tile_size: int) -> None:
@@ -250,7 +205,7 @@ def _fit_all(
 
 
 def _with_origin(
-    table: xr.Dataset, labelled: _Labelled, source: xr.Dataset, splits: NDArray[np.object_]
+    table: xr.Dataset, labelled: Labelled, source: xr.Dataset, splits: NDArray[np.object_]
 ) -> xr.Dataset:
     """`table` with the places of its tiles, and how many of them there are."""
     place = labelled.place

@@ -10,7 +10,12 @@ import yaml
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pipeline"
 STAGES = {path.stem: path for path in PACKAGE.glob("*.py") if path.stem != "__init__"}
-FLOW: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+FLOW: dict[str, Any] = {
+    name: entry
+    for file in ("dvc.yaml", "on_demand/dvc.yaml")
+    for name, entry in yaml.safe_load((ROOT / file).read_text())["stages"].items()
+}
+ROLES = {"distil": "train"}  # stages of the flow that are another's module, `--as` themselves
 STARTER = PACKAGE / "files/stage.py"  # only starts a stage: editing it must rerun nothing
 
 
@@ -94,19 +99,23 @@ def test_nothing_imports_a_stage() -> None:
 
 def test_stages_have_a_section_a_flow_entry_and_a_test() -> None:
     sections = yaml.safe_load((ROOT / "params.yaml").read_text())
-    assert set(STAGES) == set(FLOW["stages"]) == set(sections)
-    for name in STAGES:
+    assert {*STAGES, *ROLES} == set(FLOW) == set(sections)
+    for name in FLOW:
         assert (ROOT / "tests" / f"test_{name}.py").exists()
-        assert FLOW["stages"][name]["params"] == [name]
+        assert FLOW[name]["params"] == [name, *([ROLES[name]] if name in ROLES else [])]
+        assert (f"pipeline.{ROLES[name]} --as {name} " if name in ROLES else "") in FLOW[name][
+            "cmd"
+        ]
 
 
-@pytest.mark.parametrize("name", sorted(STAGES))
+@pytest.mark.parametrize("name", sorted(FLOW))
 def test_code_dependencies_are_those_imported(name: str) -> None:
     """A folder of one noun may stand for all of its modules."""
-    dependencies = [ROOT / dep for dep in FLOW["stages"][name]["deps"] if dep.endswith(".py")]
-    folders = [ROOT / dep for dep in FLOW["stages"][name]["deps"] if (ROOT / dep).is_dir()]
+    dependencies = [ROOT / dep for dep in FLOW[name]["deps"] if dep.endswith(".py")]
+    folders = [ROOT / dep for dep in FLOW[name]["deps"] if (ROOT / dep).is_dir()]
     listed = {*dependencies, *(folder for folder in folders if PACKAGE in folder.parents)}
-    modules = [STAGES[each] for each in (name, *_stages_started(STAGES[name]))]
+    own = STAGES[ROLES.get(name, name)]
+    modules = [own, *(STAGES[each] for each in _stages_started(own))]
     imported = {*modules, *(each for path in modules for each in _all_modules(path))} - {STARTER}
     expected = {noun if (noun := _noun(path)).is_dir() else path for path in imported}
     assert {str(path.relative_to(ROOT)) for path in listed} == {
@@ -114,10 +123,10 @@ def test_code_dependencies_are_those_imported(name: str) -> None:
     }
 
 
-@pytest.mark.parametrize("name", sorted(STAGES))
+@pytest.mark.parametrize("name", sorted(FLOW))
 def test_every_product_outlives_a_failed_rerun(name: str) -> None:
     """DVC removes outs before a stage starts, unless they persist."""
     for key in ("outs", "metrics"):
-        for entry in FLOW["stages"][name].get(key, []):
+        for entry in FLOW[name].get(key, []):
             assert isinstance(entry, dict)
             assert next(iter(entry.values()))["persist"] is True

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +19,14 @@ from pipeline.core.encoder import create_encoder, embed_tiles
 
 WEIGHTS = Path(__file__).parents[2] / "shared/data/weights/resnet18_imagenet_to_layer3.safetensors"
 CPU = torch.device("cpu")
-FINE_TUNING = {
-    "n_epochs": 8,
-    "batch_size": 16,
-    "learning_rate": 2e-3,
-    "head_learning_rate": 3e-3,
-    "weight_decay": 0.01,
-    "warm_up_share": 0.1,
-    "seed": 1,
-    "device": CPU,
-}
+FINE_TUNING = finetune.FineTuning(
+    n_epochs=8,
+    batch_size=16,
+    learning_rate=2e-3,
+    head_learning_rate=3e-3,
+    weight_decay=0.01,
+    warm_up_share=0.1,
+)
 
 
 def _draw_labels(n_tiles: int, n_days: int, n_labels: int) -> tuple[np.ndarray, np.ndarray]:
@@ -176,7 +175,15 @@ def test_fine_tuning_learns_textures_and_leaves_its_start_alone() -> None:
     train, test = np.arange(112), np.arange(112, 160)
     predicted = [
         finetune.predict_by_fine_tuning(
-            encoder, tiles, labels, train, test, layer="layer3", **FINE_TUNING
+            encoder,
+            tiles,
+            labels,
+            train,
+            test,
+            layer="layer3",
+            settings=FINE_TUNING,
+            seed=1,
+            device=CPU,
         )
         for _ in range(2)
     ]
@@ -189,7 +196,6 @@ def test_fine_tuning_learns_textures_and_leaves_its_start_alone() -> None:
 def test_fine_tuning_computes_on_the_device_there_is() -> None:
     tiles, labels = _draw_stripes(24, np.random.default_rng(3))
     encoder = create_encoder(backbone="resnet10t", n_channels=3, n_dimensions=4, seed=1)
-    settings_ = {**FINE_TUNING, "n_epochs": 1, "device": compute_device()}
     predicted = finetune.predict_by_fine_tuning(
         encoder.to(compute_device()),
         tiles,
@@ -197,7 +203,9 @@ def test_fine_tuning_computes_on_the_device_there_is() -> None:
         np.arange(17),  # one more than a batch
         np.arange(17, 24),
         layer="layer4",
-        **settings_,
+        settings=replace(FINE_TUNING, n_epochs=1),
+        seed=1,
+        device=compute_device(),
     )
     assert set(predicted) <= {0, 1}
 

@@ -11,6 +11,7 @@ import yaml
 from pydantic import Field
 
 from pipeline.files import stage
+from pipeline.train import TrainParams
 
 FLOW = """
 stages:
@@ -103,7 +104,11 @@ def test_paths_come_from_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyP
         stage.paths("triple")
 
 
-def _run_double(folder: Path, params: str) -> subprocess.CompletedProcess[str]:
+def _run_double(folder: Path, params: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    (folder / "on_demand").mkdir(exist_ok=True)
+    (folder / "on_demand/dvc.yaml").write_text(
+        FLOW.replace("double:", "thrice:").replace("data/", "other/")
+    )
     (folder / "dvc.yaml").write_text(FLOW)
     (folder / "params.yaml").write_text(params)
     (folder / "in.txt").write_text("ab")
@@ -114,7 +119,7 @@ def _run_double(folder: Path, params: str) -> subprocess.CompletedProcess[str]:
     init = f"__path__ = [{str(package)!r}, {str(Path(stage.__file__).parents[1])!r}]\n"
     (package / "__init__.py").write_text(init)
     return subprocess.run(
-        [sys.executable, "-m", "pipeline.double"],
+        [sys.executable, "-m", "pipeline.double", *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(folder)},
         capture_output=True,
@@ -131,6 +136,17 @@ def test_started_stage_writes_its_products(tmp_path: Path) -> None:
     result = _run_double(tmp_path, "double: {times: 3, fail: false}")
     assert (tmp_path / "data/out.txt").read_text() == "ababab"
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["figures", "out.txt"]
+
+
+def test_a_stage_can_be_another_of_the_flow(tmp_path: Path) -> None:
+    params = "{double: {times: 2, fail: false}, thrice: {times: 3}}"
+    result = _run_double(tmp_path, params, "--as", "thrice")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "other/out.txt").read_text() == "ababab"
+    assert not (tmp_path / "data").exists()
+    result = _run_double(tmp_path, "double: {times: 2, fail: false}", "--as", "thrice")
+    assert "params.yaml has no section thrice; add it" in result.stderr
+    assert "stage of the flow to be" in _run_double(tmp_path, params, "--help").stdout
 
 
 def test_failed_stage_leaves_products_whole(tmp_path: Path) -> None:
@@ -160,6 +176,9 @@ def test_bad_params_end_in_one_sentence(tmp_path: Path) -> None:
 def test_committed_params_suit_every_stage(path: str) -> None:
     root = Path(__file__).parents[1]
     content = yaml.safe_load((root / path).read_text())
+    student = content.pop("distil")
+    for section in (content["train"], stage.merged(content["train"], student)):
+        assert isinstance(stage.parse_params("train", section, TrainParams), TrainParams)
     for name, section in content.items():
         module = importlib.import_module(f"pipeline.{name}")
         words = "".join(word.title() for word in name.split("_"))

@@ -1,13 +1,18 @@
 """Label tables: tiles to which people, or the makers of synthetic granules, gave a label."""
 
 import csv
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from numpy.typing import ArrayLike, NDArray
+
+log = logging.getLogger(__name__)
 
 IntArray = NDArray[np.int64]
 
@@ -77,6 +82,89 @@ def read_labels(
         table.label.to_numpy(object),
         int(sizes[0]),
         n_rejected=len(given) - len(table),
+    )
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Usable labelled tiles; arrays of shape (tile, …).
+
+    Attributes:
+        place: Where they are.
+        tiles: Colours, (tile, channel, row, column).
+        label: Number of each tile's label.
+        names: Label of each number.
+        day: UTC day of each tile.
+        n_incomplete: Tiles left out for their invalid pixels.
+    """
+
+    place: LabelledTiles
+    tiles: NDArray[np.uint8]
+    label: IntArray
+    names: list[str]
+    day: NDArray[np.datetime64]
+    n_incomplete: int
+
+
+class Cut(Protocol):
+    """Cuts tiles from scenes, as `stores.cut_tiles`."""
+
+    def __call__(
+        self, scenes: xr.Dataset, scene: IntArray, row: IntArray, column: IntArray, tile_size: int
+    ) -> NDArray[np.uint8]:
+        """Tiles (tile, channel, row, column)."""
+
+
+def gather_labelled(
+    path: Path, scenes: xr.Dataset, rejected: Path, *, max_invalid_share: float, cut: Cut
+) -> Labelled:
+    """Labelled tiles whose pixels are valid, but for a share.
+
+    Args:
+        path: As of `read_labels`, as is `rejected`.
+        scenes: The product that tiles are cut from.
+        rejected: Table of the granules that ingest left out.
+        max_invalid_share: So many of a tile's pixels may be invalid.
+        cut: Cuts them.
+
+    Raises:
+        ValueError: If there is no such tile, or as of `read_labels`.
+    """
+    shape = (scenes.sizes["row"], scenes.sizes["column"])
+    given = read_labels(path, rejected, granules=scenes.granule.values.tolist(), scene_shape=shape)
+    if given.n_rejected:
+        log.warning("%d labelled tiles are on rejected granules: left out", given.n_rejected)
+    size = given.tile_size
+    invalid_share = np.empty(len(given.scene))
+    for scene in np.unique(given.scene):
+        valid = scenes.valid.isel(scene=scene).values
+        for tile in np.flatnonzero(given.scene == scene):
+            row, column = given.row[tile], given.column[tile]
+            invalid_share[tile] = 1 - valid[row : row + size, column : column + size].mean()
+    kept = invalid_share <= max_invalid_share
+    n_incomplete = int((~kept).sum())
+    if n_incomplete:
+        log.warning("%d of %d labelled tiles are incomplete: left out", n_incomplete, len(kept))
+    if not kept.any():
+        raise ValueError(
+            f"every tile of {path} has more than {max_invalid_share:.0%} invalid pixels, at "
+            f"best {invalid_share.min():.1%}; raise max_invalid_share in params.yaml"
+        )
+    place = replace(
+        given,
+        scene=given.scene[kept],
+        row=given.row[kept],
+        column=given.column[kept],
+        label=given.label[kept],
+    )
+    names, label = np.unique(place.label.astype(str), return_inverse=True)
+    return Labelled(
+        place,
+        cut(scenes, place.scene, place.row, place.column, size),
+        label.astype(np.int64),
+        names.tolist(),
+        scenes.time.values[place.scene].astype("datetime64[D]"),
+        n_incomplete,
     )
 
 

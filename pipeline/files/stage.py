@@ -23,6 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 
 PARAMS_FILE = Path("params.yaml")
 FLOW_FILE = Path("dvc.yaml")
+ON_DEMAND_FILE = Path("on_demand/dvc.yaml")  # stages that `dvc repro` alone does not run
 PACKAGE = Path(__file__).parents[1]
 
 Params = TypeVar("Params")
@@ -33,6 +34,9 @@ def start(run: Callable[..., None], params_type: type[Any]) -> None:
 
     Every `Path` argument of `run` is a command-line option; its default is the one in dvc.yaml.
     Products are swapped in when `run` has succeeded, so a failure leaves the earlier ones whole.
+
+    With `--as other` the stage is that of this name in the flow: it has the paths of `other`, and
+    the section `other` of params.yaml changes what stands in its own.
     """
     spec = sys.modules["__main__"].__spec__
     assert spec is not None, "start a stage with python -m"
@@ -41,22 +45,40 @@ def start(run: Callable[..., None], params_type: type[Any]) -> None:
     module = importlib.import_module(spec.name)
     run, params_type = getattr(module, run.__name__), getattr(module, params_type.__name__)
     with one_sentence_errors(name):
-        given = _parse_paths(name, run)
-        params = read_params(name, params_type)
-        with _replacing(name, given) as arguments:
+        role, given = _parse_arguments(name, run)
+        params = read_params(name, params_type, changed_by=None if role == name else role)
+        with _replacing(role, given) as arguments:
             run(params, **arguments)
 
 
-def read_params(name: str, params_type: type[Params]) -> Params:
-    """Section `name` of params.yaml as `params_type`.
+def read_params(name: str, params_type: type[Params], *, changed_by: str | None = None) -> Params:
+    """Section `name` of params.yaml as `params_type`, with the values of another where it has some.
 
     Raises:
         ValueError: If a key is unknown, missing or of the wrong kind.
     """
     sections = _read_yaml(PARAMS_FILE)
-    if name not in sections:
-        raise ValueError(f"{PARAMS_FILE} has no section {name}; add it")
-    return parse_params(name, sections[name], params_type)
+    section: dict[str, Any] = {}
+    names = [name] if changed_by is None else [name, changed_by]
+    for each in names:
+        if each not in sections:
+            raise ValueError(f"{PARAMS_FILE} has no section {each}; add it")
+        section = merged(section, sections[each])
+    return parse_params(name, section, params_type)
+
+
+def merged(section: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`section` with the values of `changes`, key by key at any depth.
+
+    >>> merged({"loss": "triplet", "objective": {"margin": 1.0}}, {"objective": {"margin": 0.5}})
+    {'loss': 'triplet', 'objective': {'margin': 0.5}}
+    """
+    result = dict(section)
+    for key, value in changes.items():
+        inner = result.get(key)
+        both = isinstance(inner, Mapping) and isinstance(value, Mapping)
+        result[key] = merged(inner, value) if both else value
+    return result
 
 
 def parse_params(name: str, section: object, params_type: type[Params]) -> Params:
@@ -101,14 +123,23 @@ def one_sentence_errors(name: str) -> Iterator[None]:
         sys.exit(f"{name}: {error}")
 
 
-def _parse_paths(name: str, run: Callable[..., None]) -> dict[str, Path]:
-    defaults = paths(name)
+def _parse_arguments(name: str, run: Callable[..., None]) -> tuple[str, dict[str, Path]]:
+    """The stage of the flow that was started, and its paths."""
     parser = argparse.ArgumentParser(prog=f"python -m pipeline.{name}")
+    parser.add_argument(
+        "--as",
+        dest="role",
+        default=name,
+        help=f"stage of the flow to be; its section changes values of the section {name}",
+    )
+    words = [word for word in sys.argv[1:] if word not in ("-h", "--help")]
+    defaults = paths(parser.parse_known_args(words)[0].role)
     for argument in list(inspect.signature(run).parameters)[1:]:
         parser.add_argument(
             f"--{argument.replace('_', '-')}", type=Path, default=defaults.get(argument)
         )
-    return vars(parser.parse_args())
+    given = vars(parser.parse_args())
+    return given.pop("role"), given
 
 
 @contextmanager
@@ -153,6 +184,8 @@ def _out_paths(name: str, key: str) -> set[Path]:
 
 def _flow_stage(name: str) -> dict[str, Any]:
     stages = _read_yaml(FLOW_FILE)["stages"]
+    if ON_DEMAND_FILE.exists():
+        stages |= _read_yaml(ON_DEMAND_FILE)["stages"]
     if name not in stages:
         raise ValueError(f"{FLOW_FILE} has no stage {name}; it has {', '.join(stages)}")
     stage: dict[str, Any] = stages[name]

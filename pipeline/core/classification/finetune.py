@@ -1,6 +1,7 @@
 """Labels predicted by a network trained end to end, backbone and all."""
 
 import math
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -18,6 +19,27 @@ IntArray = NDArray[np.int64]
 TEST_BATCH = 256
 
 
+@dataclass(frozen=True)
+class FineTuning:
+    """How a network is trained on labels.
+
+    Attributes:
+        n_epochs: Passes over the training tiles, each with fresh turns and flips.
+        batch_size: Most tiles of a step, at least 4; an epoch's batches differ by one tile at most.
+        learning_rate: Of the encoder at its highest; it warms up, then falls as a cosine.
+        head_learning_rate: Of the head, likewise.
+        weight_decay: Of AdamW.
+        warm_up_share: Part of the steps over which the learning rates rise.
+    """
+
+    n_epochs: int
+    batch_size: int
+    learning_rate: float
+    head_learning_rate: float
+    weight_decay: float
+    warm_up_share: float
+
+
 def predict_by_fine_tuning(
     encoder: Encoder,
     tiles: NDArray[np.uint8],
@@ -26,32 +48,22 @@ def predict_by_fine_tuning(
     test: IntArray,
     *,
     layer: str,
-    n_epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    head_learning_rate: float,
-    weight_decay: float,
-    warm_up_share: float,
+    settings: FineTuning,
     seed: int,
     device: torch.device,
 ) -> IntArray:
     """Labels of the tested tiles, by a copy of `encoder` fine-tuned on the training tiles.
 
     Args:
-        encoder: As of `fine_tune`, as are those not named here.
+        encoder: Where training starts; it stays as it is.
         tiles: Shape (tile, channel, row, column).
         labels: Number of each tile's label, shape (tile,).
         train: Indices of the training tiles, at least 2.
         test: Indices of the tested tiles.
-        layer: And what follows: as of `fine_tune`.
-        n_epochs: Likewise.
-        batch_size: Likewise.
-        learning_rate: Likewise.
-        head_learning_rate: Likewise.
-        weight_decay: Likewise.
-        warm_up_share: Likewise.
-        seed: Likewise.
-        device: Likewise.
+        layer: As of `fine_tune`.
+        settings: How.
+        seed: As of `fine_tune`.
+        device: Where to compute.
     """
     network = fine_tune(
         encoder,
@@ -59,12 +71,7 @@ def predict_by_fine_tuning(
         labels[train],
         n_labels=int(labels.max()) + 1,
         layer=layer,
-        n_epochs=n_epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        head_learning_rate=head_learning_rate,
-        weight_decay=weight_decay,
-        warm_up_share=warm_up_share,
+        settings=settings,
         seed=seed,
         device=device,
     )
@@ -78,12 +85,7 @@ def fine_tune(
     *,
     n_labels: int,
     layer: str,
-    n_epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    head_learning_rate: float,
-    weight_decay: float,
-    warm_up_share: float,
+    settings: FineTuning,
     seed: int,
     device: torch.device,
 ) -> LabelNetwork:
@@ -94,29 +96,26 @@ def fine_tune(
         tiles: At least 2, shape (tile, channel, row, column).
         labels: Number of each tile's label, shape (tile,).
         n_labels: There are.
-        layer: Layer whose pooled features the linear head sees.
-        n_epochs: Passes over the training tiles, each with fresh turns and flips.
-        batch_size: Most tiles of a step, at least 4; an epoch's batches differ by one tile at most.
-        learning_rate: Of the backbone at its highest; it warms up, then falls as a cosine.
-        head_learning_rate: Of the head, likewise.
-        weight_decay: Of AdamW.
-        warm_up_share: Part of the steps over which the learning rates rise.
+        layer: Layer whose pooled features the linear head sees, or `embedding`.
+        settings: How.
         seed: Order of the tiles, turns and flips.
         device: Where to compute.
     """
     network = LabelNetwork(encoder, layer=layer, n_labels=n_labels).to(device)
     groups = [
-        {"params": network.encoder.parameters(), "lr": learning_rate},
-        {"params": network.head.parameters(), "lr": head_learning_rate},
+        {"params": network.encoder.parameters(), "lr": settings.learning_rate},
+        {"params": network.head.parameters(), "lr": settings.head_learning_rate},
     ]
-    optimiser = torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
-    n_batches = math.ceil(len(tiles) / batch_size)
-    n_steps = n_epochs * n_batches
-    rate = partial(learning_rate_factor, n_warm_up=round(warm_up_share * n_steps), n_steps=n_steps)
+    optimiser = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
+    n_batches = math.ceil(len(tiles) / settings.batch_size)
+    n_steps = settings.n_epochs * n_batches
+    rate = partial(
+        learning_rate_factor, n_warm_up=round(settings.warm_up_share * n_steps), n_steps=n_steps
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
     generator = torch.Generator().manual_seed(seed)
     network.train()
-    for _ in range(n_epochs):
+    for _ in range(settings.n_epochs):
         order = torch.randperm(len(tiles), generator=generator).numpy()
         for batch in np.array_split(order, n_batches):
             batch_tiles = turn_and_flip(torch.from_numpy(tiles[batch]).to(device), generator)
