@@ -1,12 +1,9 @@
 """Stage apply: an atlas, new granules → their clusters, t-SNE places and novelty; no training."""
 
 import logging
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -26,6 +23,7 @@ from pipeline.core.plane import Plane
 from pipeline.core.resolution import pixel_sizes_km
 from pipeline.files import atlases, encoders, stage, stores
 from pipeline.files import figures as draw
+from pipeline.files.child_stages import StageRefusedError, prepare_folder, start_stage
 from pipeline.files.progress import progress
 from pipeline.files.rejections import Rejection, write_rejections
 from pipeline.files.workers import n_workers
@@ -33,7 +31,6 @@ from pipeline.files.workers import n_workers
 log = logging.getLogger(__name__)
 
 STAGES = ("fetch", "ingest", "embed")  # started as they are, with the atlas's parameters
-CODE = Path(__file__).parents[1]
 TILES_AT_ONCE = 1024
 SHEET_COLUMNS = 8
 
@@ -100,10 +97,10 @@ def _embed(
     local = {"source": "local", "local": {"granules": [str(granules.absolute())]}}
     sections["fetch"] = {**fetch, **local}
     sections["embed"]["turned_per_scene"] = 0  # turned copies are for judging clusters
-    (work / "params.yaml").write_text(yaml.safe_dump(sections, sort_keys=False))
-    shutil.copy(stage.FLOW_FILE, work / "dvc.yaml")
+    prepare_folder(work, sections, stage.FLOW_FILE)
     scenes, embeddings = work / "scenes.zarr", work / "embeddings.zarr"
-    start = _Starter(work, f"{granules} does not suit the atlas {atlas}")
+    refused = f"{granules} does not suit the atlas {atlas}"
+    start = partial(_start, work=work, refused=refused)
     if granules.suffix == ".zarr":
         scenes = granules.absolute()
         _refuse_other_preset(atlas, manifest, scenes)
@@ -120,32 +117,15 @@ def _embed(
     return embeddings, scenes
 
 
-@dataclass(frozen=True)
-class _Starter:
-    """Starts stages in the folder `work`; what one of them refuses is `refused` as a whole."""
-
-    work: Path
-    refused: str
-
-    def __call__(self, name: str, **paths: Path | str) -> None:
-        assert name in STAGES
-        options = [word for key, path in paths.items() for word in (f"--{key}", str(path))]
-        search = os.pathsep.join([str(CODE), os.environ.get("PYTHONPATH", "")])
-        with subprocess.Popen(
-            [sys.executable, "-m", f"pipeline.{name}", *options],
-            cwd=self.work,
-            env={**os.environ, "PYTHONPATH": search},
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            assert process.stderr is not None
-            line = ""
-            for line in process.stderr:
-                log.info("%s", line.rstrip())
-        if process.returncode:
-            sentence = line.strip().removeprefix(f"{name}: ")
-            # What the stage advises to change is settled by the atlas.
-            raise ValueError(f"{self.refused}: {sentence.rpartition('; ')[0] or sentence}")
+def _start(name: str, work: Path, refused: str, **paths: Path | str) -> None:
+    """Start a stage; what it refuses is `refused` as a whole."""
+    assert name in STAGES
+    try:
+        start_stage(name, work, **paths)
+    except StageRefusedError as error:
+        # What the stage advises to change is settled by the atlas.
+        sentence = str(error)
+        raise ValueError(f"{refused}: {sentence.rpartition('; ')[0] or sentence}") from None
 
 
 def _refuse_other_preset(atlas: Path, manifest: Mapping[str, Any], scenes: Path) -> None:
