@@ -8,6 +8,7 @@ from pipeline.files.figures.climatology import (
     transition_matrix,
 )
 from pipeline.files.figures.colours import cluster_colours
+from pipeline.files.figures.comparison import ComparedRow, comparison
 from pipeline.files.figures.composites import Dots, cluster_dots, quantity_label
 from pipeline.files.figures.cycles import diurnal_cycle, seasonal_cycle, zonal_means
 from pipeline.files.figures.dense import dense_map
@@ -28,6 +29,7 @@ from pipeline.files.figures.trees import dendrogram, splits
 __all__ = [
     "PAGE_WIDTH",
     "Card",
+    "ComparedRow",
     "Dots",
     "ShareBars",
     "ShareMap",
@@ -38,6 +40,7 @@ __all__ = [
     "cluster_card",
     "cluster_colours",
     "cluster_dots",
+    "comparison",
     "confusion",
     "curves",
     "dendrogram",

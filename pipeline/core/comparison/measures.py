@@ -1,0 +1,168 @@
+"""What features are worth: each measure on the tested tiles of each fold."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from sklearn.linear_model import RidgeCV
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from pipeline.core.classification.probe import predict_from_features
+from pipeline.core.comparison.folds import draw_per_label, score_fold
+
+BoolArray = NDArray[np.bool_]
+FloatArray = NDArray[np.floating]
+IntArray = NDArray[np.int64]
+
+N_STARTS = 4  # of k-means
+RIDGES = tuple(10.0**power for power in range(-1, 5))
+
+
+def probe(
+    features: FloatArray,
+    labels: IntArray,
+    days: IntArray,
+    train: BoolArray,
+    test: BoolArray,
+    *,
+    strengths: Sequence[float],
+) -> FloatArray:
+    """Balanced accuracy of logistic regression, (fold,).
+
+    Args:
+        features: Shape (tile, feature).
+        labels: Number of each tile's label, (tile,).
+        days: Number of each tile's day, (tile,).
+        train: Of `draw_tested_folds`, (fold, tile).
+        test: Likewise.
+        strengths: Regularisations to choose from.
+    """
+    scores = []
+    for fitted, tested in zip(train, test, strict=True):
+        predicted = predict_from_features(
+            features,
+            labels,
+            days,
+            np.flatnonzero(fitted),
+            np.flatnonzero(tested),
+            strengths=strengths,
+        )
+        scores.append(score_fold(labels[tested], predicted, int(labels.max()) + 1))
+    return np.array(scores)
+
+
+def nearest(
+    features: FloatArray, labels: IntArray, train: BoolArray, test: BoolArray, *, n_nearest: int
+) -> FloatArray:
+    """Balanced accuracy of the labels of the nearest fitted tiles by cosine, (fold,)."""
+    scores = []
+    for fitted, tested in zip(train, test, strict=True):
+        classifier = KNeighborsClassifier(n_nearest, metric="cosine", algorithm="brute")
+        predicted = classifier.fit(features[fitted], labels[fitted]).predict(features[tested])
+        scores.append(score_fold(labels[tested], predicted, int(labels.max()) + 1))
+    return np.array(scores)
+
+
+def label_efficiency(
+    features: FloatArray,
+    labels: IntArray,
+    days: IntArray,
+    train: BoolArray,
+    test: BoolArray,
+    *,
+    counts: Sequence[int],
+    strengths: Sequence[float],
+    seed: int,
+) -> FloatArray:
+    """Balanced accuracy of logistic regression on few labels, (count, fold).
+
+    Args:
+        features: As of `probe`, as are those not named here.
+        labels: Number of each tile's label, (tile,).
+        days: Number of each tile's day, (tile,).
+        train: Of `draw_tested_folds`, (fold, tile).
+        test: Likewise.
+        counts: Tiles of each label, spread over days.
+        strengths: Regularisations to choose from.
+        seed: Draws the tiles, the same for all features.
+
+    Returns:
+        NaN where a label has fewer tiles.
+    """
+    scores = np.full((len(counts), len(train)), np.nan)
+    for fold, (fitted, tested) in enumerate(zip(train, test, strict=True)):
+        from_tiles = np.flatnonzero(fitted)
+        for row, count in enumerate(counts):
+            rng = np.random.default_rng([seed, fold, count])
+            drawn = draw_per_label(labels[from_tiles], days[from_tiles], count, rng)
+            if drawn is not None:
+                predicted = predict_from_features(
+                    features,
+                    labels,
+                    days,
+                    from_tiles[drawn],
+                    np.flatnonzero(tested),
+                    strengths=strengths,
+                )
+                scores[row, fold] = score_fold(labels[tested], predicted, int(labels.max()) + 1)
+    return scores
+
+
+def cluster_agreement(
+    features: FloatArray, labels: IntArray, train: BoolArray, test: BoolArray, *, k: int, seed: int
+) -> tuple[FloatArray, FloatArray]:
+    """Adjusted Rand index and normalised mutual information of k clusters and labels, (fold,) each.
+
+    Clusters are fitted to the standardised features of the fitted tiles, without labels.
+
+    Sources: Hubert and Arabie (1985), doi:10.1007/BF01908075; Vinh et al. (2010),
+    https://www.jmlr.org/papers/v11/vinh10a.html.
+    """
+    rand, information = [], []
+    for fold, (fitted, tested) in enumerate(zip(train, test, strict=True)):
+        kmeans = KMeans(k, n_init=N_STARTS, random_state=seed + fold)
+        clusters = make_pipeline(StandardScaler(), kmeans).fit(features[fitted])
+        found = clusters.predict(features[tested])
+        rand.append(adjusted_rand_score(labels[tested], found))
+        information.append(normalized_mutual_info_score(labels[tested], found))
+    return np.array(rand), np.array(information)
+
+
+def turning_invariance(features: FloatArray, copies: FloatArray, test: BoolArray) -> FloatArray:
+    """How little turning and mirroring moves a tile, (fold,): 1 not at all, 0 as far as any other.
+
+    1 minus the mean squared distance of copies to their tiles, over that of two different tiles;
+    features are standardised.
+
+    Args:
+        features: Shape (tile, feature).
+        copies: Of turned and mirrored tiles, (tile, orientation, feature).
+        test: Tiles of each fold, (fold, tile).
+    """
+    scaler = StandardScaler().fit(features)
+    tiles = scaler.transform(features)
+    moved = scaler.transform(copies.reshape(-1, copies.shape[-1])).reshape(copies.shape)
+    moved_by = np.square(moved - tiles[:, None]).sum(axis=2).mean(axis=1)  # (tile,)
+    values = []
+    for tested in test:
+        # Two different tiles of n lie apart, squared, by twice the variance times n / (n - 1).
+        apart = 2 * tiles[tested].var(axis=0, ddof=1).sum()
+        values.append(1 - moved_by[tested].mean() / apart)
+    return np.array(values)
+
+
+def shortcut(
+    features: FloatArray, target: FloatArray, train: BoolArray, test: BoolArray
+) -> FloatArray:
+    """R² of a property of tiles that is read linearly from the features on other days, (fold,)."""
+    values = []
+    for fitted, tested in zip(train, test, strict=True):
+        model = make_pipeline(StandardScaler(), RidgeCV(RIDGES))
+        found = model.fit(features[fitted], target[fitted]).predict(features[tested])
+        left = np.square(target[tested] - found).sum()
+        values.append(1 - left / np.square(target[tested] - target[fitted].mean()).sum())
+    return np.array(values)

@@ -1,0 +1,161 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from pipeline.core.comparison import folds, measures, pairs, table
+
+N_DAYS = 24
+RNG = np.random.default_rng(0)
+DAYS = np.repeat(np.arange(N_DAYS), 8)
+LABELS = np.tile(np.arange(4), 2 * N_DAYS)
+NAMES = ["fish", "flower", "gravel", "sugar"]
+TRAIN_DAYS = DAYS < 12
+TEST_DAYS = DAYS >= 16  # 12 to 15 are of the third split
+CLEAR = np.eye(4)[LABELS] * 10 + RNG.normal(size=(len(LABELS), 4))
+NOISE = RNG.normal(size=(len(LABELS), 4))
+
+
+def _folds(n_folds: int = 4, n_repeats: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    return folds.draw_tested_folds(
+        LABELS,
+        DAYS,
+        TEST_DAYS,
+        TRAIN_DAYS,
+        names=NAMES,
+        n_folds=n_folds,
+        n_repeats=n_repeats,
+        seed=1,
+    )
+
+
+def test_folds_test_each_tile_of_the_tested_days_once_a_repeat() -> None:
+    train, test = _folds()
+    assert train.shape == test.shape == (8, len(LABELS))
+    np.testing.assert_array_equal(test[:4].sum(axis=0), TEST_DAYS)
+    assert not (train & test).any()
+    assert not train[:, (DAYS >= 12) & (DAYS < 16)].any()
+    assert train[:, TRAIN_DAYS].all()
+    for fitted, tested in zip(train, test, strict=True):
+        assert not set(DAYS[fitted]) & set(DAYS[tested])
+
+
+def test_days_on_both_sides_and_labels_on_few_days_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"8 days are fitted on and tested; keep them apart"):
+        folds.draw_tested_folds(
+            LABELS, DAYS, TEST_DAYS, TEST_DAYS, names=NAMES, n_folds=2, n_repeats=1, seed=0
+        )
+    with pytest.raises(ValueError, match=r"label 'fish' lies on 8 day\(s\), fewer than the 9 fol"):
+        _folds(n_folds=9)
+
+
+def test_few_labels_come_from_many_days() -> None:
+    drawn = folds.draw_per_label(LABELS, DAYS, N_DAYS, np.random.default_rng(0))
+    assert drawn is not None
+    for label in range(4):
+        assert len(set(DAYS[drawn[LABELS[drawn] == label]])) == N_DAYS
+    assert folds.draw_per_label(LABELS, DAYS, 2 * N_DAYS + 1, np.random.default_rng(0)) is None
+
+
+def test_probe_and_nearest_tell_clear_features_and_no_others() -> None:
+    train, test = _folds()
+    for features, low, high in ((CLEAR, 0.99, 1.0), (NOISE, 0.05, 0.45)):
+        probed = measures.probe(features, LABELS, DAYS, train, test, strengths=[10.0])
+        near = measures.nearest(features, LABELS, train, test, n_nearest=5)
+        for found in (probed, near):
+            assert found.shape == (8,)
+            assert low <= found.mean() <= high
+
+
+def test_label_efficiency_rises_and_is_missing_where_labels_are_too_few() -> None:
+    train, test = _folds()
+    features = CLEAR + 4 * NOISE
+    found = measures.label_efficiency(
+        features, LABELS, DAYS, train, test, counts=[2, 20, 99], strengths=[10.0], seed=0
+    )
+    assert found.shape == (3, 8)
+    assert found[1].mean() > found[0].mean()
+    assert np.isnan(found[2]).all()
+
+
+def test_clusters_that_are_the_labels_agree_wholly_and_noise_by_chance() -> None:
+    train, test = _folds()
+    clear = measures.cluster_agreement(CLEAR, LABELS, train, test, k=4, seed=0)
+    np.testing.assert_allclose(clear, 1)
+    rand, information = measures.cluster_agreement(NOISE, LABELS, train, test, k=4, seed=0)
+    assert abs(rand.mean()) < 0.1
+    assert information.mean() < 0.4
+
+
+def test_invariance_is_one_for_the_same_and_zero_for_any_other_tile() -> None:
+    _, test = _folds()
+    same = np.repeat(NOISE[:, None], 7, axis=1)
+    np.testing.assert_allclose(measures.turning_invariance(NOISE, same, test), 1)
+    rng = np.random.default_rng(3)
+    others = np.stack([NOISE[rng.permutation(len(NOISE))] for _ in range(7)], axis=1)
+    assert measures.turning_invariance(NOISE, others, test).mean() == pytest.approx(0, abs=0.15)
+
+
+def test_a_shortcut_is_found_where_it_is() -> None:
+    train, test = _folds()
+    brightness = NOISE @ [1.0, -2.0, 0.5, 0.0]
+    assert measures.shortcut(NOISE, brightness, train, test).min() > 0.99
+    assert measures.shortcut(CLEAR, RNG.normal(size=len(DAYS)), train, test).max() < 0.3
+
+
+def test_holm_by_hand() -> None:
+    found = pairs.holm(np.array([0.02, np.nan, 0.001, 0.5, 0.02]))
+    np.testing.assert_allclose(found, [0.06, np.nan, 0.004, 0.5, 0.06])
+
+
+def test_pairs_are_the_corrected_t_test_on_shared_folds() -> None:
+    scores = np.array(
+        [
+            [0.7, 0.8, 0.75, 0.9, 0.72],
+            [0.6, 0.75, 0.7, np.nan, 0.7],
+            [0.5, 0.5, np.nan, 0.5, np.nan],
+        ]
+    )
+    difference, low, high, chance = pairs.compare_pairs(scores, test_ratio=0.25)
+    of_folds = np.array([0.1, 0.05, 0.05, 0.02])
+    error = np.sqrt((1 / 4 + 0.25) * of_folds.var(ddof=1))
+    reach = stats.t.ppf(0.975, 3) * error
+    assert difference[0, 1] == pytest.approx(of_folds.mean())
+    assert low[0, 1] == pytest.approx(of_folds.mean() - reach)
+    assert high[0, 1] == pytest.approx(of_folds.mean() + reach)
+    np.testing.assert_allclose(difference, -difference.T)
+    np.testing.assert_allclose(low, -high.T)
+    each = 2 * stats.t.sf(of_folds.mean() / error, 3)
+    assert chance[0, 1] == chance[1, 0] >= each
+    assert np.isnan(np.diag(chance)).all()
+
+
+def test_rows_that_are_the_same_differ_by_nothing() -> None:
+    *_, chance = pairs.compare_pairs(np.full((2, 5), 0.7), test_ratio=0.2)
+    assert chance[0, 1] == 1
+
+
+def _row(network: str, probe: float, unfrozen: bool) -> table.Row:
+    spread = np.array([-0.02, 0.0, 0.02, 0.0])
+    values = {table.PROBE: probe + spread, table.SHORTCUT: np.full(4, 0.3)}
+    if unfrozen:
+        values[table.UNFROZEN] = np.array([0.8, 0.82, np.nan, np.nan])
+    return table.Row(network, "layer3", values, np.full((2, 4), probe), 3.14, 1000)
+
+
+def test_the_table_holds_means_intervals_and_pairs() -> None:
+    rows = [_row("a", 0.7, True), _row("b", 0.6, False)]
+    found = table.tabulate(rows, counts=[5, 10], test_ratio=0.25)
+    of_a = found.sel(row="a, layer3")
+    assert float(of_a["mean"].sel(measure=table.PROBE)) == pytest.approx(0.7)
+    assert float(of_a["mean"].sel(measure=table.UNFROZEN)) == pytest.approx(0.81)
+    assert np.isnan(found["mean"].sel(row="b, layer3", measure=table.UNFROZEN))
+    pair = found.sel(tested_measure=table.PROBE, row="a, layer3", other_row="b, layer3")
+    assert float(pair.difference) == pytest.approx(0.1)
+    assert float(pair.chance) == 0  # the same on every fold
+    assert {found[name].attrs["units"] for name in found.data_vars} == {"1"}
+    flat = table.flatten(found)
+    assert flat.loc["b, layer3", "linear probe"] == 0.6
+    assert flat.loc["a, layer3", "minutes of training"] == 3.1
+    assert (
+        flat.loc["a, layer3", "linear probe low"] < 0.7 < flat.loc["a, layer3", "linear probe high"]
+    )
