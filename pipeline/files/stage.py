@@ -29,14 +29,15 @@ PACKAGE = Path(__file__).parents[1]
 Params = TypeVar("Params")
 
 
-def start(run: Callable[..., None], params_type: type[Any]) -> None:
+def start(run: Callable[..., None], params_type: type[Any], *, epilog: str = "") -> None:
     """Run the stage whose module was started with `python -m`.
 
     Every `Path` argument of `run` is a command-line option; its default is the one in dvc.yaml.
     Products are swapped in when `run` has succeeded, so a failure leaves the earlier ones whole.
 
     With `--as other` the stage is that of this name in the flow: it has the paths of `other`, and
-    the section `other` of params.yaml changes what stands in its own.
+    the section `other` of params.yaml changes what stands in its own. Arguments of `run` with a
+    default are options that are no paths; `epilog` stands below the options in the help.
     """
     spec = sys.modules["__main__"].__spec__
     assert spec is not None, "start a stage with python -m"
@@ -45,7 +46,7 @@ def start(run: Callable[..., None], params_type: type[Any]) -> None:
     module = importlib.import_module(spec.name)
     run, params_type = getattr(module, run.__name__), getattr(module, params_type.__name__)
     with one_sentence_errors(name):
-        role, given = _parse_arguments(name, run)
+        role, given = _parse_arguments(name, run, epilog)
         params = read_params(name, params_type, changed_by=None if role == name else role)
         with _replacing(role, given) as arguments:
             run(params, **arguments)
@@ -124,9 +125,15 @@ def one_sentence_errors(name: str) -> Iterator[None]:
         sys.exit(f"{name}: {error}")
 
 
-def _parse_arguments(name: str, run: Callable[..., None]) -> tuple[str, dict[str, Path]]:
-    """The stage of the flow that was started, and its paths."""
-    parser = argparse.ArgumentParser(prog=f"python -m pipeline.{name}")
+def _parse_arguments(
+    name: str, run: Callable[..., None], epilog: str
+) -> tuple[str, dict[str, Path]]:
+    """The stage of the flow that was started, and its paths and other options."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m pipeline.{name}",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
         "--as",
         dest="role",
@@ -135,10 +142,12 @@ def _parse_arguments(name: str, run: Callable[..., None]) -> tuple[str, dict[str
     )
     words = [word for word in sys.argv[1:] if word not in ("-h", "--help")]
     defaults = paths(parser.parse_known_args(words)[0].role)
-    for argument in list(inspect.signature(run).parameters)[1:]:
-        parser.add_argument(
-            f"--{argument.replace('_', '-')}", type=Path, default=defaults.get(argument)
-        )
+    for argument, about in list(inspect.signature(run).parameters.items())[1:]:
+        option = f"--{argument.replace('_', '-')}"
+        if about.default is inspect.Parameter.empty:
+            parser.add_argument(option, type=Path, default=defaults.get(argument))
+        else:
+            parser.add_argument(option, default=about.default)
     given = vars(parser.parse_args())
     return given.pop("role"), given
 

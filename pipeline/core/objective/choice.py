@@ -70,7 +70,7 @@ class Objective:
     @property
     def n_views(self) -> int:
         """Tiles of a triplet that are seen."""
-        return 3 if self.loss == "triplet" else 2
+        return tiles_per_triplet(self.loss)
 
     @property
     def compares_batch(self) -> bool:
@@ -78,6 +78,11 @@ class Objective:
         if self.loss == "triplet":
             return self.negatives != "distant"
         return self.loss in get_args(PairName)
+
+
+def tiles_per_triplet(loss: Loss) -> int:
+    """How many of its members, or views of them, a loss sees; small crops are not counted."""
+    return 3 if loss == "triplet" else 2
 
 
 @dataclass(frozen=True)

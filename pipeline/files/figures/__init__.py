@@ -8,7 +8,7 @@ from pipeline.files.figures.climatology import (
     transition_matrix,
 )
 from pipeline.files.figures.colours import cluster_colours
-from pipeline.files.figures.comparison import ComparedRow, comparison
+from pipeline.files.figures.comparison import ComparedRow, Interval, comparison
 from pipeline.files.figures.composites import Dots, cluster_dots, quantity_label
 from pipeline.files.figures.cycles import diurnal_cycle, seasonal_cycle, zonal_means
 from pipeline.files.figures.dense import dense_map
@@ -31,6 +31,7 @@ __all__ = [
     "Card",
     "ComparedRow",
     "Dots",
+    "Interval",
     "ShareBars",
     "ShareMap",
     "Strip",

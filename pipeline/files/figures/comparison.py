@@ -49,7 +49,7 @@ def comparison(
     """
     names = sorted(rows, key=lambda name: rows[name].frozen[0], reverse=True)
     measures = list(dict.fromkeys(name for row in rows.values() for name in row.others))
-    per_row = 0.21 * len(names) + 0.75
+    per_row = max(0.21 * len(names) + 0.75, 1.8)
     figure, _ = new(height=2 * per_row + 2.6)
     figure.clear()
     with style():

@@ -1,0 +1,552 @@
+"""Stage compare: triplets, labels → which objective sees what labels show, and which baseline."""
+
+import hashlib
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+import xarray as xr
+import yaml
+from numpy.typing import NDArray
+from pydantic import Field
+from sklearn.decomposition import PCA
+from threadpoolctl import threadpool_limits
+
+from pipeline.core.augmentation import THERMAL
+from pipeline.core.classification.finetune import FineTuning, predict_by_fine_tuning
+from pipeline.core.classification.probe import pixel_statistics
+from pipeline.core.comparison import measures, table
+from pipeline.core.comparison.folds import draw_tested_folds, score_fold
+from pipeline.core.comparison.table import Row
+from pipeline.core.device import compute_device
+from pipeline.core.encoder import (
+    EMBEDDING,
+    LAYERS,
+    Encoder,
+    create_encoder,
+    embed_tiles,
+    rebuild_encoder,
+)
+from pipeline.core.objective.choice import tiles_per_triplet
+from pipeline.core.pretrained import create_pretrained
+from pipeline.core.triplet import SPLITS
+from pipeline.files import encoders, stage, stores
+from pipeline.files import figures as draw
+from pipeline.files.child_stages import prepare_folder, start_stage
+from pipeline.files.labels import Labelled, gather_labelled
+from pipeline.files.progress import progress
+from pipeline.files.weights import read_imagenet
+from pipeline.files.workers import n_workers
+
+log = logging.getLogger(__name__)
+
+STAGES = ("train",)  # started as it is, with the parameters of each row
+
+PIXEL_STATISTICS, COMPONENTS = "pixel statistics", "principal components"
+UNTRAINED, IMAGENET = "untrained", "ImageNet"
+BASELINES = (PIXEL_STATISTICS, COMPONENTS, UNTRAINED, IMAGENET)
+SHRUNK_TO = 32  # pixels along a tile's edge, for principal components
+
+FloatArray = NDArray[np.floating]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+Baseline = Literal["pixel statistics", "principal components", "untrained", "ImageNet"]
+Layer = Literal["embedding", "layer4", "layer3"]
+Count = Annotated[int, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class FineTuningParams:
+    """How unfrozen networks are trained on labels; see `FineTuning`."""
+
+    n_epochs: Count
+    batch_size: Annotated[int, Field(ge=4)]
+    learning_rate: Positive
+    head_learning_rate: Positive
+    weight_decay: Annotated[float, Field(ge=0)]
+    warm_up_share: Annotated[float, Field(ge=0, lt=1)]
+
+
+@dataclass(frozen=True)
+class CompareParams:
+    """Section `compare` of params.yaml."""
+
+    labels: Annotated[str, Field(min_length=1)]
+    max_invalid_share: Annotated[float, Field(ge=0, le=1)]
+    tested: Literal["validation", "test"]
+    n_tiles_seen: Count
+    objectives: dict[str, dict[str, Any]]
+    baselines: tuple[Baseline, ...]
+    imagenet_weights: Annotated[str, Field(min_length=1)]
+    layers: Annotated[tuple[Layer, ...], Field(min_length=1)]
+    n_folds: Annotated[int, Field(ge=2)]
+    n_repeats: Count
+    n_unfrozen_repeats: Annotated[int, Field(ge=0)]
+    n_nearest: Count
+    label_counts: Annotated[tuple[Count, ...], Field(min_length=1)]
+    n_components: Count
+    regularisation: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    fine_tuning: FineTuningParams
+    seed: Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What all rows are judged on; arrays of shape (tile, …) and (fold, tile)."""
+
+    labelled: Labelled
+    day: IntArray
+    train: BoolArray
+    test: BoolArray
+    target: FloatArray
+    recommended_k: int
+
+
+def run(
+    params: CompareParams,
+    scenes: Path,
+    rejected: Path,
+    triplets: Path,
+    clusters: Path,
+    comparison: Path,
+    metrics: Path,
+    runs: Path,
+    rows: str = "",
+) -> None:
+    """Train and judge the rows of `params`, or those named by `rows`; `runs` keeps what is done."""
+    source = stores.open_product(scenes)
+    root = stores.open_product(triplets)
+    chosen = _choose_rows(params, rows)
+    task = _prepare(params, source, rejected, root, stores.open_product(clusters))
+    digest = _digest(params, task)
+    found: list[Row] = []
+    for name in chosen:
+        if name in BASELINES:
+            found += _judge_baseline(params, name, task, source, root, runs, digest)
+        else:
+            found += _judge_objective(params, name, task, scenes, triplets, runs, digest)
+    ratio = float((task.test.sum(axis=1) / task.train.sum(axis=1)).mean())
+    product = table.tabulate(found, counts=params.label_counts, test_ratio=ratio)
+    tested = task.test.any(axis=0)
+    product.attrs |= {
+        "title": "Encoders compared on labelled tiles of days that none of them was trained on",
+        "protocol": (
+            f"encoders were trained without labels on the days of split train; tiles of split "
+            f"{params.tested} are tested in {params.n_folds} folds grouped by day (UTC), drawn "
+            f"{params.n_repeats} times; fitted on labels of the training days and other folds"
+        ),
+        "n_tiles": int(tested.sum()),
+        "n_days": len(np.unique(task.day[tested])),
+        "shortcut_target": _target_name(root),
+    }
+    stores.write_product(product, comparison / "comparison.nc", params)
+    table.flatten(product).to_csv(comparison / "comparison.csv")
+    _draw(product, comparison, n_labels=len(task.labelled.names))
+    means = product["mean"].sel(measure=table.PROBE).to_series().round(table.DIGITS)
+    stores.write_json(metrics, {"linear_probe": means.to_dict()})
+
+
+def _choose_rows(params: CompareParams, rows: str) -> list[str]:
+    known = [*params.objectives, *params.baselines]
+    asked = [name.strip() for name in rows.split(",") if name.strip()] or known
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        raise ValueError(
+            f"--rows names {unknown[0]!r}, which compare in params.yaml does not have; it has "
+            f"{', '.join(known)}"
+        )
+    return asked
+
+
+def _prepare(
+    params: CompareParams,
+    source: xr.Dataset,
+    rejected: Path,
+    root: xr.Dataset,
+    clusters: xr.Dataset,
+) -> _Task:
+    labelled = gather_labelled(
+        Path(params.labels),
+        source,
+        rejected,
+        max_invalid_share=params.max_invalid_share,
+        cut=stores.cut_tiles,
+    )
+    split_of_day = dict(zip(root.time.values.astype("M8[D]"), root.split.values, strict=True))
+    split = np.array([split_of_day.get(day, "") for day in labelled.day])
+    _, day = np.unique(labelled.day, return_inverse=True)
+    train, test = draw_tested_folds(
+        labelled.label,
+        day,
+        split == params.tested,
+        split == SPLITS[0],
+        names=labelled.names,
+        n_folds=params.n_folds,
+        n_repeats=params.n_repeats,
+        seed=params.seed,
+    )
+    warm = [index for index, name in enumerate(root.channel.values) if name in THERMAL]
+    target = labelled.tiles[:, warm or slice(None)].mean(axis=(1, 2, 3), dtype=np.float64)
+    return _Task(labelled, day, train, test, target, int(clusters.attrs["recommended_k"]))
+
+
+def _target_name(root: xr.Dataset) -> str:
+    has_warmth = any(name in THERMAL for name in root.channel.values)
+    return "mean brightness temperature" if has_warmth else "mean brightness"
+
+
+def _digest(params: CompareParams, task: _Task) -> str:
+    """Changes with whatever a row is judged by."""
+    judged_by = asdict(params)
+    for name in ("objectives", "baselines", "layers", "n_tiles_seen", "imagenet_weights"):
+        del judged_by[name]
+    made_of = hashlib.sha256(json.dumps([judged_by, task.recommended_k], default=str).encode())
+    for part in (task.labelled.tiles, task.labelled.label, task.train, task.test):
+        made_of.update(np.ascontiguousarray(part).tobytes())
+    return made_of.hexdigest()
+
+
+def _judge_objective(
+    params: CompareParams,
+    name: str,
+    task: _Task,
+    scenes: Path,
+    triplets: Path,
+    runs: Path,
+    digest: str,
+) -> list[Row]:
+    """Rows of an objective, one a layer; it is trained first, unless it was."""
+    root = stores.open_product(triplets)
+    n_triplets = stores.open_product(triplets, "train").sizes["triplet"]
+    section = _section(params, name, n_triplets)
+    n_seen = section["n_epochs"] * n_triplets * tiles_per_triplet(section["loss"])
+    folder = runs / _folder_name(name)
+    minutes = _train(folder, section, root, scenes, triplets)
+    weights, description = encoders.read_encoder(folder / "data/encoder")
+    own = encoders.digest(folder / "data/encoder")
+    encoder = rebuild_encoder(weights, description)
+    return [
+        _judge_network(params, name, encoder, layer, task, folder, digest + own, minutes, n_seen)
+        for layer in params.layers
+    ]
+
+
+def _section(params: CompareParams, name: str, n_triplets: int) -> dict[str, Any]:
+    """Section `train` of a row, with as many epochs as it takes to see the tiles of all."""
+    sections = yaml.safe_load(stage.PARAMS_FILE.read_text())
+    section = stage.merged(sections["train"], params.objectives[name])
+    of_epoch = n_triplets * tiles_per_triplet(section["loss"])
+    return {**section, "n_epochs": max(1, round(params.n_tiles_seen / of_epoch))}
+
+
+def _train(
+    folder: Path, section: dict[str, Any], root: xr.Dataset, scenes: Path, triplets: Path
+) -> float:
+    """Train a row in its folder, from where it stopped; return the minutes that it took in all."""
+    state, minutes = folder / "row.json", 0.0
+    described = json.dumps([section, root.load().to_dict()], default=str)
+    made_of = hashlib.sha256(described.encode()).hexdigest()
+    if state.exists():
+        done = json.loads(state.read_text())
+        if done["made_of"] != made_of:
+            log.info("%s has other parameters or triplets now; trained anew", folder.name)
+            shutil.rmtree(folder)
+        else:
+            minutes = done["minutes"]
+            if (folder / "data/encoder" / encoders.DESCRIPTION).exists():
+                return float(minutes)
+    prepare_folder(folder, {"train": section}, stage.FLOW_FILE)
+    start = time.monotonic()
+    try:
+        start_stage("train", folder, triplets=triplets.absolute(), scenes=scenes.absolute())
+    finally:
+        minutes += (time.monotonic() - start) / 60
+        stores.write_json(state, {"made_of": made_of, "minutes": minutes})
+    return minutes
+
+
+def _judge_baseline(
+    params: CompareParams,
+    name: str,
+    task: _Task,
+    source: xr.Dataset,
+    root: xr.Dataset,
+    runs: Path,
+    digest: str,
+) -> list[Row]:
+    """Rows of a baseline: one a layer for networks."""
+    folder = runs / _folder_name(name)
+    tiles = task.labelled.tiles
+    if name == PIXEL_STATISTICS:
+        return [_judge(params, name, "", pixel_statistics, task, folder, digest, 0.0, 0)]
+    if name == COMPONENTS:
+        fitted = _shrink(_training_tiles(source, root, tiles.shape[-1], params.seed))
+        components = PCA(min(params.n_components, *fitted.shape), random_state=params.seed)
+        components.fit(fitted)
+
+        def project(given: NDArray[np.uint8]) -> FloatArray:
+            return np.asarray(components.transform(_shrink(given)), np.float32)
+
+        return [_judge(params, name, "", project, task, folder, digest, 0.0, 0)]
+    section = yaml.safe_load(stage.PARAMS_FILE.read_text())["train"]
+    backbone, n_channels = section["backbone"], tiles.shape[1]
+    last = LAYERS[-1]
+    if name == UNTRAINED:
+        encoder = create_encoder(
+            backbone=backbone,
+            n_channels=n_channels,
+            n_dimensions=section["n_dimensions"],
+            seed=params.seed,
+        )
+    else:
+        weights, reason = read_imagenet(
+            params.imagenet_weights, backbone, key="compare.imagenet_weights"
+        )
+        if weights is None:
+            log.warning("the ImageNet ResNet is left out: %s", reason)
+            return []
+        encoder, last = create_pretrained(weights, backbone=backbone, n_channels=n_channels)
+        digest += hashlib.sha256(weights["conv1.weight"].numpy().tobytes()).hexdigest()
+    reached = LAYERS[: LAYERS.index(last) + 1]
+    return [
+        _judge_network(params, name, encoder, layer, task, folder, digest, 0.0, 0)
+        for layer in params.layers
+        if layer in reached
+    ]
+
+
+def _training_tiles(
+    source: xr.Dataset, root: xr.Dataset, tile_size: int, seed: int, n_tiles: int = 1000
+) -> NDArray[np.uint8]:
+    """Tiles of the training days, anywhere but where pixels are invalid."""
+    rng = np.random.default_rng(seed)
+    days = root.time.values[root.split.values == SPLITS[0]].astype("M8[D]")
+    of_days = np.flatnonzero(np.isin(source.time.values.astype("M8[D]"), days))
+    scene = np.sort(rng.choice(of_days, n_tiles))
+    row = rng.integers(source.sizes["row"] - tile_size, size=n_tiles, endpoint=True)
+    column = rng.integers(source.sizes["column"] - tile_size, size=n_tiles, endpoint=True)
+    return stores.cut_tiles(source, scene, row, column, tile_size)
+
+
+def _shrink(tiles: NDArray[np.uint8]) -> FloatArray:
+    """Pixels of tiles that were averaged to few, (tile, value)."""
+    shrunk = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(tiles).float(), SHRUNK_TO)
+    return shrunk.flatten(1).numpy()
+
+
+def _judge_network(
+    params: CompareParams,
+    name: str,
+    encoder: Encoder,
+    layer: str,
+    task: _Task,
+    folder: Path,
+    digest: str,
+    minutes: float,
+    n_seen: int,
+) -> Row:
+    device = compute_device()
+    asked = None if layer == EMBEDDING else layer
+
+    def features(tiles: NDArray[np.uint8]) -> FloatArray:
+        return embed_tiles(encoder, tiles, device=device, layer=asked)
+
+    row = _judge(params, name, layer, features, task, folder, digest, minutes, n_seen)
+    n_fits = params.n_unfrozen_repeats * params.n_folds
+    if n_fits and layer != EMBEDDING:
+        row.values[table.UNFROZEN] = _fine_tune(
+            params, encoder, layer, task, folder, digest, min(n_fits, len(task.test))
+        )
+    return row
+
+
+def _judge(
+    params: CompareParams,
+    name: str,
+    layer: str,
+    features_of: Callable[[NDArray[np.uint8]], FloatArray],
+    task: _Task,
+    folder: Path,
+    digest: str,
+    minutes: float,
+    n_seen: int,
+) -> Row:
+    """A row of features that stay as they are; what was judged before is read."""
+    kept = folder / f"frozen_{layer or 'features'}.npz"
+    done = _read_kept(kept, digest)
+    if done is None:
+        log.info("judging %s", f"{name}, {layer}" if layer else name)
+        done = _measure(params, features_of, task)
+        _keep(kept, digest, done)
+    efficiency = done.pop("efficiency")
+    return Row(name, layer, done, efficiency, minutes, n_seen)
+
+
+def _measure(
+    params: CompareParams,
+    features_of: Callable[[NDArray[np.uint8]], FloatArray],
+    task: _Task,
+) -> dict[str, FloatArray]:
+    tiles, label = task.labelled.tiles, task.labelled.label
+    features = features_of(tiles)
+    copies = np.stack([features_of(turned) for turned in _turned(tiles)], axis=1)
+    with threadpool_limits(limits=1):
+        values = {
+            table.PROBE: measures.probe(
+                features,
+                label,
+                task.day,
+                task.train,
+                task.test,
+                strengths=params.regularisation,
+            ),
+            table.NEAREST: measures.nearest(
+                features, label, task.train, task.test, n_nearest=params.n_nearest
+            ),
+        }
+        for k in dict.fromkeys((len(task.labelled.names), task.recommended_k)):
+            rand, information = measures.cluster_agreement(
+                features, label, task.train, task.test, k=k, seed=params.seed
+            )
+            values |= {f"ARI, k = {k}": rand, f"NMI, k = {k}": information}
+        values |= {
+            table.INVARIANCE: measures.turning_invariance(features, copies, task.test),
+            table.SHORTCUT: measures.shortcut(features, task.target, task.train, task.test),
+            "efficiency": measures.label_efficiency(
+                features,
+                label,
+                task.day,
+                task.train,
+                task.test,
+                counts=params.label_counts,
+                strengths=params.regularisation,
+                seed=params.seed,
+            ),
+        }
+    return values
+
+
+def _turned(tiles: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    """The seven other ways in which square tiles can lie."""
+    for number in range(1, 8):
+        flipped = tiles[..., ::-1] if number >= 4 else tiles
+        yield np.ascontiguousarray(np.rot90(flipped, number % 4, (2, 3)))
+
+
+def _fine_tune(
+    params: CompareParams,
+    encoder: Encoder,
+    layer: str,
+    task: _Task,
+    folder: Path,
+    digest: str,
+    n_fits: int,
+) -> FloatArray:
+    """Balanced accuracy of the network trained on labels, (fold,), NaN on folds left out."""
+    label, device = task.labelled.label, compute_device()
+
+    def fit(fold: int) -> float:
+        kept = folder / f"unfrozen_{layer}_{fold}.npz"
+        done = _read_kept(kept, digest)
+        if done is None:
+            predicted = predict_by_fine_tuning(
+                encoder,
+                task.labelled.tiles,
+                label,
+                np.flatnonzero(task.train[fold]),
+                np.flatnonzero(task.test[fold]),
+                layer=layer,
+                settings=FineTuning(**asdict(params.fine_tuning)),
+                seed=params.seed,
+                device=device,
+            )
+            value = score_fold(label[task.test[fold]], predicted, len(task.labelled.names))
+            done = {table.UNFROZEN: np.array(value)}
+            _keep(kept, digest, done)
+        return float(done[table.UNFROZEN])
+
+    scores = np.full(len(task.test), np.nan)
+    n_parallel = max(1, n_workers()) if device.type == "cpu" else 1
+    # One thread a fit, so that the number of cores cannot change the rounding.
+    with (
+        threadpool_limits(limits=1),
+        ThreadPoolExecutor(n_parallel, initializer=torch.set_num_threads, initargs=(1,)) as threads,
+    ):
+        fits = threads.map(fit, range(n_fits))
+        shown = progress(fits, f"fine-tuning {folder.name} {layer}", total=n_fits, unit="fits")
+        scores[:n_fits] = list(shown)
+    return scores
+
+
+def _read_kept(path: Path, digest: str) -> dict[str, FloatArray] | None:
+    if not path.exists():
+        return None
+    with np.load(path) as kept:
+        if str(kept["digest"]) != digest:
+            return None
+        return {name: kept[name] for name in kept.files if name != "digest"}
+
+
+def _keep(path: Path, digest: str, values: Mapping[str, FloatArray]) -> None:
+    """Write whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial.npz")
+    np.savez(partial, digest=np.array(digest), **dict(values))  # type: ignore[arg-type]
+    partial.replace(path)
+
+
+def _folder_name(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in name)
+
+
+def _draw(product: xr.Dataset, folder: Path, *, n_labels: int) -> None:
+    def interval(row: xr.Dataset, prefix: str = "") -> draw.Interval:
+        value, low, high = (float(row[f"{prefix}{end}"]) for end in ("mean", "low", "high"))
+        return value, low, high
+
+    rows = {}
+    for name in product.row.values:
+        row = product.sel(row=name)
+        known = [
+            str(each) for each in row.measure.values if np.isfinite(row["mean"].sel(measure=each))
+        ]
+        of_measure = {each: interval(row.sel(measure=each)) for each in known}
+        efficiency = {
+            int(count): interval(row.sel(count=count), "efficiency_")
+            for count in row["count"].values
+        }
+        frozen, unfrozen = of_measure.pop(table.PROBE), of_measure.pop(table.UNFROZEN, None)
+        rows[str(name)] = draw.ComparedRow(frozen, unfrozen, efficiency, of_measure)
+    title = "{n_tiles} labelled tiles of {n_days} days that no encoder was trained on".format(
+        **product.attrs
+    )
+    for suffix in ("png", "pdf"):
+        draw.comparison(rows, folder / f"comparison.{suffix}", title=title, chance=1 / n_labels)
+
+
+def _epilog() -> str:
+    """How to choose rows, for the help."""
+    text = (
+        "Rows are the objectives in section compare of params.yaml, each with the keys of train "
+        "that are\nothers for it, and the baselines. --rows a,b judges only those, by name; what "
+        "was trained or\njudged before is read from --runs, and a stage that was stopped goes on "
+        "from there."
+    )
+    if not stage.PARAMS_FILE.exists():
+        return text
+    section = yaml.safe_load(stage.PARAMS_FILE.read_text()).get("compare", {})
+    names: Sequence[str] = [*section.get("objectives", []), *section.get("baselines", [])]
+    return f"{text}\nHere they are: {', '.join(names)}"
+
+
+if __name__ == "__main__":
+    stage.start(run, CompareParams, epilog=_epilog())

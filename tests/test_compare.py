@@ -1,0 +1,270 @@
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import xarray as xr
+import yaml
+from test_train import PARAMS as TRAIN
+from test_train import _changed
+
+from pipeline import compare
+from pipeline.core.comparison import table
+from pipeline.files import stores
+from pipeline.files.child_stages import StageRefusedError
+
+ROOT = Path(__file__).parents[1]
+SIZE = 32
+GRID = 3  # tiles along the edge of a scene
+N_DAYS = 12
+NAMES = ["checks", "stripes"]
+SPLIT_OF_DAY = ["train"] * 5 + ["validation"] * 3 + ["test"] * 4
+PARAMS = compare.CompareParams(
+    labels="labels.csv",
+    max_invalid_share=0.0,
+    tested="test",
+    n_tiles_seen=300,
+    objectives={
+        "triplet": {},
+        "NT-Xent": {"loss": "nt_xent", "head": {"n_layers": 2, "kept_layers": 0}},
+    },
+    baselines=("pixel statistics", "principal components", "untrained", "ImageNet"),
+    imagenet_weights="none",
+    layers=("embedding", "layer3"),
+    n_folds=2,
+    n_repeats=2,
+    n_unfrozen_repeats=1,
+    n_nearest=3,
+    label_counts=(2, 500),
+    n_components=4,
+    regularisation=(1.0, 100.0),
+    fine_tuning=compare.FineTuningParams(
+        n_epochs=2,
+        batch_size=16,
+        learning_rate=2e-3,
+        head_learning_rate=3e-3,
+        weight_decay=0.01,
+        warm_up_share=0.1,
+    ),
+    seed=0,
+)
+WRITTEN = ("comparison.csv", "comparison.nc", "comparison.pdf", "comparison.png")
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of scenes with stripes or checks in each tile, triplets, labels and clusters."""
+    folder = tmp_path_factory.mktemp("compare")
+    rng = np.random.default_rng(0)
+    row, column = np.mgrid[:SIZE, :SIZE]
+    textures = np.stack([(row // 4 + column // 4) % 2, (row // 4) % 2]) * 120 + 60
+    kinds = rng.integers(0, 2, (N_DAYS, GRID, GRID))
+    tiles = textures[kinds] + rng.integers(-20, 20, (N_DAYS, GRID, GRID, SIZE, SIZE))
+    edge = GRID * SIZE
+    colour = tiles.transpose(0, 1, 3, 2, 4).reshape(N_DAYS, 1, edge, edge).astype(np.uint8)
+    granules = [f"{day}.nc" for day in range(N_DAYS)]
+    time = np.datetime64("2020-01-01T12", "ns") + np.arange(N_DAYS) * np.timedelta64(1, "D")
+    scenes = xr.Dataset(
+        {
+            "colour": (("scene", "channel", "row", "column"), colour),
+            "valid": (("scene", "row", "column"), np.ones((N_DAYS, edge, edge), bool)),
+        },
+        {"granule": ("scene", granules), "time": ("scene", time), "channel": ["visible"]},
+    )
+    stores.write_product(scenes, folder / "scenes.zarr", None)
+    day, tile_row, tile_column = (part.ravel() for part in np.indices(kinds.shape))
+    labels = {
+        "granule": np.array(granules)[day],
+        "row": tile_row * SIZE,
+        "column": tile_column * SIZE,
+        "tile_size": SIZE,
+        "label": np.array(NAMES)[kinds.ravel()],
+    }
+    pd.DataFrame(labels).to_csv(folder / "labels.csv", index=False)
+    (folder / "rejected.csv").write_text("granule,reason,detail\n")
+    _write_triplets(folder / "triplets.zarr", kinds, granules, time, rng)
+    clusters = xr.Dataset(attrs={"recommended_k": 3})
+    stores.write_product(clusters, folder / "clusters.zarr", None)
+    return folder
+
+
+def _write_triplets(
+    path: Path, kinds: np.ndarray, granules: list[str], time: np.ndarray, rng: np.random.Generator
+) -> None:
+    root = xr.Dataset(
+        coords={
+            "granule": ("scene", granules),
+            "time": ("scene", time),
+            "split": ("scene", SPLIT_OF_DAY),
+            "channel": ["visible"],
+            "minimum": ("channel", [0.0]),
+            "maximum": ("channel", [100.0]),
+        },
+        attrs={"tile_size": SIZE},
+    )
+    stores.write_product(root, path, TRAIN)
+    flat = kinds.reshape(N_DAYS, -1)
+    for split in ("train", "validation", "test"):
+        days = np.flatnonzero(np.array(SPLIT_OF_DAY) == split)
+        scene, place = [], []
+        for _ in range(48):
+            near, far = rng.choice(days, 2, replace=False)
+            anchor = rng.integers(GRID**2)
+            alike = np.flatnonzero(flat[near] == flat[near, anchor])
+            others = np.flatnonzero(flat[far] != flat[near, anchor])
+            if len(others):
+                scene.append([near, near, far])
+                place.append([anchor, rng.choice(alike), rng.choice(others)])
+        dimensions, shape = ("triplet", "member"), np.shape(scene)
+        rows, columns = np.divmod(np.array(place), GRID)
+        members = xr.Dataset(
+            {
+                "scene": (dimensions, np.array(scene)),
+                "first_row": (dimensions, (rows * SIZE).astype(np.int32)),
+                "first_column": (dimensions, (columns * SIZE).astype(np.int32)),
+                "latitude": (dimensions, np.zeros(shape, np.float32)),
+                "longitude": (dimensions, np.zeros(shape, np.float32)),
+                "time": (dimensions, time[np.array(scene)]),
+            }
+        )
+        stores.create_triplets(
+            path, split, members, None, channels=["visible"], tile_size=SIZE, with_tiles=False
+        )
+    stores.consolidate(path)
+
+
+@pytest.fixture
+def project(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder where the stage runs."""
+    (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
+    (tmp_path / "on_demand").mkdir()
+    (tmp_path / "on_demand/dvc.yaml").write_text((ROOT / "on_demand/dvc.yaml").read_text())
+    (tmp_path / "labels.csv").write_text((inputs / "labels.csv").read_text())
+    _write_params(tmp_path, PARAMS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))
+    return tmp_path
+
+
+def _write_params(project: Path, params: compare.CompareParams) -> None:
+    train = asdict(_changed(TRAIN, min_effective_rank=0.0, min_spread=0.0))
+    content = {"train": train, "compare": json.loads(json.dumps(asdict(params)))}
+    (project / "params.yaml").write_text(yaml.safe_dump(content))
+
+
+def _run(
+    project: Path, inputs: Path, params: compare.CompareParams = PARAMS, rows: str = ""
+) -> xr.Dataset:
+    _write_params(project, params)
+    product = project / f"comparison{len(list(project.glob('comparison*')))}"
+    compare.run(
+        params,
+        inputs / "scenes.zarr",
+        inputs / "rejected.csv",
+        inputs / "triplets.zarr",
+        inputs / "clusters.zarr",
+        product,
+        project / "compare.json",
+        project / "runs",
+        rows,
+    )
+    return stores.open_product(product / "comparison.nc").load()
+
+
+def test_rows_are_judged_on_days_no_encoder_saw(project: Path, inputs: Path) -> None:
+    found = _run(project, inputs)
+    assert found.row.values.tolist() == [
+        "triplet, embedding",
+        "triplet, layer3",
+        "NT-Xent, embedding",
+        "NT-Xent, layer3",
+        "pixel statistics",
+        "principal components",
+        "untrained, layer3",
+    ]
+    assert found.attrs["n_days"] == SPLIT_OF_DAY.count("test")
+    assert found.attrs["n_tiles"] == 4 * GRID**2
+    assert found.sizes["fold"] == 4
+    probe = found["mean"].sel(measure=table.PROBE)
+    assert float(probe.sel(row="triplet, embedding")) > 0.9
+    assert float(probe.sel(row="triplet, embedding")) > float(probe.sel(row="pixel statistics"))
+    unfrozen = found.value.sel(measure=table.UNFROZEN, row="untrained, layer3")
+    assert np.isfinite(unfrozen[:2]).all()
+    assert np.isnan(unfrozen[2:]).all()
+    assert np.isnan(found["mean"].sel(measure=table.UNFROZEN, row="pixel statistics"))
+    assert set(found.measure.values) >= {"ARI, k = 2", "NMI, k = 3", table.INVARIANCE}
+    assert np.isnan(found.efficiency.sel(count=500)).all()
+    assert np.isfinite(found.efficiency.sel(count=2)).all()
+    seen = found.n_tiles_seen.values
+    n_triplets = stores.open_product(inputs / "triplets.zarr", "train").sizes["triplet"]
+    assert seen[0] == 3 * n_triplets * round(300 / (3 * n_triplets))
+    assert seen[2] == 2 * n_triplets * round(300 / (2 * n_triplets))
+    assert (found.minutes.values[:4] > 0).all()
+    assert sorted(path.name for path in (project / "comparison0").iterdir()) == list(WRITTEN)
+    assert "triplet, layer3" in json.loads((project / "compare.json").read_text())["linear_probe"]
+
+
+def test_what_was_done_is_not_done_again(
+    project: Path, inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = replace(PARAMS, baselines=("pixel statistics",), n_unfrozen_repeats=0)
+    first = _run(project, inputs, params)
+    monkeypatch.setattr(compare, "start_stage", None)
+    monkeypatch.setattr(compare, "_measure", None)
+    xr.testing.assert_identical(_run(project, inputs, params).value, first.value)
+    one = _run(project, inputs, params, rows="pixel statistics")
+    assert one.row.values.tolist() == ["pixel statistics"]
+
+
+def test_a_stopped_stage_goes_on_with_the_row_it_was_at(
+    project: Path, inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = replace(PARAMS, baselines=(), layers=("layer3",), n_unfrozen_repeats=0)
+    started, start = [], compare.start_stage
+
+    def start_one(name: str, folder: Path, **paths: Any) -> None:
+        started.append(folder.name)
+        if started == ["triplet", "NT_Xent"]:
+            raise StageRefusedError("the power failed; start again")
+        start(name, folder, **paths)
+
+    monkeypatch.setattr(compare, "start_stage", start_one)
+    with pytest.raises(ValueError, match=r"the power failed"):
+        _run(project, inputs, params)
+    assert not list(project.glob("comparison*"))
+    assert _run(project, inputs, params).sizes["row"] == 2
+    assert started == ["triplet", "NT_Xent", "NT_Xent"]
+    changed = replace(params, objectives={**params.objectives, "triplet": {"seed": 7}})
+    _run(project, inputs, changed)
+    assert started[3:] == ["triplet"]
+
+
+def test_rows_that_are_not_there_are_refused(project: Path, inputs: Path) -> None:
+    with pytest.raises(ValueError, match=r"--rows names 'BYOL', which compare in params\.yaml doe"):
+        _run(project, inputs, rows="triplet, BYOL")
+
+
+def test_the_help_says_how_to_choose_rows(project: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "pipeline.compare", "--help"],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "--rows a,b judges only those, by name" in result.stdout
+    assert "Here they are: NT-Xent, triplet, pixel statistics" in result.stdout
+
+
+def test_turned_tiles_are_the_seven_other_symmetries() -> None:
+    tile = np.arange(9, dtype=np.uint8).reshape(1, 1, 3, 3)
+    turned = [each.tobytes() for each in compare._turned(tile)]
+    assert len({tile.tobytes(), *turned}) == 8
