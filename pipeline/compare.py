@@ -5,7 +5,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,8 +23,9 @@ from threadpoolctl import threadpool_limits
 from pipeline.core.augmentation import THERMAL
 from pipeline.core.classification.finetune import FineTuning, predict_by_fine_tuning
 from pipeline.core.classification.probe import pixel_statistics
-from pipeline.core.comparison import measures, table
+from pipeline.core.comparison import table
 from pipeline.core.comparison.folds import draw_tested_folds, score_fold
+from pipeline.core.comparison.judge import EFFICIENCY, Task, measure, shrunk_pixels
 from pipeline.core.comparison.table import Row
 from pipeline.core.device import compute_device
 from pipeline.core.encoder import (
@@ -41,7 +42,8 @@ from pipeline.core.triplet import SPLITS
 from pipeline.files import encoders, stage, stores
 from pipeline.files import figures as draw
 from pipeline.files.child_stages import prepare_folder, start_stage
-from pipeline.files.labels import Labelled, gather_labelled
+from pipeline.files.kept import keep, read_kept
+from pipeline.files.labels import gather_labelled
 from pipeline.files.progress import progress
 from pipeline.files.weights import read_imagenet
 from pipeline.files.workers import n_workers
@@ -53,7 +55,6 @@ STAGES = ("train",)  # started as it is, with the parameters of each row
 PIXEL_STATISTICS, COMPONENTS = "pixel statistics", "principal components"
 UNTRAINED, IMAGENET = "untrained", "ImageNet"
 BASELINES = (PIXEL_STATISTICS, COMPONENTS, UNTRAINED, IMAGENET)
-SHRUNK_TO = 32  # pixels along a tile's edge, for principal components
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.int64]
@@ -99,18 +100,6 @@ class CompareParams:
     seed: Annotated[int, Field(ge=0)]
 
 
-@dataclass(frozen=True)
-class _Task:
-    """What all rows are judged on; arrays of shape (tile, …) and (fold, tile)."""
-
-    labelled: Labelled
-    day: IntArray
-    train: BoolArray
-    test: BoolArray
-    target: FloatArray
-    recommended_k: int
-
-
 def run(
     params: CompareParams,
     scenes: Path,
@@ -126,7 +115,7 @@ def run(
     source = stores.open_product(scenes)
     root = stores.open_product(triplets)
     chosen = _choose_rows(params, rows)
-    task = _prepare(params, source, rejected, root, stores.open_product(clusters))
+    names, task = _prepare(params, source, rejected, root, stores.open_product(clusters))
     digest = _digest(params, task)
     found: list[Row] = []
     for name in chosen:
@@ -150,7 +139,7 @@ def run(
     }
     stores.write_product(product, comparison / "comparison.nc", params)
     table.flatten(product).to_csv(comparison / "comparison.csv")
-    _draw(product, comparison, n_labels=len(task.labelled.names))
+    _draw(product, comparison, n_labels=len(names))
     means = product["mean"].sel(measure=table.PROBE).to_series().round(table.DIGITS)
     stores.write_json(metrics, {"linear_probe": means.to_dict()})
 
@@ -173,7 +162,8 @@ def _prepare(
     rejected: Path,
     root: xr.Dataset,
     clusters: xr.Dataset,
-) -> _Task:
+) -> tuple[list[str], Task]:
+    """The labels, and what is judged on them."""
     labelled = gather_labelled(
         Path(params.labels),
         source,
@@ -196,7 +186,21 @@ def _prepare(
     )
     warm = [index for index, name in enumerate(root.channel.values) if name in THERMAL]
     target = labelled.tiles[:, warm or slice(None)].mean(axis=(1, 2, 3), dtype=np.float64)
-    return _Task(labelled, day, train, test, target, int(clusters.attrs["recommended_k"]))
+    k = (len(labelled.names), int(clusters.attrs["recommended_k"]))
+    task = Task(
+        tiles=labelled.tiles,
+        label=labelled.label,
+        day=day,
+        train=train,
+        test=test,
+        target=target,
+        cluster_counts=tuple(dict.fromkeys(k)),
+        n_nearest=params.n_nearest,
+        label_counts=params.label_counts,
+        strengths=params.regularisation,
+        seed=params.seed,
+    )
+    return labelled.names, task
 
 
 def _target_name(root: xr.Dataset) -> str:
@@ -204,13 +208,13 @@ def _target_name(root: xr.Dataset) -> str:
     return "mean brightness temperature" if has_warmth else "mean brightness"
 
 
-def _digest(params: CompareParams, task: _Task) -> str:
+def _digest(params: CompareParams, task: Task) -> str:
     """Changes with whatever a row is judged by."""
     judged_by = asdict(params)
     for name in ("objectives", "baselines", "layers", "n_tiles_seen", "imagenet_weights"):
         del judged_by[name]
-    made_of = hashlib.sha256(json.dumps([judged_by, task.recommended_k], default=str).encode())
-    for part in (task.labelled.tiles, task.labelled.label, task.train, task.test):
+    made_of = hashlib.sha256(json.dumps([judged_by, task.cluster_counts], default=str).encode())
+    for part in (task.tiles, task.label, task.train, task.test):
         made_of.update(np.ascontiguousarray(part).tobytes())
     return made_of.hexdigest()
 
@@ -218,7 +222,7 @@ def _digest(params: CompareParams, task: _Task) -> str:
 def _judge_objective(
     params: CompareParams,
     name: str,
-    task: _Task,
+    task: Task,
     scenes: Path,
     triplets: Path,
     runs: Path,
@@ -277,7 +281,7 @@ def _train(
 def _judge_baseline(
     params: CompareParams,
     name: str,
-    task: _Task,
+    task: Task,
     source: xr.Dataset,
     root: xr.Dataset,
     runs: Path,
@@ -285,18 +289,18 @@ def _judge_baseline(
 ) -> list[Row]:
     """Rows of a baseline: one a layer for networks."""
     folder = runs / _folder_name(name)
-    tiles = task.labelled.tiles
+    tiles = task.tiles
     if name == PIXEL_STATISTICS:
-        return [_judge(params, name, "", pixel_statistics, task, folder, digest, 0.0, 0)]
+        return [_judge(name, "", pixel_statistics, task, folder, digest, 0.0, 0)]
     if name == COMPONENTS:
-        fitted = _shrink(_training_tiles(source, root, tiles.shape[-1], params.seed))
+        fitted = shrunk_pixels(_training_tiles(source, root, tiles.shape[-1], params.seed))
         components = PCA(min(params.n_components, *fitted.shape), random_state=params.seed)
         components.fit(fitted)
 
         def project(given: NDArray[np.uint8]) -> FloatArray:
-            return np.asarray(components.transform(_shrink(given)), np.float32)
+            return np.asarray(components.transform(shrunk_pixels(given)), np.float32)
 
-        return [_judge(params, name, "", project, task, folder, digest, 0.0, 0)]
+        return [_judge(name, "", project, task, folder, digest, 0.0, 0)]
     section = yaml.safe_load(stage.PARAMS_FILE.read_text())["train"]
     backbone, n_channels = section["backbone"], tiles.shape[1]
     last = LAYERS[-1]
@@ -337,18 +341,12 @@ def _training_tiles(
     return stores.cut_tiles(source, scene, row, column, tile_size)
 
 
-def _shrink(tiles: NDArray[np.uint8]) -> FloatArray:
-    """Pixels of tiles that were averaged to few, (tile, value)."""
-    shrunk = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(tiles).float(), SHRUNK_TO)
-    return shrunk.flatten(1).numpy()
-
-
 def _judge_network(
     params: CompareParams,
     name: str,
     encoder: Encoder,
     layer: str,
-    task: _Task,
+    task: Task,
     folder: Path,
     digest: str,
     minutes: float,
@@ -360,7 +358,7 @@ def _judge_network(
     def features(tiles: NDArray[np.uint8]) -> FloatArray:
         return embed_tiles(encoder, tiles, device=device, layer=asked)
 
-    row = _judge(params, name, layer, features, task, folder, digest, minutes, n_seen)
+    row = _judge(name, layer, features, task, folder, digest, minutes, n_seen)
     n_fits = params.n_unfrozen_repeats * params.n_folds
     if n_fits and layer != EMBEDDING:
         row.values[table.UNFROZEN] = _fine_tune(
@@ -370,11 +368,10 @@ def _judge_network(
 
 
 def _judge(
-    params: CompareParams,
     name: str,
     layer: str,
     features_of: Callable[[NDArray[np.uint8]], FloatArray],
-    task: _Task,
+    task: Task,
     folder: Path,
     digest: str,
     minutes: float,
@@ -382,85 +379,35 @@ def _judge(
 ) -> Row:
     """A row of features that stay as they are; what was judged before is read."""
     kept = folder / f"frozen_{layer or 'features'}.npz"
-    done = _read_kept(kept, digest)
+    done = read_kept(kept, digest)
     if done is None:
         log.info("judging %s", f"{name}, {layer}" if layer else name)
-        done = _measure(params, features_of, task)
-        _keep(kept, digest, done)
-    efficiency = done.pop("efficiency")
+        with threadpool_limits(limits=1):
+            done = measure(features_of, task)
+        keep(kept, digest, done)
+    efficiency = done.pop(EFFICIENCY)
     return Row(name, layer, done, efficiency, minutes, n_seen)
-
-
-def _measure(
-    params: CompareParams,
-    features_of: Callable[[NDArray[np.uint8]], FloatArray],
-    task: _Task,
-) -> dict[str, FloatArray]:
-    tiles, label = task.labelled.tiles, task.labelled.label
-    features = features_of(tiles)
-    copies = np.stack([features_of(turned) for turned in _turned(tiles)], axis=1)
-    with threadpool_limits(limits=1):
-        values = {
-            table.PROBE: measures.probe(
-                features,
-                label,
-                task.day,
-                task.train,
-                task.test,
-                strengths=params.regularisation,
-            ),
-            table.NEAREST: measures.nearest(
-                features, label, task.train, task.test, n_nearest=params.n_nearest
-            ),
-        }
-        for k in dict.fromkeys((len(task.labelled.names), task.recommended_k)):
-            rand, information = measures.cluster_agreement(
-                features, label, task.train, task.test, k=k, seed=params.seed
-            )
-            values |= {f"ARI, k = {k}": rand, f"NMI, k = {k}": information}
-        values |= {
-            table.INVARIANCE: measures.turning_invariance(features, copies, task.test),
-            table.SHORTCUT: measures.shortcut(features, task.target, task.train, task.test),
-            "efficiency": measures.label_efficiency(
-                features,
-                label,
-                task.day,
-                task.train,
-                task.test,
-                counts=params.label_counts,
-                strengths=params.regularisation,
-                seed=params.seed,
-            ),
-        }
-    return values
-
-
-def _turned(tiles: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    """The seven other ways in which square tiles can lie."""
-    for number in range(1, 8):
-        flipped = tiles[..., ::-1] if number >= 4 else tiles
-        yield np.ascontiguousarray(np.rot90(flipped, number % 4, (2, 3)))
 
 
 def _fine_tune(
     params: CompareParams,
     encoder: Encoder,
     layer: str,
-    task: _Task,
+    task: Task,
     folder: Path,
     digest: str,
     n_fits: int,
 ) -> FloatArray:
     """Balanced accuracy of the network trained on labels, (fold,), NaN on folds left out."""
-    label, device = task.labelled.label, compute_device()
+    label, device = task.label, compute_device()
 
     def fit(fold: int) -> float:
         kept = folder / f"unfrozen_{layer}_{fold}.npz"
-        done = _read_kept(kept, digest)
+        done = read_kept(kept, digest)
         if done is None:
             predicted = predict_by_fine_tuning(
                 encoder,
-                task.labelled.tiles,
+                task.tiles,
                 label,
                 np.flatnonzero(task.train[fold]),
                 np.flatnonzero(task.test[fold]),
@@ -469,9 +416,9 @@ def _fine_tune(
                 seed=params.seed,
                 device=device,
             )
-            value = score_fold(label[task.test[fold]], predicted, len(task.labelled.names))
+            value = score_fold(label[task.test[fold]], predicted, int(label.max()) + 1)
             done = {table.UNFROZEN: np.array(value)}
-            _keep(kept, digest, done)
+            keep(kept, digest, done)
         return float(done[table.UNFROZEN])
 
     scores = np.full(len(task.test), np.nan)
@@ -485,23 +432,6 @@ def _fine_tune(
         shown = progress(fits, f"fine-tuning {folder.name} {layer}", total=n_fits, unit="fits")
         scores[:n_fits] = list(shown)
     return scores
-
-
-def _read_kept(path: Path, digest: str) -> dict[str, FloatArray] | None:
-    if not path.exists():
-        return None
-    with np.load(path) as kept:
-        if str(kept["digest"]) != digest:
-            return None
-        return {name: kept[name] for name in kept.files if name != "digest"}
-
-
-def _keep(path: Path, digest: str, values: Mapping[str, FloatArray]) -> None:
-    """Write whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial.npz")
-    np.savez(partial, digest=np.array(digest), **dict(values))  # type: ignore[arg-type]
-    partial.replace(path)
 
 
 def _folder_name(name: str) -> str:

@@ -217,7 +217,7 @@ def test_what_was_done_is_not_done_again(
     params = replace(PARAMS, baselines=("pixel statistics",), n_unfrozen_repeats=0)
     first = _run(project, inputs, params)
     monkeypatch.setattr(compare, "start_stage", None)
-    monkeypatch.setattr(compare, "_measure", None)
+    monkeypatch.setattr(compare, "measure", None)
     xr.testing.assert_identical(_run(project, inputs, params).value, first.value)
     one = _run(project, inputs, params, rows="pixel statistics")
     assert one.row.values.tolist() == ["pixel statistics"]
@@ -262,9 +262,3 @@ def test_the_help_says_how_to_choose_rows(project: Path) -> None:
     )
     assert "--rows a,b judges only those, by name" in result.stdout
     assert "Here they are: NT-Xent, triplet, pixel statistics" in result.stdout
-
-
-def test_turned_tiles_are_the_seven_other_symmetries() -> None:
-    tile = np.arange(9, dtype=np.uint8).reshape(1, 1, 3, 3)
-    turned = [each.tobytes() for each in compare._turned(tile)]
-    assert len({tile.tobytes(), *turned}) == 8

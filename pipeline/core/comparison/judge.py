@@ -1,0 +1,97 @@
+"""All that a row of the comparison is judged by, on features that stay as they are."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.core.comparison import measures, table
+
+FloatArray = NDArray[np.floating]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+Tiles = NDArray[np.uint8]
+
+EFFICIENCY = "efficiency"
+SHRUNK_TO = 32  # pixels along a tile's edge
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all rows are judged on.
+
+    Attributes:
+        tiles: Labelled tiles, (tile, channel, row, column).
+        label: Number of each tile's label, (tile,).
+        day: Number of each tile's day, (tile,).
+        train: Which tiles each fold is fitted on, (fold, tile).
+        test: Which it tests.
+        target: Property of the tiles that may be a shortcut, (tile,).
+        cluster_counts: For which k clusters are compared with labels.
+        n_nearest: Of k-NN.
+        label_counts: Of the label efficiency.
+        strengths: Regularisations that probes choose from.
+        seed: Of k-means and of the few labels drawn.
+    """
+
+    tiles: Tiles
+    label: IntArray
+    day: IntArray
+    train: BoolArray
+    test: BoolArray
+    target: FloatArray
+    cluster_counts: Sequence[int]
+    n_nearest: int
+    label_counts: Sequence[int]
+    strengths: Sequence[float]
+    seed: int
+
+
+def measure(features_of: Callable[[Tiles], FloatArray], task: Task) -> dict[str, FloatArray]:
+    """Every measure of the features that `features_of` has for tiles, by name.
+
+    Returns:
+        Shape (fold,) each; `efficiency` (count, fold).
+    """
+    features = features_of(task.tiles)
+    copies = np.stack([features_of(turned) for turned in turned_tiles(task.tiles)], axis=1)
+    label, day, train, test = task.label, task.day, task.train, task.test
+    values = {
+        table.PROBE: measures.probe(features, label, day, train, test, strengths=task.strengths),
+        table.NEAREST: measures.nearest(features, label, train, test, n_nearest=task.n_nearest),
+    }
+    for k in task.cluster_counts:
+        rand, information = measures.cluster_agreement(
+            features, label, train, test, k=k, seed=task.seed
+        )
+        values |= {f"ARI, k = {k}": rand, f"NMI, k = {k}": information}
+    values |= {
+        table.INVARIANCE: measures.turning_invariance(features, copies, test),
+        table.SHORTCUT: measures.shortcut(features, task.target, train, test),
+        EFFICIENCY: measures.label_efficiency(
+            features,
+            label,
+            day,
+            train,
+            test,
+            counts=task.label_counts,
+            strengths=task.strengths,
+            seed=task.seed,
+        ),
+    }
+    return values
+
+
+def turned_tiles(tiles: Tiles) -> Iterator[Tiles]:
+    """The seven other ways in which square tiles (…, channel, row, column) can lie."""
+    for number in range(1, 8):
+        flipped = tiles[..., ::-1] if number >= 4 else tiles
+        yield np.ascontiguousarray(np.rot90(flipped, number % 4, (2, 3)))
+
+
+def shrunk_pixels(tiles: Tiles) -> FloatArray:
+    """Pixels of tiles that were averaged to 32 by 32, (tile, value)."""
+    shrunk = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(tiles).float(), SHRUNK_TO)
+    return shrunk.flatten(1).numpy()
