@@ -122,7 +122,7 @@ def run(
         if name in BASELINES:
             found += _judge_baseline(params, name, task, source, root, runs, digest)
         else:
-            found += _judge_objective(params, name, task, scenes, triplets, runs, digest)
+            found += _judge_objective(params, name, task, scenes, rejected, triplets, runs, digest)
     ratio = float((task.test.sum(axis=1) / task.train.sum(axis=1)).mean())
     product = table.tabulate(found, counts=params.label_counts, test_ratio=ratio)
     tested = task.test.any(axis=0)
@@ -224,6 +224,7 @@ def _judge_objective(
     name: str,
     task: Task,
     scenes: Path,
+    rejected: Path,
     triplets: Path,
     runs: Path,
     digest: str,
@@ -234,7 +235,7 @@ def _judge_objective(
     section = _section(params, name, n_triplets)
     n_seen = section["n_epochs"] * n_triplets * tiles_per_triplet(section["loss"])
     folder = runs / _folder_name(name)
-    minutes = _train(folder, section, root, scenes, triplets)
+    minutes = _train(folder, section, root, scenes, rejected, triplets)
     weights, description = encoders.read_encoder(folder / "data/encoder")
     own = encoders.digest(folder / "data/encoder")
     encoder = rebuild_encoder(weights, description)
@@ -253,7 +254,12 @@ def _section(params: CompareParams, name: str, n_triplets: int) -> dict[str, Any
 
 
 def _train(
-    folder: Path, section: dict[str, Any], root: xr.Dataset, scenes: Path, triplets: Path
+    folder: Path,
+    section: dict[str, Any],
+    root: xr.Dataset,
+    scenes: Path,
+    rejected: Path,
+    triplets: Path,
 ) -> float:
     """Train a row in its folder, from where it stopped; return the minutes that it took in all."""
     state, minutes = folder / "row.json", 0.0
@@ -271,7 +277,13 @@ def _train(
     prepare_folder(folder, {"train": section}, stage.FLOW_FILE)
     start = time.monotonic()
     try:
-        start_stage("train", folder, triplets=triplets.absolute(), scenes=scenes.absolute())
+        start_stage(
+            "train",
+            folder,
+            triplets=triplets.absolute(),
+            scenes=scenes.absolute(),
+            rejected=rejected.absolute(),
+        )
     finally:
         minutes += (time.monotonic() - start) / 60
         stores.write_json(state, {"made_of": made_of, "minutes": minutes})

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.core import engine, lane, training_run
+from pipeline.core.annotation import label_members
 from pipeline.core.augmentation import Augmentations, ColourScale
 from pipeline.core.device import compute_device
 from pipeline.core.encoder import Encoder, create_encoder
@@ -42,12 +43,15 @@ from pipeline.core.triplet import MEMBERS, SPLITS, may_be_negative
 from pipeline.core.views import choose_members, make_views
 from pipeline.files import batches, encoders, stage, stores
 from pipeline.files.curves import Curves, curves_in
+from pipeline.files.labels import read_labels
 from pipeline.files.progress import progress
 from pipeline.files.weights import read_imagenet
 
 log = logging.getLogger(__name__)
 
 JUDGED_AT_ONCE = 128  # triplets
+LEAST_LABELLED = 0.5  # of an anchor's pixels are under its label …
+MOST_OTHER = 0.1  # … and at most so many under any other
 
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD = -1
@@ -165,6 +169,7 @@ def run(
     params: TrainParams,
     triplets: Path,
     scenes: Path,
+    rejected: Path,
     encoder: Path,
     curves: Path,
     metrics: Path,
@@ -185,12 +190,15 @@ def run(
             _resume(training, checkpoint, fingerprint)
         if not training.history:
             training.close_epoch(judge(splits["validation"]))
+        labels = _label_anchors(params, scenes, rejected, splits["train"])
         first = rank() == 0
         with curves_in(curves) if first else nullcontext() as written:
             for entry in training.history:
                 _log_epoch(written, entry)
             while not _finished(training, params):
-                train_loss = train_epoch(training, params, splits["train"], colour_scale(root))
+                train_loss = train_epoch(
+                    training, params, splits["train"], colour_scale(root), labels
+                )
                 judged = judge(splits["validation"])
                 training.close_epoch({**judged, "train_loss": train_loss})
                 check_collapse(judged, **_limits(params))
@@ -277,6 +285,42 @@ def start(params: TrainParams, n_channels: int) -> TrainingRun:
     )
 
 
+def _label_anchors(
+    params: TrainParams, scenes: Path, rejected: Path, tiles: stores.TripletTiles
+) -> NDArray[np.int64] | None:
+    """Number of each training anchor's label, -1 without one; None where no loss looks at them."""
+    path = params.objective.labels
+    if path == "none" or params.loss not in ("supcon", "distillation"):
+        return None
+    source = stores.open_product(scenes)
+    shape = (source.sizes["row"], source.sizes["column"])
+    granules = source.granule.values.tolist()
+    given = read_labels(Path(path), rejected, granules=granules, scene_shape=shape)
+    names = sorted(set(given.label))
+    if params.loss == "distillation":
+        taught = encoders.read_encoder(Path(params.objective.teacher))[1]["labels"]
+        if unknown := [name for name in names if name not in taught]:
+            raise ValueError(
+                f"train.objective.labels has the label {unknown[0]!r}, of which the teacher does "
+                "not know; run stage finetune on the same table"
+            )
+        names = taught
+    place = [tiles.members[name].values[:, 0] for name in ("scene", "first_row", "first_column")]
+    size = np.full(len(given.row), given.tile_size)
+    labels = label_members(
+        *(each.astype(np.int64) for each in place),
+        tile_size=tiles.tile_size,
+        marked_scene=given.scene,
+        boxes=np.stack([given.row, given.column, size, size], axis=1),
+        labels=np.array([names.index(label) for label in given.label]),
+        shape=shape,
+        min_share=LEAST_LABELLED,
+        max_other_share=MOST_OTHER,
+    )
+    log.info("%d of %d anchors have a label", (labels >= 0).sum(), len(labels))
+    return labels
+
+
 def _read_teacher(params: TrainParams, n_channels: int) -> LabelNetwork | None:
     if params.loss != "distillation":
         return None
@@ -306,7 +350,11 @@ def _finished(training: TrainingRun, params: TrainParams) -> bool:
 
 
 def train_epoch(
-    training: TrainingRun, params: TrainParams, tiles: stores.TripletTiles, scale: ColourScale
+    training: TrainingRun,
+    params: TrainParams,
+    tiles: stores.TripletTiles,
+    scale: ColourScale,
+    labels: NDArray[np.int64] | None = None,
 ) -> float:
     """Train for one epoch; return the mean loss.
 
@@ -330,7 +378,7 @@ def train_epoch(
         training.network,
         training.optimizer,
         [
-            _micro_batches(params, tiles, scale, training.epoch, number, sizes[:, number])
+            _micro_batches(params, tiles, scale, labels, training.epoch, number, sizes[:, number])
             for number in engine.own_lanes(params.micro_batches)
         ],
         _shown(sizes, f"epoch {training.epoch + 1} of {params.n_epochs}"),
@@ -357,6 +405,7 @@ def _micro_batches(
     params: TrainParams,
     tiles: stores.TripletTiles,
     scale: ColourScale,
+    labels: NDArray[np.int64] | None,
     epoch: int,
     number: int,
     sizes: NDArray[np.int64],
@@ -393,7 +442,7 @@ def _micro_batches(
             equalised_share=params.shortcuts.equalised_share,
             may_be_negative=None if allowed is None else torch.from_numpy(allowed).to(device),
             offsets=_offsets(tiles.members, batch.triplets),
-            labels=None,
+            labels=None if labels is None else torch.from_numpy(labels[batch.triplets]).to(device),
             generator=generator,
         )
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_train import PARAMS, _changed, _textures, _write_triplets
+from test_train import PARAMS, SIZE, _changed, _textures, _write_triplets
 
 from pipeline import train
 from pipeline.core.classification.finetune import FineTuning, fine_tune, predict_labels
@@ -67,6 +67,7 @@ def _run(params: train.TrainParams, folder: Path, out: Path) -> tuple[dict[str, 
         params,
         folder / "triplets.zarr",
         folder / "scenes.zarr",
+        folder / "rejected.csv",
         out / "student",
         out / "curves",
         out / "distil.json",
@@ -84,6 +85,17 @@ def test_a_student_learns_what_its_teacher_tells(folder: Path, tmp_path: Path) -
     centroids = np.stack([embeddings[labels == label].mean(axis=0) for label in (0, 1)])
     told = (embeddings @ centroids.T).argmax(axis=1)
     assert (told == labels).mean() > 0.95
+
+
+def test_a_student_stops_when_the_embedding_has_collapsed(folder: Path, tmp_path: Path) -> None:
+    blank = {
+        name: np.full((40, 3, 1, SIZE, SIZE), 90, np.uint8)
+        for name in ("train", "validation", "test")
+    }
+    _write_triplets(tmp_path / "triplets.zarr", blank, with_tiles=True)
+    params = _changed(STUDENT, teacher=str(folder / "teacher"))
+    with pytest.raises(ValueError, match=r"the embedding collapsed: its spread is"):
+        _run(params, tmp_path, tmp_path)
 
 
 @pytest.mark.parametrize(
