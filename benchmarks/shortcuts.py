@@ -30,14 +30,14 @@ from pipeline.core.synthetic import EQUAL_HISTOGRAM, MORPHOLOGIES
 from pipeline.core.tile import pure_tiles
 from pipeline.files import stores
 
-# Parameters of train.shortcuts; one at a time, and then together.
+# Values of section train; one at a time, and then together.
 WAYS: dict[str, dict[str, Any]] = {
     "none": {},
-    "brightness jitter of 30 %": {"brightness_jitter": 0.3},
-    "temperature jitter of 20 K": {"temperature_jitter": 20.0},
-    "standardised tiles": {"standardise": True},
-    "histograms equalised in half": {"equalised_share": 0.5},
-    "both of the last": {"standardise": True, "equalised_share": 0.5},
+    "brightness jitter of 30 %": {"augmentations": {"brightness": 0.3}},
+    "temperature jitter of 20 K": {"augmentations": {"temperature": 20.0}},
+    "standardised tiles": {"shortcuts": {"standardise": True}},
+    "histograms equalised in half": {"shortcuts": {"equalised_share": 0.5}},
+    "both of the last": {"shortcuts": {"standardise": True, "equalised_share": 0.5}},
 }
 CHANGES = {"fetch": {"synthetic": {"hours_utc": [17]}}, "train": {"n_epochs": 2}}
 N_WORKERS = "2"
@@ -53,11 +53,12 @@ def main() -> int:
         change(folder / "params.yaml", CHANGES)
         for stage in ("fetch", "ingest", "sample"):
             run_stage(stage, folder, workers=N_WORKERS)
-        closed = yaml.safe_load((ROOT / "params.yaml").read_text())["train"]["shortcuts"]
+        usual = yaml.safe_load((folder / "params.yaml").read_text())["train"]
         rows = []
-        for way, shortcuts in WAYS.items():
+        for way, changes in WAYS.items():
             print(f"training with {way}", file=sys.stderr, flush=True)
-            change(folder / "params.yaml", {"train": {"shortcuts": {**closed, **shortcuts}}})
+            change(folder / "params.yaml", {"train": usual})
+            change(folder / "params.yaml", {"train": changes})
             for stage in ("train", "embed"):
                 run_stage(stage, folder, workers=N_WORKERS)
             rows.append({"shortcuts closed by": way, **judge(folder)})

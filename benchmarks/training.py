@@ -45,6 +45,7 @@ from pipeline import embed, sample, train
 from pipeline.core import lane
 from pipeline.core.device import compute_device
 from pipeline.core.encoder import Encoder, autocast, fused
+from pipeline.core.objective.learner import MicroBatch
 from pipeline.files import batches, encoders, stage, stores, workers
 
 SECTIONS = ("sampling", "loading", "training", "embedding", "memory")
@@ -319,14 +320,10 @@ def until_computed(work: Callable[[], object]) -> float:
 def warm_up(run: train.TrainingRun, tiles: stores.TripletTiles, n_batches: int = 1) -> float:
     """Seconds of `n_batches` steps on one batch, after a first one."""
     members = torch.from_numpy(next(load(tiles)).tiles).to(compute_device())
-    run.encoder.train()
+    run.learner.train()
 
     def step() -> None:
-        with autocast(compute_device()):
-            vectors = run.network(members.flatten(0, 1), unit_length=False)
-        embeddings = torch.nn.functional.normalize(vectors, dim=1).unflatten(0, members.shape[:2])
-        anchor, neighbour, distant = embeddings.unbind(1)
-        loss = torch.nn.functional.triplet_margin_loss(anchor, neighbour, distant)
+        loss = run.network(MicroBatch(members)).loss
         run.optimizer.zero_grad()
         loss.backward()
         run.optimizer.step()

@@ -146,6 +146,10 @@ def run(
 
 def _choose_rows(params: CompareParams, rows: str) -> list[str]:
     known = [*params.objectives, *params.baselines]
+    if with_comma := [name for name in known if "," in name]:
+        raise ValueError(
+            f"compare.objectives has {with_comma[0]!r}, a comma in which divides names; change it"
+        )
     asked = [name.strip() for name in rows.split(",") if name.strip()] or known
     unknown = [name for name in asked if name not in known]
     if unknown:
