@@ -35,7 +35,7 @@ from pipeline.core.objective.choice import (
 )
 from pipeline.core.objective.learner import MicroBatch
 from pipeline.core.objective.triplet import Distance, Negatives
-from pipeline.core.pretrained import start_from
+from pipeline.core.pretrained import blend, reached_weights, start_from
 from pipeline.core.processes import joined, n_processes, rank
 from pipeline.core.schedule import learning_rate_factor
 from pipeline.core.training_run import TrainingRun
@@ -101,6 +101,8 @@ class AugmentationParams:
     quarter_turn: Share
     rotation: Annotated[float, Field(ge=0, le=180)]
     smallest_crop: Annotated[float, Field(gt=0, le=1)]
+    largest_crop: Annotated[float, Field(gt=0, le=1)]
+    view_size: Annotated[float, Field(ge=0.25, le=1)]
     brightness: Annotated[float, Field(ge=0, lt=1)]
     contrast: Annotated[float, Field(ge=0, lt=1)]
     temperature: AtLeastZero
@@ -125,6 +127,7 @@ class TrainParams:
 
     backbone: str
     init: Annotated[str, Field(min_length=1)]
+    initial_share: Share
     n_dimensions: Count
     head: HeadParams
     views: Views
@@ -208,10 +211,13 @@ def run(
                         checkpoint, training.tensors(), {"fingerprint": fingerprint, **state}
                     )
                 _log_epoch(written, training.history[-1])
-        training.encoder.load_state_dict(training.best)
+        kept = training.best
+        if params.initial_share:
+            kept = blend(kept, training.initial, share=params.initial_share)
+        training.encoder.load_state_dict(kept)
         results = {
             "untrained": training.history[0],
-            "validation": training.history[training.best_epoch],
+            "validation": {"epoch": training.best_epoch, **judge(splits["validation"])},
             "test": {"epoch": training.best_epoch, **judge(splits["test"])},
         }
         if not first:
@@ -229,7 +235,7 @@ def run(
         "parameters": dataclasses.asdict(params),
         "sample_parameters": json.loads(root.attrs["parameters"]),
     }
-    encoders.write_encoder(encoder, training.best, description)
+    encoders.write_encoder(encoder, kept, description)
     stores.write_json(metrics, results)
 
 
@@ -247,6 +253,11 @@ def keep_freed_memory() -> None:
 def start(params: TrainParams, n_channels: int) -> TrainingRun:
     """A run that has not begun."""
     altered = params.augmentations
+    if altered.smallest_crop > altered.largest_crop:
+        raise ValueError(
+            f"train.augmentations.smallest_crop {altered.smallest_crop} is more than largest_crop "
+            f"{altered.largest_crop}; lower it"
+        )
     check_objective(
         params.choice,
         params.head_shape,
@@ -263,11 +274,18 @@ def start(params: TrainParams, n_channels: int) -> TrainingRun:
         standardise=params.shortcuts.standardise,
         seed=params.seed,
     )
+    initial: dict[str, torch.Tensor] = {}
+    if params.init == "none" and params.initial_share:
+        raise ValueError(
+            f"train.initial_share is {params.initial_share} and train.init none; name weights to "
+            "start from, or set the share to 0"
+        )
     if params.init != "none":
         weights, reason = read_imagenet(params.init, params.backbone, key="train.init")
         if weights is None:
             raise ValueError(f"train.init is {params.init}: {reason}; name a file, or none")
         last_layer = start_from(encoder, weights)
+        initial = reached_weights(encoder, last_layer)
         log.info("starting from the weights %s up to %s", params.init, last_layer)
     learner = create_learner(
         encoder,
@@ -282,6 +300,7 @@ def start(params: TrainParams, n_channels: int) -> TrainingRun:
         learning_rate=params.learning_rate,
         weight_decay=params.weight_decay,
         keeps_last=params.keep == "last",
+        initial=initial,
     )
 
 

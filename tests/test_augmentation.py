@@ -37,6 +37,8 @@ NOTHING = Augmentations(
     quarter_turn=0.0,
     rotation=0.0,
     smallest_crop=1.0,
+    largest_crop=1.0,
+    view_size=1.0,
     brightness=0.0,
     contrast=0.0,
     temperature=0.0,
@@ -249,6 +251,18 @@ def test_crops_show_from_the_smallest_share_to_all() -> None:
     area = middle.diff(dim=1).mean((1, 2)) * middle.diff(dim=2).mean((1, 2)) / 4
     quantiles = torch.quantile(area, torch.linspace(0, 1, 5))
     torch.testing.assert_close(quantiles, torch.linspace(0.4, 1, 5), rtol=0, atol=0.04)
+
+
+def test_small_views_show_crops_up_to_the_largest() -> None:
+    """Of a ramp of 2 colours a pixel; half as many pixels have twice the step."""
+    tiles = _ramp(32, rows=2.0, columns=2.0).expand(600, 1, 32, 32)
+    small = replace(NOTHING, smallest_crop=0.2, largest_crop=0.5, view_size=0.5)
+    shown = augment(tiles, _reflectances(1), small, _generator())
+    assert shown.shape == (600, 1, 16, 16)
+    middle = shown[:, 0, 4:12, 4:12]
+    area = middle.diff(dim=1).mean((1, 2)) * middle.diff(dim=2).mean((1, 2)) / 4 / 4
+    quantiles = torch.quantile(area, torch.linspace(0, 1, 5))
+    torch.testing.assert_close(quantiles, torch.linspace(0.2, 0.5, 5), rtol=0, atol=0.03)
 
 
 # --- jitter ---

@@ -31,6 +31,7 @@ ROOT = Path(__file__).parents[1]
 PARAMS = train.TrainParams(
     backbone="resnet10t",
     init="none",
+    initial_share=0.0,
     n_dimensions=8,
     head=train.HeadParams(n_layers=1, n_hidden=16, kept_layers=1),
     views="neighbour",
@@ -57,6 +58,8 @@ PARAMS = train.TrainParams(
         quarter_turn=1.0,
         rotation=0.0,
         smallest_crop=1.0,
+        largest_crop=1.0,
+        view_size=1.0,
         brightness=0.0,
         contrast=0.0,
         temperature=0.0,
@@ -593,6 +596,14 @@ def test_training_starts_from_given_weights(run: Callable[..., Path], tmp_path: 
         if "running" not in name and "num_batches" not in name:
             torch.testing.assert_close(found[f"backbone.{name}"], value, rtol=1e-5, atol=1e-6)
     assert found["mean"].item() == pytest.approx(255 * np.mean([0.485, 0.456, 0.406]))
+    half = _weights(run(replace(still, initial_share=0.5, learning_rate=1e-2), "half"))
+    whole = _weights(run(replace(still, learning_rate=1e-2), "whole"))
+    for name in ("conv1.0.weight", "layer3.0.conv1.weight"):
+        expected = (weights[name] + whole[f"backbone.{name}"]) / 2
+        torch.testing.assert_close(half[f"backbone.{name}"], expected, rtol=1e-5, atol=1e-6)
+    assert torch.equal(half["projection.weight"], whole["projection.weight"])
+    with pytest.raises(ValueError, match=r"initial_share is 0\.5 and train\.init none; name"):
+        run(replace(PARAMS, initial_share=0.5), "no")
     with pytest.raises(FileNotFoundError, match=r"weights none\.st do not exist; set train\.init"):
         run(replace(PARAMS, init="none.st"), "other")
 
@@ -610,6 +621,8 @@ def test_what_is_kept_of_the_head_is_in_the_description(run: Callable[..., Path]
 
 
 def test_views_that_cannot_differ_are_refused(run: Callable[..., Path]) -> None:
+    with pytest.raises(ValueError, match=r"smallest_crop 1\.0 is more than largest_crop 0\.5; low"):
+        run(_changed(PARAMS, largest_crop=0.5))
     params = _changed(_of_loss("nt_xent"), flip=0.0, quarter_turn=0.0)
     with pytest.raises(ValueError, match=r"so that both views are the same; turn some on"):
         run(replace(params, views="augmented"))

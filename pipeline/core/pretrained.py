@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import adapt_input_conv
 from torch import Tensor
@@ -60,6 +61,36 @@ def start_from(encoder: Encoder, weights: Mapping[str, Tensor]) -> str:
         _colours(IMAGENET_DEFAULT_MEAN, n_channels), _colours(IMAGENET_DEFAULT_STD, n_channels)
     )
     return whole[-1]
+
+
+def reached_weights(encoder: Encoder, last_layer: str) -> dict[str, Tensor]:
+    """Copies of the weights of `encoder` up to a layer, by name."""
+    return {
+        f"backbone.{name}": value.clone()
+        for name, value in encoder.backbone.state_dict().items()
+        if _is_needed(name, last_layer) and value.is_floating_point()
+    }
+
+
+def blend(
+    weights: Mapping[str, Tensor], initial: Mapping[str, Tensor], *, share: float
+) -> dict[str, Tensor]:
+    """Weights of an encoder drawn back to those it started from.
+
+    Means of trained and initial weights often serve better than either.
+
+    Args:
+        weights: Of the encoder, by name.
+        initial: Of those that were given; the others stay.
+        share: Of the initial ones, 0 … 1.
+
+    Source: Wortsman et al. (2022), doi:10.1109/CVPR52688.2022.00780.
+    """
+    drawn = {
+        name: torch.lerp(weights[name], value.to(weights[name].device), share)
+        for name, value in initial.items()
+    }
+    return {**weights, **drawn}
 
 
 def _is_needed(name: str, layer: str) -> bool:

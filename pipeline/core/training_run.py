@@ -21,6 +21,7 @@ class TrainingRun:
         network: As it is trained, `engine.parallel` of the learner.
         optimizer: Of its parameters.
         keeps_last: Whether the last epoch counts as the best.
+        initial: Weights of the encoder that it was given to start from, by name.
         history: What was measured before training and after each epoch.
         best: Weights of the encoder in the best epoch so far.
     """
@@ -29,6 +30,7 @@ class TrainingRun:
     network: nn.Module
     optimizer: torch.optim.AdamW
     keeps_last: bool
+    initial: Mapping[str, Tensor]
     history: list[dict[str, float]] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
 
@@ -88,13 +90,18 @@ class TrainingRun:
 
 
 def start(
-    learner: Learner, *, learning_rate: float, weight_decay: float, keeps_last: bool
+    learner: Learner,
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    keeps_last: bool,
+    initial: Mapping[str, Tensor],
 ) -> TrainingRun:
     """A run that has not begun."""
     optimizer = torch.optim.AdamW(
         _trained(learner), lr=learning_rate, weight_decay=weight_decay, fused=True
     )
-    return TrainingRun(learner, parallel(learner), optimizer, keeps_last)
+    return TrainingRun(learner, parallel(learner), optimizer, keeps_last, initial)
 
 
 def _trained(learner: Learner) -> list[nn.Parameter]:

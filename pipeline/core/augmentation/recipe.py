@@ -17,6 +17,8 @@ from pipeline.core.augmentation.draw import draw_between
 from pipeline.core.augmentation.geometry import ASPECT, cut, draw_boxes, turn_and_flip
 from pipeline.core.augmentation.texture import blur, cut_out, show_gradients
 
+GEOMETRY = ("smallest_crop", "largest_crop", "view_size")  # which do nothing at 1
+
 
 @dataclass(frozen=True)
 class Augmentations:
@@ -27,8 +29,11 @@ class Augmentations:
         quarter_turn: Share of tiles turned by a random multiple of 90°, 0 among them; with `flip`
             0.5 and this 1 the eight symmetries of the square are equally likely.
         rotation: Tiles are turned by up to ± so many degrees; corners show their mirror image.
-        smallest_crop: Share of a tile's area, from which to 1 a box is drawn and resized to the
-            whole tile; 1 for none.
+        smallest_crop: Share of a tile's area, from which to `largest_crop` a box is drawn and
+            resized; 1 for none.
+        largest_crop: Likewise.
+        view_size: Edge of what is seen in the end, as a share of the tile's. Smaller views are seen
+            faster; boxes about as small as they keep the size of clouds.
         brightness: Of `jitter`.
         contrast: Of `jitter`.
         temperature: Of `jitter`; K.
@@ -44,6 +49,8 @@ class Augmentations:
     quarter_turn: float
     rotation: float
     smallest_crop: float
+    largest_crop: float
+    view_size: float
     brightness: float
     contrast: float
     temperature: float
@@ -57,7 +64,7 @@ class Augmentations:
     def alter(self) -> bool:
         """Whether there are any."""
         return self.smallest_crop < 1 or any(
-            getattr(self, field.name) for field in fields(self) if field.name != "smallest_crop"
+            getattr(self, field.name) for field in fields(self) if field.name not in GEOMETRY
         )
 
 
@@ -69,12 +76,12 @@ def augment(
     Args:
         tiles: Square, of colours 0 … 255, shape (tile, channel, row, column).
         scale: Of the channels.
-        augmentations: Those at 0, and a `smallest_crop` of 1, cost nothing.
+        augmentations: Those at 0, and crops and a view of 1, cost nothing.
         generator: On the CPU, so that every device draws the same; the only source of randomness.
 
     Returns:
-        The same shape; float32 in 0 … 255, or as it came where tiles are only turned by quarters
-        and mirrored.
+        The same shape but for `view_size`; float32 in 0 … 255, or as it came where tiles are only
+        turned by quarters and mirrored.
 
     Raises:
         ValueError: If hue is to be rotated and there are not three channels.
@@ -82,9 +89,10 @@ def augment(
     tiles = turn_and_flip(
         tiles, generator, flip=augmentations.flip, quarter_turn=augmentations.quarter_turn
     )
-    if augmentations.rotation or augmentations.smallest_crop < 1:
-        area = (augmentations.smallest_crop, 1.0)
-        tiles = _cut_at_random(tiles, augmentations, area, 1, tiles.shape[-1], generator)[:, 0]
+    if augmentations.rotation or augmentations.smallest_crop < 1 or augmentations.view_size < 1:
+        area = (augmentations.smallest_crop, augmentations.largest_crop)
+        size = round(augmentations.view_size * tiles.shape[-1])
+        tiles = _cut_at_random(tiles, augmentations, area, 1, size, generator)[:, 0]
     return _alter_colours(tiles, scale, augmentations, generator)
 
 
