@@ -24,7 +24,12 @@ from pipeline.core.classification.classifiers import (
 )
 from pipeline.core.classification.finetune import FineTuning, predict_by_fine_tuning
 from pipeline.core.classification.folds import check_days, draw_folds
-from pipeline.core.classification.summary import find_splits, flatten, summarise
+from pipeline.core.classification.summary import (
+    find_splits,
+    flatten,
+    flatten_labels,
+    summarise,
+)
 from pipeline.core.classification.table import UNSCORED, tabulate
 from pipeline.core.device import compute_device
 from pipeline.core.encoder import LAYERS, create_encoder, rebuild_encoder
@@ -128,6 +133,7 @@ def run(
     product = _with_origin(table, labelled, source, splits)
     stores.write_product(product, classifier / "scores.nc", params)
     flatten(product).to_csv(classifier / "scores.csv")
+    flatten_labels(product).to_csv(classifier / "labels.csv")
     _draw(product, classifier)
     stores.write_json(metrics, summarise(product))
 

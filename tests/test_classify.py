@@ -174,6 +174,39 @@ def test_table_and_metrics_agree_with_the_product(
     assert figures == {"scores.png", "confusion.png"}
 
 
+def test_labels_have_scores_of_their_own(
+    product: xr.Dataset, product_paths: dict[str, Path]
+) -> None:
+    row = product.sel(classifier="own layer3 frozen")
+    for fold, confused in enumerate(_confusions(row)):
+        recall = confused.diagonal() / confused.sum(axis=1)
+        precision = confused.diagonal() / np.maximum(confused.sum(axis=0), 1)
+        found = row.label_score.isel(fold=fold)
+        np.testing.assert_allclose(found.sel(label_metric="recall"), recall)
+        np.testing.assert_allclose(found.sel(label_metric="precision"), precision)
+        harmonic = 2 / (1 / np.maximum(recall, 1e-9) + 1 / np.maximum(precision, 1e-9))
+        np.testing.assert_allclose(found.sel(label_metric="f1"), harmonic, atol=1e-8)
+    np.testing.assert_allclose(row.label_mean, row.label_score.mean("fold"))
+    table = pd.read_csv(product_paths["classifier"] / "labels.csv", index_col=[0, 1])
+    line = table.loc[("own layer3 frozen", "checks")]
+    assert line.recall_low <= line.recall <= line.recall_high
+    expected = row.label_mean.sel(label_metric="recall", true_label="checks")
+    assert line.recall == pytest.approx(float(expected), abs=1e-4)
+
+
+def _confusions(row: xr.Dataset) -> list[np.ndarray]:
+    """Confusion matrix of each fold of all repeats."""
+    names = row.true_label.values.tolist()
+    truth = np.array([names.index(label) for label in row.label.values])
+    found = []
+    for predicted, tested_in in zip(row.predicted.values, row.tested_in_fold.values, strict=True):
+        for fold in range(tested_in.max() + 1):
+            confused = np.zeros((len(names), len(names)), int)
+            np.add.at(confused, (truth[tested_in == fold], predicted[tested_in == fold]), 1)
+            found.append(confused)
+    return found
+
+
 def test_one_seed_gives_one_product_whatever_the_number_of_workers(
     product: xr.Dataset,
     label_table: pd.DataFrame,

@@ -8,6 +8,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1")
+LABEL_METRICS = ("precision", "recall", "f1")
 CONFIDENCE = 0.95
 
 
@@ -35,6 +36,24 @@ def score(confusions: IntArray) -> FloatArray:
     f1 = 2 * hits / (n_true + n_predicted)
     accuracy = hits.sum() / n_true.sum()
     return np.array([accuracy, recall.mean(), precision.mean(), recall.mean(), f1.mean()])
+
+
+def score_labels(confusions: IntArray) -> FloatArray:
+    """Precision, recall and F1 of each label, shape (label metric, label), as `LABEL_METRICS`.
+
+    NaN for labels that do not occur in the truth; the precision of a label never predicted is 0.
+
+    >>> score_labels(np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]])).round(3)
+    array([[1.   , 0.8  ,   nan],
+           [0.75 , 1.   ,   nan],
+           [0.857, 0.889,   nan]])
+    """
+    n_true = np.where(confusions.any(axis=1), confusions.sum(axis=1), np.nan)
+    n_predicted = confusions.sum(axis=0)
+    hits = confusions.diagonal()
+    occurs = np.where(np.isnan(n_true), np.nan, 1.0)
+    precision = occurs * hits / np.maximum(n_predicted, 1)
+    return np.stack([precision, hits / n_true, 2 * hits / (n_true + n_predicted)])
 
 
 def find_interval(scores: FloatArray, *, test_ratio: float) -> tuple[FloatArray, FloatArray]:

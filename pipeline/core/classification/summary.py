@@ -41,6 +41,24 @@ def flatten(table: xr.Dataset) -> pd.DataFrame:
     return pd.DataFrame(columns, index=table.indexes["classifier"])
 
 
+def flatten_labels(table: xr.Dataset) -> pd.DataFrame:
+    """One line per classifier and label: precision, recall and F1 with ends of intervals."""
+    scored = table.isel(classifier=np.isfinite(table["mean"].values).all(axis=1))
+    columns = {
+        f"{metric}{suffix}": scored[statistic].sel(label_metric=metric).values.ravel().round(DIGITS)
+        for metric in scored.label_metric.values
+        for statistic, suffix in (
+            ("label_mean", ""),
+            ("label_low", "_low"),
+            ("label_high", "_high"),
+        )
+    }
+    lines = pd.MultiIndex.from_product(
+        [scored.classifier.values, scored.true_label.values], names=["classifier", "label"]
+    )
+    return pd.DataFrame(columns, index=lines)
+
+
 def summarise(table: xr.Dataset) -> dict[str, Any]:
     """Counts of tiles and days, and the balanced accuracy of every classifier that has one."""
     means = table["mean"].sel(metric=MAIN_METRIC)

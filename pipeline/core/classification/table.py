@@ -7,7 +7,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.core.classification.classifiers import Classifier
-from pipeline.core.classification.scores import METRICS, count_confusions, find_interval, score
+from pipeline.core.classification.scores import (
+    LABEL_METRICS,
+    METRICS,
+    count_confusions,
+    find_interval,
+    score,
+    score_labels,
+)
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
@@ -29,6 +36,10 @@ LONG_NAMES = {
     "difference": "mean difference from the reference on the same folds",
     "difference_low": f"lower end of the difference's {INTERVAL}",
     "difference_high": f"upper end of the difference's {INTERVAL}",
+    "label_score": "score of one label on the tested tiles of a fold",
+    "label_mean": "mean over the folds that test the label",
+    "label_low": f"lower end of its {INTERVAL}",
+    "label_high": f"upper end of its {INTERVAL}",
     "balanced_accuracy_by_day": "balanced accuracy of all repeats on days of one kind",
     "confusion": "number of tested tiles, all repeats",
     "predicted": "number of the predicted label, -1 where there is no score",
@@ -58,8 +69,8 @@ def tabulate(
         is_training_day: Whether the encoder was trained on the tile's day, shape (tile,).
 
     Returns:
-        Dimensions (classifier, fold, metric, true_label, predicted_label, day, repeat, tile),
-        folds of all repeats in one row; NaN for a classifier without predictions.
+        Dimensions (classifier, fold, metric, label_metric, true_label, predicted_label, day,
+        repeat, tile), folds of all repeats in one row; NaN for a classifier without predictions.
     """
     n_repeats, n_folds, _ = folds.shape
     rows = [row.name for row in classifiers]
@@ -73,6 +84,9 @@ def tabulate(
         [_score_days(one, labels, days, len(names)) for days in (is_training_day, ~is_training_day)]
         for one in predicted
     ]
+    by_label = np.stack([_score_labels(one, folds, labels, len(names)) for one in predicted])
+    label_mean, label_low, label_high = _known_intervals(by_label, ratio)
+    of_label = ("classifier", "label_metric", "true_label")
     table = ("classifier", "metric")
     dataset = xr.Dataset(
         {
@@ -83,6 +97,10 @@ def tabulate(
             "difference": (table, differences.mean(axis=1)),
             "difference_low": (table, ends[0]),
             "difference_high": (table, ends[1]),
+            "label_score": (("classifier", "fold", "label_metric", "true_label"), by_label),
+            "label_mean": (of_label, label_mean),
+            "label_low": (of_label, label_low),
+            "label_high": (of_label, label_high),
             "balanced_accuracy_by_day": (("classifier", "day"), by_day),
             "confusion": (
                 ("classifier", "true_label", "predicted_label"),
@@ -94,6 +112,7 @@ def tabulate(
         coords={
             "classifier": rows,
             "metric": list(METRICS),
+            "label_metric": list(LABEL_METRICS),
             "true_label": list(names),
             "predicted_label": list(names),
             "day": ["trained on", "unseen in training"],
@@ -123,6 +142,38 @@ def _score_folds(
             for tested in repeat
         ]
     )
+
+
+def _score_labels(
+    predicted: IntArray, folds: BoolArray, labels: IntArray, n_labels: int
+) -> FloatArray:
+    """Scores of each label by one classifier, shape (fold, label metric, label)."""
+    n_folds = folds.shape[0] * folds.shape[1]
+    if (predicted == UNSCORED).any():
+        return np.full((n_folds, len(LABEL_METRICS), n_labels), np.nan)
+    return np.stack(
+        [
+            score_labels(count_confusions(labels[tested], repeat_predicted[tested], n_labels))
+            for repeat_predicted, repeat in zip(predicted, folds, strict=True)
+            for tested in repeat
+        ]
+    )
+
+
+def _known_intervals(
+    scores: FloatArray, test_ratio: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Mean and ends of the interval of scores (classifier, fold, …) over folds that have one."""
+    shape = (scores.shape[0], *scores.shape[2:])
+    mean, low, high = (np.full(shape, np.nan) for _ in range(3))
+    for index in np.ndindex(*shape):
+        of_folds = scores[(index[0], slice(None), *index[1:])]
+        known = of_folds[np.isfinite(of_folds)]
+        if len(known) >= 2:
+            mean[index] = known.mean()
+            ends = find_interval(known, test_ratio=test_ratio)
+            low[index], high[index] = (float(np.clip(end, 0, 1)) for end in ends)
+    return mean, low, high
 
 
 def _confuse(predicted: IntArray, labels: IntArray, chosen: BoolArray, n_labels: int) -> IntArray:
