@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -25,7 +26,7 @@ from pipeline import train
 from pipeline.core import engine
 from pipeline.core.encoder import embed_tiles, rebuild_encoder
 from pipeline.core.triplet import SPLITS
-from pipeline.files import encoders, stores
+from pipeline.files import encoders, stage, stores
 
 ROOT = Path(__file__).parents[1]
 PARAMS = train.TrainParams(
@@ -736,3 +737,18 @@ def test_the_guard_goes_by_the_hours_and_kilometres_of_the_batch() -> None:
 def test_too_few_triplets_for_a_batch_are_named(run: Callable[..., Path]) -> None:
     with pytest.raises(ValueError, match=r"161 training triplets are less than a batch of 200"):
         run(replace(PARAMS, batch_size=200))
+
+
+def test_the_recipes_of_the_readme_are_objectives_of_ten_lines_at_most() -> None:
+    text = (ROOT / "README.md").read_text()
+    section = text[text.index("## Objectives") : text.index("### Augmentations")]
+    usual = yaml.safe_load((ROOT / "params.yaml").read_text())["train"]
+    told = set()
+    for recipe in re.findall(r"```yaml\n(.*?)```", section, re.DOTALL):
+        assert len(recipe.splitlines()) <= 10
+        merged = stage.merged(usual, yaml.safe_load(recipe))
+        params = stage.parse_params("train", merged, train.TrainParams)
+        train.start(replace(params, backbone="resnet10t"), n_channels=3)
+        told.add(params.loss)
+    spoken = {"relative_position", "colour", "distillation"}  # in words alone
+    assert told | spoken == set(LOSSES)
