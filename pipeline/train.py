@@ -185,15 +185,15 @@ def run(
     keep_freed_memory()
     splits = {name: stores.TripletTiles(triplets, name, scenes) for name in SPLITS}
     root = stores.open_product(triplets)
-    fingerprint = _fingerprint(params, root, splits["train"].members)
+    labels = _label_anchors(params, scenes, rejected, splits["train"])
     with joined():
         training = start(params, n_channels=root.sizes["channel"])
+        fingerprint = _fingerprint(params, root, splits["train"].members, training, labels)
         judge = partial(_judge, params=params, encoder=training.encoder)
         if checkpoint.exists():
             _resume(training, checkpoint, fingerprint)
         if not training.history:
             training.close_epoch(judge(splits["validation"]))
-        labels = _label_anchors(params, scenes, rejected, splits["train"])
         first = rank() == 0
         with curves_in(curves) if first else nullcontext() as written:
             for entry in training.history:
@@ -540,8 +540,17 @@ def _log_epoch(written: Curves | None, entry: Mapping[str, float]) -> None:
     )
 
 
-def _fingerprint(params: TrainParams, triplets: xr.Dataset, members: xr.Dataset) -> str:
-    """Changes with whatever would lead to other weights after the same number of epochs."""
+def _fingerprint(
+    params: TrainParams,
+    triplets: xr.Dataset,
+    members: xr.Dataset,
+    training: TrainingRun,
+    labels: NDArray[np.int64] | None,
+) -> str:
+    """Changes with whatever would lead to other weights after the same number of epochs.
+
+    What `training` begins with is part of it: weights it was given, and those of a teacher.
+    """
     shaping = dataclasses.asdict(params)
     for name in ("patience", "min_effective_rank", "min_spread"):
         del shaping[name]
@@ -549,6 +558,10 @@ def _fingerprint(params: TrainParams, triplets: xr.Dataset, members: xr.Dataset)
     made_by = hashlib.sha256(json.dumps([shaping, described], default=str).encode())
     for name in ("scene", "first_row", "first_column"):
         made_by.update(members[name].values.tobytes())
+    for tensor in training.learner.state_dict().values():
+        made_by.update(tensor.cpu().numpy().tobytes())
+    if labels is not None:
+        made_by.update(labels.tobytes())
     return made_by.hexdigest()
 
 

@@ -586,6 +586,25 @@ def test_labels_take_part_where_there_are_some(
     assert not _same(with_labels, _weights(run(params, "without")))
 
 
+def test_a_checkpoint_of_other_labels_or_given_weights_is_not_taken_up(
+    run: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="pipeline")
+    labels, given = tmp_path / "labels.csv", tmp_path / "given.safetensors"
+    weights = timm.create_model("resnet10t", num_classes=0, in_chans=1).state_dict()
+    params = _changed(_of_loss("supcon"), n_epochs=1, labels=str(labels), init=str(given))
+    for label, shift in (("x", 0.0), ("y", 0.0), ("y", 0.1)):
+        lines = [
+            "granule,row,column,tile_size,label",
+            f"a,0,0,{SIZE},x",
+            f"a,{SIZE},0,{SIZE},{label}",
+        ]
+        labels.write_text("\n".join(lines))
+        save_file({name: value + shift for name, value in weights.items()}, given)
+        run(params, "reused")
+    assert caplog.text.count("is of another run; starting anew") == 2
+
+
 def test_training_starts_from_given_weights(run: Callable[..., Path], tmp_path: Path) -> None:
     weights = timm.create_model("resnet10t", num_classes=0, in_chans=1).state_dict()
     weights = {name: value + 0.01 for name, value in weights.items() if "layer4" not in name}
