@@ -142,7 +142,7 @@ def test_bad_input_ends_in_a_sentence_and_leaves_products(
     [line] = [line for line in result.stderr.splitlines() if line.startswith(f"{stage}: ")][-1:]
     assert sentence.replace("\\", "") in line
     assert "Traceback" not in result.stderr
-    assert "up to date" in dvc(small_flow, "status").stdout
+    assert "up to date" in dvc(small_flow, "status", "dvc.yaml").stdout
 
 
 def test_a_parameter_reruns_what_depends_on_it_alone(
