@@ -18,7 +18,7 @@ def draw_share(labels: IntArray, *, share: float, seed: int) -> IntArray:
         seed: Draws the tiles.
 
     >>> draw_share(np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 1]), share=0.5, seed=0)
-    array([0, 2, 4, 7, 8])
+    array([0, 2, 6, 7, 9])
     """
     rng = np.random.default_rng(seed)
     drawn = []
