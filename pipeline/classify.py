@@ -1,11 +1,11 @@
-"""Stage classify: labelled tiles → how well labels are told from an encoder's features."""
+"""Stage classify: labelled tiles → how well labels are told, and a classifier that tells them."""
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -22,19 +22,21 @@ from pipeline.core.classification.classifiers import (
     Start,
     list_classifiers,
 )
-from pipeline.core.classification.finetune import FineTuning, predict_by_fine_tuning
+from pipeline.core.classification.confused import find_confused
+from pipeline.core.classification.finetune import FineTuning, probabilities_by_fine_tuning
 from pipeline.core.classification.folds import check_days, draw_folds
+from pipeline.core.classification.probe import fit_probe
 from pipeline.core.classification.summary import (
     find_splits,
     flatten,
     flatten_labels,
     summarise,
 )
-from pipeline.core.classification.table import UNSCORED, tabulate
+from pipeline.core.classification.table import tabulate
 from pipeline.core.device import compute_device
-from pipeline.core.encoder import LAYERS, create_encoder, rebuild_encoder
+from pipeline.core.encoder import EMBEDDING, LAYERS, create_encoder, embed_tiles, rebuild_encoder
 from pipeline.core.pretrained import create_pretrained
-from pipeline.files import encoders, figures, stage, stores
+from pipeline.files import classifiers, encoders, figures, stage, stores
 from pipeline.files.labels import Labelled, gather_labelled
 from pipeline.files.progress import progress
 from pipeline.files.weights import read_imagenet
@@ -48,7 +50,9 @@ PROTOCOL = (
     "balanced_accuracy_by_day tells them apart"
 )
 
-IntArray = NDArray[np.int64]
+SHEET_ROWS = 6
+
+FloatArray = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,8 @@ class ClassifyParams:
     n_repeats: Annotated[int, Field(gt=0)]
     regularisation: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
     fine_tuning: FineTuningParams
+    kept_layer: Literal["embedding", "layer4", "layer3"]
+    n_confused: Annotated[int, Field(gt=0)]
     seed: Annotated[int, Field(ge=0)]
 
 
@@ -85,7 +91,10 @@ def run(
     classifier: Path,
     metrics: Path,
 ) -> None:
-    """Compare classifiers of labelled tiles of `scenes`; `encoder` is the one to judge."""
+    """Compare classifiers of labelled tiles of `scenes`; `encoder` is the one to judge.
+
+    One of it, fitted to all tiles, is kept beside the scores in the folder `classifier`.
+    """
     source = stores.open_product(scenes)
     labelled = gather_labelled(
         Path(params.labels),
@@ -106,14 +115,14 @@ def run(
         seed=params.seed,
     )
     device = compute_device()
-    classifiers = list_classifiers(
+    rows = list_classifiers(
         _list_starts(params, weights, description),
         labelled.tiles,
         labelled.label,
         day_number,
         strengths=params.regularisation,
         fine_tune=partial(
-            predict_by_fine_tuning,
+            probabilities_by_fine_tuning,
             settings=FineTuning(**asdict(params.fine_tuning)),
             seed=params.seed,
             device=device,
@@ -122,11 +131,11 @@ def run(
     )
     splits = find_splits(labelled.day, description["days"])
     table = tabulate(
-        _fit_all(classifiers, folds, device),
+        _fit_all(rows, folds, len(labelled.names), device),
         folds,
         labelled.label,
         names=labelled.names,
-        classifiers=classifiers,
+        classifiers=rows,
         reference=PIXEL_STATISTICS,
         is_training_day=splits == "train",
     )
@@ -134,7 +143,10 @@ def run(
     stores.write_product(product, classifier / "scores.nc", params)
     flatten(product).to_csv(classifier / "scores.csv")
     flatten_labels(product).to_csv(classifier / "labels.csv")
+    kept = product.sel(classifier=f"own {params.kept_layer} frozen")
+    _keep_classifier(params, labelled, encoder, kept, classifier)
     _draw(product, classifier)
+    _draw_confused(params, labelled, kept, classifier)
     stores.write_json(metrics, summarise(product))
 
 
@@ -183,14 +195,14 @@ def _list_starts(
 
 
 def _fit_all(
-    classifiers: list[Classifier], folds: NDArray[np.bool_], device: torch.device
-) -> IntArray:
-    """Numbers of predicted labels, shape (classifier, repeat, tile); -1 without a classifier."""
+    rows: list[Classifier], folds: NDArray[np.bool_], n_labels: int, device: torch.device
+) -> FloatArray:
+    """Probabilities (classifier, repeat, tile, label); NaN without a classifier."""
     n_repeats, _, n_tiles = folds.shape
-    predicted = np.full((len(classifiers), n_repeats, n_tiles), UNSCORED, np.int64)
+    told = np.full((len(rows), n_repeats, n_tiles, n_labels), np.nan)
     fits = [
-        (row.predict, np.flatnonzero(~tested), predicted[number, repeat], np.flatnonzero(tested))
-        for number, row in enumerate(classifiers)
+        (row.predict, np.flatnonzero(~tested), told[number, repeat], np.flatnonzero(tested))
+        for number, row in enumerate(rows)
         if row.predict is not None
         for repeat in range(n_repeats)
         for tested in folds[repeat]
@@ -207,7 +219,46 @@ def _fit_all(
             fits, progress(done, "classifiers", total=len(fits), unit="fits"), strict=True
         ):
             into[test] = found
-    return predicted
+    return told
+
+
+def _keep_classifier(
+    params: ClassifyParams, labelled: Labelled, encoder: Path, scores: xr.Dataset, folder: Path
+) -> None:
+    """Write the classifier fitted to all labelled tiles, and what `scores` say of it."""
+    weights, description = encoders.read_encoder(encoder)
+    layer = None if params.kept_layer == EMBEDDING else params.kept_layer
+    features = embed_tiles(
+        rebuild_encoder(weights, description), labelled.tiles, device=compute_device(), layer=layer
+    )
+    with threadpool_limits(limits=1):
+        probe = fit_probe(
+            features,
+            labelled.label,
+            np.unique(labelled.day, return_inverse=True)[1],
+            n_labels=len(labelled.names),
+            strengths=params.regularisation,
+        )
+    arrays = {name: array for name, array in asdict(probe).items() if name != "temperature"}
+    about = {
+        "labels": labelled.names,
+        "n_tiles": np.bincount(labelled.label).tolist(),
+        "days": sorted(set(labelled.day.astype(str).tolist())),
+        "layer": params.kept_layer,
+        "temperature": probe.temperature,
+        "encoder": encoders.digest(encoder),
+        "tile_size": labelled.place.tile_size,
+        "results": {
+            **_round(scores["mean"].to_series().to_dict()),
+            **_round(scores["calibration_mean"].to_series().to_dict()),
+        },
+        "parameters": asdict(params),
+    }
+    classifiers.write_classifier(folder, arrays, about)
+
+
+def _round(results: dict[Any, float]) -> dict[str, float]:
+    return {str(name): round(value, 4) for name, value in results.items()}
 
 
 def _with_origin(
@@ -255,6 +306,49 @@ def _draw(product: xr.Dataset, folder: Path) -> None:
         product.true_label.values.tolist(),
         folder / "confusion.png",
         title="Tested tiles of all repeats",
+    )
+    rows = {str(name): shown.sel(classifier=name) for name in shown.classifier.values}
+    errors = shown.calibration_mean.sel(calibration_metric="calibration_error").values
+    figures.reliability_diagrams(
+        {
+            name: figures.Reliability(
+                row.bin_probability.values,
+                row.bin_accuracy.values,
+                row.bin_tiles.values,
+                f"calibration error {error:.2f}",
+            )
+            for (name, row), error in zip(rows.items(), errors, strict=True)
+        },
+        folder / "reliability.png",
+        title="Tested tiles of all repeats, by the probability of their predicted label",
+    )
+
+
+def _draw_confused(
+    params: ClassifyParams, labelled: Labelled, kept: xr.Dataset, folder: Path
+) -> None:
+    """The tiles that the classifier that is kept is wrong about, were their day not in training."""
+    told = kept.probability.values.mean(axis=0)  # of all repeats
+    pairs = find_confused(told, labelled.label, n_examples=params.n_confused)[:SHEET_ROWS]
+    if not pairs:
+        log.info("no labelled tile is confused: no sheet is drawn")
+        return
+    names, times = labelled.names, kept.time.dt.strftime("%Y-%m-%d").values
+    figures.tile_sheet(
+        [list(labelled.tiles[pair.tiles]) for pair in pairs],
+        folder / "confused.png",
+        row_labels=[
+            f"{names[pair.given]}\ntaken for {names[pair.told]}\n{pair.n_tiles} tiles"
+            for pair in pairs
+        ],
+        tile_labels=[
+            [
+                f"{told[tile, pair.told]:.2f}, not {told[tile, pair.given]:.2f}\n{times[tile]}"
+                for tile in pair.tiles
+            ]
+            for pair in pairs
+        ],
+        title=f"Most confused tiles, {kept.classifier.values}, probabilities of both labels",
     )
 
 

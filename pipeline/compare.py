@@ -21,7 +21,7 @@ from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
 from pipeline.core.augmentation import THERMAL
-from pipeline.core.classification.finetune import FineTuning, predict_by_fine_tuning
+from pipeline.core.classification.finetune import FineTuning, probabilities_by_fine_tuning
 from pipeline.core.classification.probe import pixel_statistics
 from pipeline.core.comparison import table
 from pipeline.core.comparison.folds import draw_tested_folds, score_fold
@@ -421,7 +421,7 @@ def _fine_tune(
         kept = folder / f"unfrozen_{layer}_{fold}.npz"
         done = read_kept(kept, digest)
         if done is None:
-            predicted = predict_by_fine_tuning(
+            told = probabilities_by_fine_tuning(
                 encoder,
                 task.tiles,
                 label,
@@ -432,7 +432,7 @@ def _fine_tune(
                 seed=params.seed,
                 device=device,
             )
-            value = score_fold(label[task.test[fold]], predicted, int(label.max()) + 1)
+            value = score_fold(label[task.test[fold]], told.argmax(axis=1), int(label.max()) + 1)
             done = {table.UNFROZEN: np.array(value)}
             keep(kept, digest, done)
         return float(done[table.UNFROZEN])

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipeline.core.classification.finetune import FineTuning, fine_tune, predict_labels
+from pipeline.core.classification.finetune import FineTuning, fine_tune, tell_probabilities
 from pipeline.core.classification.scores import METRICS, count_confusions, score
 from pipeline.core.classification.share import draw_share
 from pipeline.core.classification.summary import find_splits
@@ -82,7 +82,7 @@ def run(
     )
     results: dict[str, Any] = {"n_labels": len(train), "n_tested": len(test)}
     if len(test):
-        told = predict_labels(network, labelled.tiles[test], device)
+        told = tell_probabilities(network, labelled.tiles[test], device).argmax(axis=1)
         confusions = count_confusions(labelled.label[test], told, len(labelled.names))
         results |= dict(zip(METRICS, score(confusions).round(4).tolist(), strict=True))
         log.info("balanced accuracy on test days %.3f", results["balanced_accuracy"])

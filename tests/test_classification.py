@@ -10,9 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from sklearn import metrics
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from pipeline.core import pretrained
-from pipeline.core.classification import classifiers, finetune, probe, scores, table
+from pipeline.core.classification import (
+    calibration,
+    classifiers,
+    confused,
+    finetune,
+    probe,
+    scores,
+    table,
+)
 from pipeline.core.classification.folds import check_days, draw_folds
 from pipeline.core.device import compute_device
 from pipeline.core.encoder import create_encoder, embed_tiles
@@ -146,7 +157,9 @@ def test_probe_regularises_many_noisy_features_more(n_features: int, best: float
     features = rng.normal(size=(240, n_features)) + 2 * labels[:, None] / np.sqrt(n_features)
     train, test = np.flatnonzero(days < 4), np.flatnonzero(days >= 4)
     chosen, fixed = (
-        probe.predict_from_features(features, labels, days, train, test, strengths=strengths)
+        probe.probabilities_from_features(
+            features, labels, days, train, test, n_labels=2, strengths=strengths
+        ).argmax(axis=1)
         for strengths in ((0.01, 100.0), (best,))
     )
     np.testing.assert_array_equal(chosen, fixed)
@@ -155,17 +168,79 @@ def test_probe_regularises_many_noisy_features_more(n_features: int, best: float
 
 def test_probe_copes_with_one_training_day_and_an_unseen_label() -> None:
     features, labels = np.array([[0.0], [0.1], [1.0], [1.1], [2.0]]), np.array([0, 0, 1, 1, 2])
-    predicted = probe.predict_from_features(
-        features, labels, np.zeros(5, int), np.arange(4), np.array([0, 3]), strengths=(10.0, 0.1)
+    told = probe.probabilities_from_features(
+        features,
+        labels,
+        np.zeros(5, int),
+        np.arange(4),
+        np.array([0, 3]),
+        n_labels=3,
+        strengths=(10.0, 0.1),
     )
-    np.testing.assert_array_equal(predicted, [0, 1])
+    np.testing.assert_array_equal(told.argmax(axis=1), [0, 1])
+    np.testing.assert_array_equal(told[:, 2], 0)
+
+
+def test_probe_computes_as_the_library() -> None:
+    rng = np.random.default_rng(8)
+    for n_labels in (2, 3):
+        labels, days = rng.integers(0, n_labels, 90), np.arange(90) % 5
+        features = rng.normal(size=(90, 4)) + labels[:, None]
+        fitted = probe.fit_probe(features, labels, days, n_labels=n_labels, strengths=[1.0])
+        library = make_pipeline(StandardScaler(), LogisticRegression(tol=probe.TOLERANCE))
+        expected = library.fit(features, labels).predict_proba(features)
+        uncalibrated = replace(fitted, temperature=1.0)
+        np.testing.assert_allclose(uncalibrated.probabilities(features), expected, atol=1e-6)
+
+
+def test_probabilities_come_true_as_often_as_they_say() -> None:
+    """Many noisy features and few tiles make scores too sure; days not trained on tell."""
+    rng = np.random.default_rng(9)
+    labels, days = rng.integers(0, 2, 2400), np.arange(2400) % 12
+    features = rng.normal(size=(2400, 60)) + 0.12 * (2 * labels[:, None] - 1)
+    train, test = np.flatnonzero(days < 4), np.flatnonzero(days >= 4)
+    fitted = probe.fit_probe(
+        features[train], labels[train], days[train], n_labels=2, strengths=[0.01]
+    )
+    assert fitted.temperature > 1.2
+    errors = [
+        calibration.score_probabilities(each.probabilities(features[test]), labels[test])
+        for each in (fitted, replace(fitted, temperature=1.0))
+    ]
+    assert (errors[0] < errors[1]).all()
+    assert errors[0][2] < 0.06
+
+
+def test_temperature_is_the_one_scores_were_multiplied_by() -> None:
+    rng = np.random.default_rng(10)
+    scores = rng.normal(size=(20000, 3))
+    probable = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    labels = (rng.random((20000, 1)) > probable.cumsum(axis=1)).sum(axis=1)
+    assert calibration.fit_temperature(3 * scores, labels) == pytest.approx(3, rel=0.05)
+    assert calibration.fit_temperature(scores[:0], labels[:0]) == 1
+
+
+def test_reliability_by_hand() -> None:
+    told = np.array([[0.95, 0.05], [0.91, 0.09], [0.45, 0.55], [0.0, 1.0]])
+    confidence, right, n_tiles = calibration.reliability(told, np.array([0, 1, 0, 1]))
+    assert n_tiles.tolist() == [0, 0, 0, 0, 0, 1, 0, 0, 0, 3]
+    np.testing.assert_allclose(confidence[[5, 9]], [0.55, (0.95 + 0.91 + 1) / 3])
+    np.testing.assert_allclose(right[[5, 9]], [0, 2 / 3])
+    assert np.isnan(right[0])
+
+
+def test_confused_tiles_are_those_told_wrong_with_most_certainty() -> None:
+    told = np.array([[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8], [0.1, 0.9]])
+    pairs = confused.find_confused(told, np.array([1, 1, 1, 0, 1]), n_examples=2)
+    assert [(pair.given, pair.told, pair.n_tiles) for pair in pairs] == [(1, 0, 3), (0, 1, 1)]
+    assert [pair.tiles.tolist() for pair in pairs] == [[0, 2], [3]]
 
 
 def test_majority_is_that_of_the_training_tiles() -> None:
-    predicted = probe.predict_majority(
-        np.array([0, 0, 0, 1, 1]), np.array([2, 3, 4]), np.array([0, 1])
+    shares = probe.majority_shares(
+        np.array([0, 0, 0, 1, 1]), np.array([2, 3, 4]), np.array([0, 1]), n_labels=2
     )
-    np.testing.assert_array_equal(predicted, [1, 1])
+    np.testing.assert_allclose(shares, [[1 / 3, 2 / 3]] * 2)
 
 
 def test_fine_tuning_learns_textures_and_leaves_its_start_alone() -> None:
@@ -174,7 +249,7 @@ def test_fine_tuning_learns_textures_and_leaves_its_start_alone() -> None:
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     train, test = np.arange(112), np.arange(112, 160)
     predicted = [
-        finetune.predict_by_fine_tuning(
+        finetune.probabilities_by_fine_tuning(
             encoder,
             tiles,
             labels,
@@ -187,7 +262,7 @@ def test_fine_tuning_learns_textures_and_leaves_its_start_alone() -> None:
         )
         for _ in range(2)
     ]
-    assert (predicted[0] == labels[test]).mean() > 0.9
+    assert (predicted[0].argmax(axis=1) == labels[test]).mean() > 0.9
     np.testing.assert_array_equal(predicted[0], predicted[1])
     for name, value in encoder.state_dict().items():
         torch.testing.assert_close(value, before[name], rtol=0, atol=0)
@@ -196,7 +271,7 @@ def test_fine_tuning_learns_textures_and_leaves_its_start_alone() -> None:
 def test_fine_tuning_computes_on_the_device_there_is() -> None:
     tiles, labels = _draw_stripes(24, np.random.default_rng(3))
     encoder = create_encoder(backbone="resnet10t", n_channels=3, n_dimensions=4, seed=1)
-    predicted = finetune.predict_by_fine_tuning(
+    told = finetune.probabilities_by_fine_tuning(
         encoder.to(compute_device()),
         tiles,
         labels,
@@ -207,7 +282,8 @@ def test_fine_tuning_computes_on_the_device_there_is() -> None:
         seed=1,
         device=compute_device(),
     )
-    assert set(predicted) <= {0, 1}
+    assert told.shape == (7, 2)
+    np.testing.assert_allclose(told.sum(axis=1), 1, rtol=1e-5)
 
 
 @pytest.mark.parametrize("n_channels", [1, 2, 3, 4])
@@ -270,13 +346,13 @@ def test_real_weights_reach_layer3() -> None:
     assert np.isfinite(features).all()
 
 
-def _tabulate(predicted: np.ndarray, folds: np.ndarray, labels: np.ndarray) -> xr.Dataset:
+def _tabulate(probabilities: np.ndarray, folds: np.ndarray, labels: np.ndarray) -> xr.Dataset:
     rows = [
         classifiers.Classifier(name, "", True, "", None)
         for name in ("reference", "better", "missing")
     ]
     return table.tabulate(
-        predicted,
+        probabilities,
         folds,
         labels,
         names=["fish", "sugar"],
@@ -289,8 +365,18 @@ def _tabulate(predicted: np.ndarray, folds: np.ndarray, labels: np.ndarray) -> x
 def test_table_by_hand() -> None:
     labels = np.array([0, 1, 0, 1])
     folds = np.array([[[1, 1, 0, 0], [0, 0, 1, 1]]], bool)
-    predicted = np.array([[[0, 0, 0, 0]], [[0, 1, 0, 0]], [[-1, -1, -1, -1]]])
-    product = _tabulate(predicted, folds, labels)
+    first, second, none = [0.6, 0.4], [0.2, 0.8], [np.nan, np.nan]
+    told = [[[first] * 4], [[first, second, first, first]], [[none] * 4]]
+    product = _tabulate(np.array(told), folds, labels)
+    np.testing.assert_array_equal(
+        product.predicted[:, 0], [[0, 0, 0, 0], [0, 1, 0, 0], [-1, -1, -1, -1]]
+    )
+    np.testing.assert_allclose(
+        product.calibration_mean.sel(calibration_metric="brier_score"),
+        [(0.32 + 0.72) / 2, (0.32 + 0.08 + 0.32 + 0.72) / 4, np.nan],
+    )
+    np.testing.assert_array_equal(product.bin_tiles.sum("bin"), [4, 4, 0])
+    np.testing.assert_allclose(product.bin_accuracy[1, [6, 8]], [2 / 3, 1])
     accuracy = product.score.sel(metric="balanced_accuracy").values
     np.testing.assert_allclose(accuracy, [[0.5, 0.5], [1, 0.5], [np.nan, np.nan]])
     np.testing.assert_allclose(product["mean"].sel(metric="balanced_accuracy"), [0.5, 0.75, np.nan])
@@ -327,7 +413,7 @@ def test_networks_are_compared_at_the_layer_they_all_reach(last_layer: str) -> N
         labels,
         np.arange(8),
         strengths=[1.0],
-        fine_tune=finetune.predict_by_fine_tuning,
+        fine_tune=finetune.probabilities_by_fine_tuning,
         device=CPU,
     )
     notes = {row.name: row.note for row in rows}

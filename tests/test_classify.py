@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import timm
+import torch
 import xarray as xr
 from safetensors.torch import save_file
 
 from pipeline import classify
-from pipeline.core.encoder import create_encoder
-from pipeline.files import encoders, stores
+from pipeline.core.classification.probe import Probe
+from pipeline.core.encoder import create_encoder, embed_tiles, rebuild_encoder
+from pipeline.files import classifiers, encoders, figures, stores
 
 TILE_SIZE = 16
 GRID = 4  # tiles along the edge of a toy scene
@@ -35,6 +37,8 @@ PARAMS = classify.ClassifyParams(
         weight_decay=0.01,
         warm_up_share=0.1,
     ),
+    kept_layer="layer4",
+    n_confused=3,
     seed=1,
 )
 OWN_ROWS = ["own embedding frozen", "own layer4 frozen", "own layer3 frozen", "own layer4 unfrozen"]
@@ -170,8 +174,8 @@ def test_table_and_metrics_agree_with_the_product(
     assert not any("ImageNet" in name for name in accuracies)
     expected = product["mean"].sel(classifier="own layer4 frozen", metric="balanced_accuracy")
     assert accuracies["own_layer4_frozen"] == pytest.approx(float(expected), abs=5e-5)
-    figures = {path.name for path in product_paths["classifier"].glob("*.png")}
-    assert figures == {"scores.png", "confusion.png"}
+    drawn = {path.name for path in product_paths["classifier"].glob("*.png")}
+    assert drawn == {"scores.png", "confusion.png", "reliability.png"}
 
 
 def test_labels_have_scores_of_their_own(
@@ -249,6 +253,62 @@ def test_weights_which_cannot_be_had_are_noted_in_the_table(
     row = product.sel(classifier="ImageNet layer4 unfrozen")
     assert str(row.note.values) == "weights not available: <urlopen error no route to host>"
     assert np.isnan(row["mean"]).all()
+
+
+def test_the_classifier_that_is_kept_tells_labels(
+    product_paths: dict[str, Path], product: xr.Dataset
+) -> None:
+    arrays, about = classifiers.read_classifier(product_paths["classifier"])
+    assert about["labels"] == product.true_label.values.tolist()
+    assert about["encoder"] == encoders.digest(product_paths["encoder"])
+    assert sum(about["n_tiles"]) == product.sizes["tile"]
+    kept = product.sel(classifier="own layer4 frozen")
+    for metric in ("accuracy", "macro_f1"):
+        mean = float(kept["mean"].sel(metric=metric))
+        assert about["results"][metric] == pytest.approx(mean, abs=1e-4)
+    brier = float(kept.calibration_mean.sel(calibration_metric="brier_score"))
+    assert about["results"]["brier_score"] == pytest.approx(brier, abs=1e-4)
+    weights, description = encoders.read_encoder(product_paths["encoder"])
+    scenes = stores.open_product(product_paths["scenes"])
+    scene_of = {name: number for number, name in enumerate(scenes.granule.values.tolist())}
+    tiles = stores.cut_tiles(
+        scenes,
+        np.array([scene_of[name] for name in product.granule.values.tolist()]),
+        product.row.values,
+        product.column.values,
+        TILE_SIZE,
+    )
+    features = embed_tiles(
+        rebuild_encoder(weights, description), tiles, device=torch.device("cpu"), layer="layer4"
+    )
+    probe = Probe(**arrays, temperature=about["temperature"])
+    told = probe.probabilities(features)
+    truth = np.searchsorted(product.true_label.values.astype(str), product.label.values.astype(str))
+    assert (told.argmax(axis=1) == truth).mean() > 0.95
+    np.testing.assert_allclose(told.sum(axis=1), 1)
+
+
+def test_probabilities_are_those_of_the_predictions(product: xr.Dataset) -> None:
+    scored = product.note.values == ""
+    told = product.probability.values
+    np.testing.assert_allclose(told[scored].sum(axis=-1), 1, atol=1e-5)
+    assert np.isnan(told[~scored]).all()
+    np.testing.assert_array_equal(told[scored].argmax(axis=-1), product.predicted[scored])
+
+
+def test_tiles_that_are_told_wrong_are_on_a_sheet(
+    label_table: pd.DataFrame, paths: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sheets = []
+    monkeypatch.setattr(figures, "tile_sheet", lambda *_, **labels: sheets.append(labels))
+    mislabelled = label_table.copy()
+    is_checks = mislabelled.label == "checks"
+    mislabelled.loc[mislabelled.index[is_checks][::9], "label"] = "discs"
+    _run(mislabelled, paths, n_repeats=1)
+    [sheet] = sheets
+    assert sheet["row_labels"][0].startswith("discs\ntaken for checks")
+    assert all(len(labels) <= PARAMS.n_confused for labels in sheet["tile_labels"])
+    assert ", not 0." in sheet["tile_labels"][0][0]
 
 
 def test_incomplete_tiles_alone_are_refused(

@@ -10,7 +10,7 @@ import torch
 from test_train import PARAMS, SIZE, _changed, _textures, _write_triplets
 
 from pipeline import train
-from pipeline.core.classification.finetune import FineTuning, fine_tune, predict_labels
+from pipeline.core.classification.finetune import FineTuning, fine_tune, tell_probabilities
 from pipeline.core.encoder import create_encoder, embed_tiles, rebuild_encoder
 from pipeline.core.label_network import LabelNetwork
 from pipeline.files import encoders
@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         device=CPU,
     )
     tiles, labels = _labelled(textures["test"])
-    assert (predict_labels(teacher, tiles, CPU) == labels).mean() > 0.95
+    assert (tell_probabilities(teacher, tiles, CPU).argmax(axis=1) == labels).mean() > 0.95
     _write_teacher(folder / "teacher", teacher, n_channels=1)
     return folder
 

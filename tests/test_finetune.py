@@ -10,7 +10,7 @@ import torch
 from conftest import GRID, TILE_SIZE
 
 from pipeline import finetune
-from pipeline.core.classification.finetune import predict_labels
+from pipeline.core.classification.finetune import tell_probabilities
 from pipeline.core.classification.share import draw_share
 from pipeline.core.encoder import create_encoder, embed_tiles, rebuild_encoder
 from pipeline.core.label_network import rebuild_label_network
@@ -88,7 +88,7 @@ def test_a_teacher_tells_the_textures_of_test_days(
     teacher = rebuild_label_network(weights, encoders.read_head(paths["teacher"]), description)
     scenes = stores.open_product(paths["scenes"])
     tiles = scenes.colour.isel(scene=-1).values[None, :, :TILE_SIZE, :TILE_SIZE]
-    told = predict_labels(teacher, tiles, torch.device("cpu"))
+    told = tell_probabilities(teacher, tiles, torch.device("cpu")).argmax(axis=1)
     frame = pd.read_csv(paths["scenes"].parent / "labels.csv")
     assert description["labels"][told[0]] == frame.label[len(frame) - GRID**2]
     embedded = embed_tiles(rebuild_encoder(weights, description), tiles, device=torch.device("cpu"))

@@ -9,15 +9,15 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.core.classification.probe import (
+    majority_shares,
     pixel_statistics,
-    predict_from_features,
-    predict_majority,
+    probabilities_from_features,
 )
 from pipeline.core.encoder import LAYERS, Encoder, embed_tiles
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.floating]
-Predict = Callable[[IntArray, IntArray], IntArray]
+Predict = Callable[[IntArray, IntArray], FloatArray]
 
 MAJORITY = "commonest label"
 PIXEL_STATISTICS = "pixel statistics"
@@ -39,8 +39,8 @@ class Start:
 class Classifier:
     """One row of the table.
 
-    `predict` takes the indices of training and tested tiles and gives labels of the latter; where
-    it is None, `note` says why.
+    `predict` takes the indices of training and tested tiles and gives the probability of each label
+    of the latter, (tested tile, label); where it is None, `note` says why.
     """
 
     encoder: str
@@ -64,7 +64,7 @@ def list_classifiers(
     days: IntArray,
     *,
     strengths: Sequence[float],
-    fine_tune: Callable[..., IntArray],
+    fine_tune: Callable[..., FloatArray],
     device: torch.device,
 ) -> list[Classifier]:
     """The rows of the table: two without a network, then those of every start.
@@ -78,15 +78,23 @@ def list_classifiers(
         labels: Number of each tile's label, shape (tile,).
         days: Number of each tile's day, shape (tile,).
         strengths: Regularisations which logistic regression chooses from.
-        fine_tune: `predict_by_fine_tuning` with all its settings but `layer`.
+        fine_tune: `probabilities_by_fine_tuning` with all its settings but `layer`.
         device: Where to compute features.
     """
+    n_labels = int(labels.max()) + 1
 
     def probe(features: FloatArray) -> Predict:
-        return partial(predict_from_features, features, labels, days, strengths=strengths)
+        return partial(
+            probabilities_from_features,
+            features,
+            labels,
+            days,
+            n_labels=n_labels,
+            strengths=strengths,
+        )
 
     rows = [
-        Classifier(MAJORITY, "", True, "", partial(predict_majority, labels)),
+        Classifier(MAJORITY, "", True, "", partial(majority_shares, labels, n_labels=n_labels)),
         Classifier(PIXEL_STATISTICS, "", True, "", probe(pixel_statistics(tiles))),
     ]
     all_reach_last = all(start.last_layer == LAST for start in starts)

@@ -1,4 +1,4 @@
-"""Labels predicted by a network trained end to end, backbone and all."""
+"""Labels told by a network trained end to end, backbone and all."""
 
 import math
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from pipeline.core.encoder import Encoder, autocast
 from pipeline.core.label_network import LabelNetwork
 from pipeline.core.schedule import learning_rate_factor
 
+FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.int64]
 
 TEST_BATCH = 256
@@ -40,7 +41,7 @@ class FineTuning:
     warm_up_share: float
 
 
-def predict_by_fine_tuning(
+def probabilities_by_fine_tuning(
     encoder: Encoder,
     tiles: NDArray[np.uint8],
     labels: IntArray,
@@ -51,8 +52,10 @@ def predict_by_fine_tuning(
     settings: FineTuning,
     seed: int,
     device: torch.device,
-) -> IntArray:
-    """Labels of the tested tiles, by a copy of `encoder` fine-tuned on the training tiles.
+) -> FloatArray:
+    """Probability of each label of the tested tiles, (tested tile, label), as they come.
+
+    They are of a copy of `encoder` fine-tuned on the training tiles, and not calibrated.
 
     Args:
         encoder: Where training starts; it stays as it is.
@@ -75,7 +78,7 @@ def predict_by_fine_tuning(
         seed=seed,
         device=device,
     )
-    return predict_labels(network, tiles[test], device)
+    return tell_probabilities(network, tiles[test], device)
 
 
 def fine_tune(
@@ -149,14 +152,14 @@ def _settle_statistics(
             network(torch.from_numpy(batch).to(device))
 
 
-def predict_labels(
+def tell_probabilities(
     network: LabelNetwork, tiles: NDArray[np.uint8], device: torch.device
-) -> IntArray:
-    """The label of highest score of each tile, (tile,)."""
+) -> FloatArray:
+    """Probability of each label, (tile, label)."""
     network.to(device).eval()
     with torch.inference_mode(), autocast(device):
-        predicted = [
-            network(batch.to(device)).argmax(dim=1).cpu()
+        found = [
+            network(batch.to(device)).softmax(dim=1).cpu()
             for batch in torch.from_numpy(tiles).split(TEST_BATCH)
         ]
-    return torch.cat(predicted).numpy()
+    return torch.cat(found).numpy()

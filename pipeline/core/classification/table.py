@@ -6,6 +6,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pipeline.core.classification.calibration import (
+    CALIBRATION_METRICS,
+    reliability,
+    score_probabilities,
+)
 from pipeline.core.classification.classifiers import Classifier
 from pipeline.core.classification.scores import (
     LABEL_METRICS,
@@ -17,7 +22,7 @@ from pipeline.core.classification.scores import (
 )
 
 BoolArray = NDArray[np.bool_]
-FloatArray = NDArray[np.float64]
+FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.int64]
 
 UNSCORED = -1
@@ -40,15 +45,23 @@ LONG_NAMES = {
     "label_mean": "mean over the folds that test the label",
     "label_low": f"lower end of its {INTERVAL}",
     "label_high": f"upper end of its {INTERVAL}",
+    "calibration_score": "how far probabilities of a fold are from what comes true; 0 is best",
+    "calibration_mean": "mean over the folds of all repeats",
+    "calibration_low": f"lower end of its {INTERVAL}",
+    "calibration_high": f"upper end of its {INTERVAL}",
+    "bin_probability": "mean probability of the predicted label in the bin, all repeats",
+    "bin_accuracy": "share of the bin's predictions that are right",
+    "bin_tiles": "number of tiles in the bin",
     "balanced_accuracy_by_day": "balanced accuracy of all repeats on days of one kind",
     "confusion": "number of tested tiles, all repeats",
     "predicted": "number of the predicted label, -1 where there is no score",
+    "probability": "of the label by a classifier not trained on the tile's day",
     "tested_in_fold": "fold of the repeat in which the tile was tested",
 }
 
 
 def tabulate(
-    predicted: IntArray,
+    probabilities: FloatArray,
     folds: BoolArray,
     labels: IntArray,
     *,
@@ -60,7 +73,7 @@ def tabulate(
     """Scores of every classifier, with what they rest on.
 
     Args:
-        predicted: Numbers of labels, shape (classifier, repeat, tile); -1 where there is none.
+        probabilities: Of labels, shape (classifier, repeat, tile, label); NaN where there is none.
         folds: Which tiles each fold tests, shape (repeat, fold, tile).
         labels: True numbers, shape (tile,).
         names: Label of each number.
@@ -69,9 +82,12 @@ def tabulate(
         is_training_day: Whether the encoder was trained on the tile's day, shape (tile,).
 
     Returns:
-        Dimensions (classifier, fold, metric, label_metric, true_label, predicted_label, day,
-        repeat, tile), folds of all repeats in one row; NaN for a classifier without predictions.
+        Dimensions (classifier, fold, metric, label_metric, calibration_metric, true_label,
+        predicted_label, bin, day, repeat, tile), folds of all repeats in one row; NaN for a
+        classifier without predictions.
     """
+    is_told = np.isfinite(probabilities).all(axis=-1)
+    predicted = np.where(is_told, np.nan_to_num(probabilities).argmax(axis=-1), UNSCORED)
     n_repeats, n_folds, _ = folds.shape
     rows = [row.name for row in classifiers]
     scores = np.stack([_score_folds(one, folds, labels, len(names)) for one in predicted])
@@ -86,6 +102,12 @@ def tabulate(
     ]
     by_label = np.stack([_score_labels(one, folds, labels, len(names)) for one in predicted])
     label_mean, label_low, label_high = _known_intervals(by_label, ratio)
+    calibration = np.stack([_score_calibration(one, folds, labels) for one in probabilities])
+    calibration_low, calibration_high = find_interval(
+        calibration.transpose(0, 2, 1), test_ratio=ratio
+    )
+    bins = [_find_reliability(one, labels) for one in probabilities]
+    calibrated = ("classifier", "calibration_metric")
     of_label = ("classifier", "label_metric", "true_label")
     table = ("classifier", "metric")
     dataset = xr.Dataset(
@@ -101,18 +123,30 @@ def tabulate(
             "label_mean": (of_label, label_mean),
             "label_low": (of_label, label_low),
             "label_high": (of_label, label_high),
+            "calibration_score": (("classifier", "fold", "calibration_metric"), calibration),
+            "calibration_mean": (calibrated, calibration.mean(axis=1)),
+            "calibration_low": (calibrated, np.maximum(calibration_low, 0)),
+            "calibration_high": (calibrated, calibration_high),
+            "bin_probability": (("classifier", "bin"), np.stack([each[0] for each in bins])),
+            "bin_accuracy": (("classifier", "bin"), np.stack([each[1] for each in bins])),
+            "bin_tiles": (("classifier", "bin"), np.stack([each[2] for each in bins])),
             "balanced_accuracy_by_day": (("classifier", "day"), by_day),
             "confusion": (
                 ("classifier", "true_label", "predicted_label"),
                 np.stack([_confuse(one, labels, everywhere, len(names)) for one in predicted]),
             ),
             "predicted": (("classifier", "repeat", "tile"), predicted.astype(np.int16)),
+            "probability": (
+                ("classifier", "repeat", "tile", "predicted_label"),
+                probabilities.astype(np.float32),
+            ),
             "tested_in_fold": (("repeat", "tile"), folds.argmax(axis=1).astype(np.int16)),
         },
         coords={
             "classifier": rows,
             "metric": list(METRICS),
             "label_metric": list(LABEL_METRICS),
+            "calibration_metric": list(CALIBRATION_METRICS),
             "true_label": list(names),
             "predicted_label": list(names),
             "day": ["trained on", "unseen in training"],
@@ -142,6 +176,28 @@ def _score_folds(
             for tested in repeat
         ]
     )
+
+
+def _score_calibration(probabilities: FloatArray, folds: BoolArray, labels: IntArray) -> FloatArray:
+    """Calibration of one classifier, shape (fold, calibration metric)."""
+    if not np.isfinite(probabilities).all():
+        return np.full((folds.shape[0] * folds.shape[1], len(CALIBRATION_METRICS)), np.nan)
+    return np.stack(
+        [
+            score_probabilities(of_repeat[tested], labels[tested])
+            for of_repeat, repeat in zip(probabilities, folds, strict=True)
+            for tested in repeat
+        ]
+    )
+
+
+def _find_reliability(
+    probabilities: FloatArray, labels: IntArray
+) -> tuple[FloatArray, FloatArray, IntArray]:
+    """Reliability of one classifier over all repeats; empty bins without predictions."""
+    told = probabilities.reshape(-1, probabilities.shape[-1])
+    is_told = np.isfinite(told).all(axis=1)
+    return reliability(told[is_told], np.tile(labels, len(probabilities))[is_told])
 
 
 def _score_labels(

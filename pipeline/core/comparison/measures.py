@@ -11,7 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from pipeline.core.classification.probe import predict_from_features
+from pipeline.core.classification.probe import probabilities_from_features
 from pipeline.core.comparison.folds import draw_per_label, score_fold
 
 BoolArray = NDArray[np.bool_]
@@ -41,17 +41,18 @@ def probe(
         test: Likewise.
         strengths: Regularisations to choose from.
     """
-    scores = []
+    n_labels, scores = int(labels.max()) + 1, []
     for fitted, tested in zip(train, test, strict=True):
-        predicted = predict_from_features(
+        told = probabilities_from_features(
             features,
             labels,
             days,
             np.flatnonzero(fitted),
             np.flatnonzero(tested),
+            n_labels=n_labels,
             strengths=strengths,
         )
-        scores.append(score_fold(labels[tested], predicted, int(labels.max()) + 1))
+        scores.append(score_fold(labels[tested], told.argmax(axis=1), n_labels))
     return np.array(scores)
 
 
@@ -93,6 +94,7 @@ def label_efficiency(
     Returns:
         NaN where a label has fewer tiles.
     """
+    n_labels = int(labels.max()) + 1
     scores = np.full((len(counts), len(train)), np.nan)
     for fold, (fitted, tested) in enumerate(zip(train, test, strict=True)):
         from_tiles = np.flatnonzero(fitted)
@@ -100,15 +102,16 @@ def label_efficiency(
             rng = np.random.default_rng([seed, fold, count])
             drawn = draw_per_label(labels[from_tiles], days[from_tiles], count, rng)
             if drawn is not None:
-                predicted = predict_from_features(
+                told = probabilities_from_features(
                     features,
                     labels,
                     days,
                     from_tiles[drawn],
                     np.flatnonzero(tested),
+                    n_labels=n_labels,
                     strengths=strengths,
                 )
-                scores[row, fold] = score_fold(labels[tested], predicted, int(labels.max()) + 1)
+                scores[row, fold] = score_fold(labels[tested], told.argmax(axis=1), n_labels)
     return scores
 
 

@@ -16,6 +16,7 @@ from pipeline.files.figures.layers import map_grid, map_tiles
 from pipeline.files.figures.maps import map_axes, map_panels
 from pipeline.files.figures.marked import map_marked, scatter_placed
 from pipeline.files.figures.plots import confusion, curves, heat_map, intervals
+from pipeline.files.figures.reliability import Reliability, reliability_diagrams
 from pipeline.files.figures.scatter import (
     pick_thumbnails,
     scatter_clusters,
@@ -32,6 +33,7 @@ __all__ = [
     "ComparedRow",
     "Dots",
     "Interval",
+    "Reliability",
     "ShareBars",
     "ShareMap",
     "Strip",
@@ -58,6 +60,7 @@ __all__ = [
     "new",
     "pick_thumbnails",
     "quantity_label",
+    "reliability_diagrams",
     "save",
     "scatter_clusters",
     "scatter_placed",
