@@ -2,26 +2,31 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import xarray as xr
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from pydantic import Field
-from threadpoolctl import threadpool_limits
 
 from pipeline.core.choice import KOrRecommended, choose_k
 from pipeline.core.clustering import assign
-from pipeline.core.dense import NO_TILE, margins, most_varied, nearest_tiles
+from pipeline.core.dense import (
+    NO_TILE,
+    embed_block,
+    lay_tiles,
+    margins,
+    most_varied,
+    nearest_tiles,
+    split_places,
+    without_padding,
+)
 from pipeline.core.device import compute_device
-from pipeline.core.encoder import Encoder, embed_tiles, fused, rebuild_encoder
 from pipeline.core.raster import RasterGrid, raster_grid
-from pipeline.core.tile import IntArray, grid_tiles
+from pipeline.core.tile import IntArray
 from pipeline.files import encoders, stage, stores
 from pipeline.files import figures as draw
 from pipeline.files.geotiffs import write_geotiff
@@ -32,10 +37,8 @@ log = logging.getLogger(__name__)
 
 FloatArray = NDArray[np.floating]
 
-TILES_AT_ONCE = 256  # sent to a worker; whole batches of `embed_tiles`
 NO_CLUSTER = 255  # in GeoTIFF
 PLANE = ("row", "column")
-WANTED = ["colour", "valid", "latitude", "longitude"]
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,25 @@ def run(
     if k > NO_CLUSTER:
         raise ValueError(f"a map has at most {NO_CLUSTER} clusters; lower map_granule.k {k}")
     index = _choose_scene(params, opened, stores.open_product(embeddings), found.cluster.sel(k=k))
-    scene = _without_padding(opened.isel(scene=index))
+    scene = without_padding(opened.isel(scene=index))
     _, description = encoders.read_encoder(encoder)
-    places = _lay_tiles(params, scene, description)
-    vectors = embed_densely(
-        opened.colour.isel(scene=index), places, description["tile_size"], encoder
+    places = lay_tiles(
+        scene,
+        description,
+        stride=params.stride,
+        max_invalid_share=params.max_invalid_share,
+        section="map_granule",
     )
+    embed = partial(
+        embed_block,
+        colour=opened.colour.isel(scene=index).reset_coords(drop=True),
+        tile_size=description["tile_size"],
+        encoder=encoders.store(encoder),
+    )
+    blocks = split_places(places)
+    at_most = 1 if compute_device().type == "cuda" else None  # process for each device
+    done = ordered_map(embed, blocks, at_most=at_most)
+    vectors = np.concatenate(list(progress(done, "map_granule", total=len(blocks), unit="blocks")))
     centroids = found.centroid.sel(k=k).values[:k]
     product = paint(params, scene, places, vectors, centroids, description["tile_size"])
     log.info("%s", product.attrs["comment"])
@@ -100,83 +116,6 @@ def _choose_scene(
             f"of them, such as {str(names[0])!r}, or none"
         )
     return int(np.argmax(names == params.granule))
-
-
-def _without_padding(scene: xr.Dataset) -> xr.Dataset:
-    """The scene in memory, without the empty rows and columns that make all scenes one size."""
-    on_earth = np.isfinite(scene.latitude.values)
-    row, column = (np.flatnonzero(on_earth.any(axis=axis))[-1] + 1 for axis in (1, 0))
-    return scene[WANTED].isel(row=slice(row), column=slice(column)).load()
-
-
-def _lay_tiles(
-    params: MapGranuleParams, scene: xr.Dataset, description: Mapping[str, Any]
-) -> IntArray:
-    """First (row, column) of the scene's tiles, shape (tile, 2).
-
-    Raises:
-        ValueError: If the scene has other channels than the encoder, or no complete tile.
-    """
-    size, name = description["tile_size"], str(scene.granule.values)
-    if (channels := list(scene.channel.values)) != description["channels"]:
-        raise ValueError(
-            f"{name} has the channels {', '.join(channels)}, the encoder was trained on "
-            f"{', '.join(description['channels'])}; change ingest.preset or train anew"
-        )
-    if params.stride > size:
-        raise ValueError(
-            f"map_granule.stride {params.stride} is larger than the encoder's tiles of {size} "
-            "pixels, which would leave gaps between them; lower it"
-        )
-    places = grid_tiles(
-        scene.valid.values,
-        tile_size=size,
-        stride=params.stride,
-        max_invalid_share=params.max_invalid_share,
-    )
-    if not len(places):
-        raise ValueError(
-            f"{name} holds no tile of {size} pixels; name another map_granule.granule or raise "
-            "map_granule.max_invalid_share"
-        )
-    return places
-
-
-def embed_densely(
-    colour: xr.DataArray, places: IntArray, tile_size: int, encoder: Path
-) -> FloatArray:
-    """Embeddings (tile, dimension) of the tiles of a scene, block by block."""
-    embed = partial(
-        _embed_block,
-        colour=colour.reset_coords(drop=True),
-        tile_size=tile_size,
-        encoder=encoder.absolute(),
-        digest=encoders.digest(encoder),
-    )
-    blocks = np.split(places, range(TILES_AT_ONCE, len(places), TILES_AT_ONCE))
-    at_most = 1 if compute_device().type == "cuda" else None  # process for each device
-    found: Iterator[FloatArray] = ordered_map(embed, blocks, at_most=at_most)
-    return np.concatenate(list(progress(found, "map_granule", total=len(blocks), unit="blocks")))
-
-
-def _embed_block(
-    places: IntArray, *, colour: xr.DataArray, tile_size: int, encoder: Path, digest: str
-) -> FloatArray:
-    """Embeddings (tile, dimension) of tiles, cut from the lines of the scene that hold them."""
-    row, column = places.T
-    lines = colour.isel(row=slice(row.min(), row.max() + tile_size)).values
-    windows = sliding_window_view(lines, (tile_size, tile_size), axis=(1, 2))
-    tiles = windows[:, row - row.min(), column].swapaxes(0, 1)  # (tile, channel, row, column)
-    with threadpool_limits(limits=1):  # so that the number of threads cannot change the rounding
-        return embed_tiles(_read_network(encoder, digest), tiles, device=compute_device())
-
-
-@lru_cache(maxsize=1)
-def _read_network(folder: Path, digest: str) -> Encoder:
-    """The encoder, kept for the next block; workers of a cluster outlive what is in `folder`."""
-    if encoders.digest(folder) != digest:
-        raise ValueError(f"the weights in {folder} are not those of the start; run it again")
-    return fused(rebuild_encoder(*encoders.read_encoder(folder)))
 
 
 def paint(
@@ -280,8 +219,10 @@ def _draw(product: xr.Dataset, colour: NDArray[np.uint8], grid: RasterGrid, fold
         grid.latitude_edges,
         grid.longitude_edges,
         folder / "dense",
-        n_clusters=product.attrs["k"],
+        names=[str(number) for number in range(product.attrs["k"])],
         title=f"{product.attrs['platform']}, {time} UTC",
+        subtitle=f"its tiles in {product.attrs['k']} clusters",
+        legend_title="cluster and its share of the coloured pixels",
     )
 
 

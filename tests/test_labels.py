@@ -45,7 +45,7 @@ def test_a_label_may_read_like_a_missing_value(tmp_path: Path) -> None:
         (HEADER, r"labels\.csv holds no labels; add some or change labels in params\.yaml"),
         (HEADER + "a.nc,0,1.5,32,Fish\n", r"line 2 of \S+ has column '1\.5'; it should be a whole"),
         (HEADER + "a.nc,,1,32,Fish\n", r"has row ''; it should be a whole number"),
-        (HEADER + "a.nc,0,1,32\n", r"1 of 1 tiles .* has no label; give one"),
+        (HEADER + "a.nc,0,1,32\n", r"1 of 1 lines .* has no label; give one"),
         (HEADER + "a.nc,0,0,0,Fish\n", r"has no positive tile_size"),
         (HEADER + "a.nc,0,0,32,Fish\na.nc,0,0,64,Fish\n", r"has tiles of 32, 64 pixels; keep one"),
         (
@@ -54,7 +54,7 @@ def test_a_label_may_read_like_a_missing_value(tmp_path: Path) -> None:
         ),
         (
             HEADER + "a.nc,0,0,32,Fish\na.nc,69,0,32,Fish\nb.nc,0,-1,32,Fish\n",
-            r"2 of 3 tiles .* line 3, a\.nc row 69 column 0, leaves the scene of 100 × 80 pixels "
+            r"2 of 3 lines .* line 3, a\.nc row 69 column 0, leaves the scene of 100 × 80 pixels "
             r"with tile_size 32",
         ),
         (HEADER + "a.nc,0,0,128,Fish\n", r"leaves the scene of 100 × 80 pixels with tile_size 128"),

@@ -8,6 +8,7 @@ import rasterio
 import xarray as xr
 
 from pipeline import map_granule
+from pipeline.core import dense as core_dense
 from pipeline.core.encoder import create_encoder, embed_tiles, fused
 from pipeline.files import encoders, stores
 from pipeline.files import figures as draw
@@ -246,7 +247,7 @@ def test_neither_a_second_run_nor_the_workers_change_a_byte(
 def test_blocks_of_any_size_give_the_same_clusters(
     workplace: Path, product: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(map_granule, "TILES_AT_ONCE", 7)
+    monkeypatch.setattr(core_dense, "TILES_AT_ONCE", 7)
 
     again = _run(workplace, tmp_path / "dense")
 
@@ -280,7 +281,10 @@ def test_a_tile_with_an_invalid_pixel_is_painted_where_so_many_are_allowed(
             {"granule": "atlantis.nc"},
             r"map_granule\.granule 'atlantis\.nc' is none of the 3 scenes; .* such as 'plain\.nc'",
         ),
-        ({"granule": "void.nc"}, r"void\.nc holds no tile of 16 pixels; name another map_granule"),
+        (
+            {"granule": "void.nc"},
+            r"void\.nc holds no tile of 16 pixels; name another granule in",
+        ),
         ({"stride": 17}, r"map_granule\.stride 17 is larger than the encoder's tiles of 16 pixels"),
         ({"k": 5}, r"map_granule\.k is 5, but the clusters were computed for k = 3 to 4"),
     ],

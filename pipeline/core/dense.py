@@ -1,13 +1,123 @@
-"""Clusters on every pixel of a scene, painted from tiles at a small stride."""
+"""What tiles at a small stride tell of every pixel of a scene."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Protocol
 
 import numpy as np
+import xarray as xr
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
+from threadpoolctl import threadpool_limits
+from torch import Tensor
 
-IntArray = NDArray[np.integer]
+from pipeline.core.device import compute_device
+from pipeline.core.encoder import Encoder, embed_tiles, fused, rebuild_encoder
+from pipeline.core.tile import grid_tiles, shape_on_earth
+
+IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.floating]
 
 NO_TILE = -1
+TILES_AT_ONCE = 256  # of a block; whole batches of `embed_tiles`
+WANTED = ["colour", "valid", "latitude", "longitude"]
+
+
+class Stored(Protocol):
+    """An encoder that a worker can read; equal ones have the same weights."""
+
+    def __hash__(self) -> int: ...
+
+    def read(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
+        """Weights and description."""
+
+
+def without_padding(scene: xr.Dataset) -> xr.Dataset:
+    """The scene in memory, without the empty rows and columns that make all scenes one size."""
+    row, column = shape_on_earth(scene.latitude.values)
+    return scene[WANTED].isel(row=slice(row), column=slice(column)).load()
+
+
+def lay_tiles(
+    scene: xr.Dataset,
+    description: Mapping[str, Any],
+    *,
+    stride: int,
+    max_invalid_share: float,
+    section: str,
+) -> IntArray:
+    """First (row, column) of the tiles of a scene on a lattice, shape (tile, 2).
+
+    Args:
+        scene: Of `without_padding`.
+        description: Of the encoder.
+        stride: Pixels between tiles.
+        max_invalid_share: So many of a tile's pixels may be invalid.
+        section: Of params.yaml, to name in messages.
+
+    Raises:
+        ValueError: If the scene has other channels than the encoder, or no complete tile, or the
+            stride is larger than a tile.
+    """
+    size, name = description["tile_size"], str(scene.granule.values)
+    if (channels := list(scene.channel.values)) != description["channels"]:
+        raise ValueError(
+            f"{name} has the channels {', '.join(channels)}, the encoder was trained on "
+            f"{', '.join(description['channels'])}; change ingest.preset or train anew"
+        )
+    if stride > size:
+        raise ValueError(
+            f"{section}.stride {stride} is larger than the encoder's tiles of {size} pixels, which "
+            "would leave gaps between them; lower it"
+        )
+    places = grid_tiles(
+        scene.valid.values, tile_size=size, stride=stride, max_invalid_share=max_invalid_share
+    )
+    if not len(places):
+        raise ValueError(
+            f"{name} holds no tile of {size} pixels; name another granule in {section} or raise "
+            f"{section}.max_invalid_share"
+        )
+    return places
+
+
+def split_places(places: IntArray) -> list[IntArray]:
+    """Blocks of tiles for `embed_block`."""
+    return np.split(places, range(TILES_AT_ONCE, len(places), TILES_AT_ONCE))
+
+
+def embed_block(
+    places: IntArray,
+    *,
+    colour: xr.DataArray,
+    tile_size: int,
+    encoder: Stored,
+    layer: str | None = None,
+) -> FloatArray:
+    """Embeddings, or features of a layer, of tiles cut from the lines that hold them.
+
+    Args:
+        places: First (row, column), shape (tile, 2).
+        colour: Of one scene, (channel, row, column).
+        tile_size: Edge of a tile.
+        encoder: Read for the first block and kept.
+        layer: As of `embed_tiles`.
+    """
+    row, column = places.T
+    lines = colour.isel(row=slice(row.min(), row.max() + tile_size)).values
+    windows = sliding_window_view(lines, (tile_size, tile_size), axis=(1, 2))
+    tiles = windows[:, row - row.min(), column].swapaxes(0, 1)  # (tile, channel, row, column)
+    with threadpool_limits(limits=1):  # so that the number of threads cannot change the rounding
+        network = _read_network(encoder, fuse=layer is None)
+        return embed_tiles(network, tiles, device=compute_device(), layer=layer)
+
+
+@lru_cache(maxsize=1)
+def _read_network(encoder: Stored, *, fuse: bool) -> Encoder:
+    """Fused, it is faster, and has no layers to look at."""
+    network = rebuild_encoder(*encoder.read())
+    return fused(network) if fuse else network.eval()
 
 
 def nearest_tiles(

@@ -41,6 +41,17 @@ def complete_tiles(
     return np.asarray(window_sums(~valid, tile_size) <= max_invalid_share * tile_size**2)
 
 
+def shape_on_earth(latitude: FloatArray) -> tuple[int, int]:
+    """Rows and columns of a scene without those that make all scenes one size.
+
+    Args:
+        latitude: Of each pixel, (row, column); NaN where there is none.
+    """
+    on_earth = np.isfinite(latitude)
+    row, column = (int(np.flatnonzero(on_earth.any(axis=axis))[-1]) + 1 for axis in (1, 0))
+    return row, column
+
+
 def grid_tiles(
     valid: BoolArray, *, tile_size: int, stride: int, max_invalid_share: float = 0.0
 ) -> IntArray:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,31 @@ def read_head(folder: Path) -> dict[str, Tensor]:
     if not (folder / HEAD).exists():
         raise FileNotFoundError(f"{folder} holds no teacher; run stage finetune")
     return load_file(folder / HEAD)
+
+
+@dataclass(frozen=True)
+class StoredEncoder:
+    """The encoder in a folder as it was at one time, for workers that read it later."""
+
+    folder: Path
+    digest: str
+
+    def read(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """State and description, as of `read_encoder`.
+
+        Raises:
+            ValueError: If the weights have changed since.
+        """
+        if digest(self.folder) != self.digest:
+            raise ValueError(
+                f"the weights in {self.folder} are not those of the start; run it again"
+            )
+        return read_encoder(self.folder)
+
+
+def store(folder: Path) -> StoredEncoder:
+    """What is in `folder` now."""
+    return StoredEncoder(folder.absolute(), digest(folder))
 
 
 def digest(folder: Path) -> str:

@@ -1,5 +1,6 @@
-"""A scene and, beside it, the clusters that cover it."""
+"""A scene and, beside it, the clusters or labels that cover it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,52 +20,60 @@ OPACITY = 0.5
 MOST_PIXELS = 1000  # along an edge; a panel has no more dots
 LEGEND_COLUMNS = 10
 LEGEND_TITLE, LEGEND_ROW = 0.3, 0.16  # inches
-LABEL_SHARE = 0.02  # of the shorter edge: a patch with less room around its middle has no number
+LABEL_SHARE = 0.02  # of the shorter edge: a patch with less room around its middle has no name
 
 
 def dense_map(
     picture: ByteArray,
-    clusters: IntArray,
+    kinds: IntArray,
     latitude_edges: FloatArray,
     longitude_edges: FloatArray,
     stem: Path,
     *,
-    n_clusters: int,
+    names: Sequence[str],
     title: str,
+    subtitle: str,
+    legend_title: str,
 ) -> None:
-    """Write a map of a scene and beside it its clusters, outlined and numbered, as PNG and PDF.
+    """Write a map of a scene and beside it its kinds, outlined and named, as PNG and PDF.
 
     Args:
         picture: False colour, shape (row, column, 3).
-        clusters: Number of each pixel's cluster, negative for none, shape (row, column).
+        kinds: Number of each pixel's cluster or label, negative for none, shape (row, column).
         latitude_edges: Of the pixels, shape (row + 1,), degrees.
         longitude_edges: Likewise, shape (column + 1,), possibly beyond 180.
         stem: Figures to write, without the suffix.
-        n_clusters: Of all scenes.
-        title: Above the maps.
+        names: Of every kind there is, in this scene or another.
+        title: Above the scene.
+        subtitle: Above its kinds.
+        legend_title: Above the kinds there are and their shares.
     """
-    step = -(-max(clusters.shape) // MOST_PIXELS)
-    picture, clusters = picture[::step, ::step], clusters[::step, ::step]
+    step = -(-max(kinds.shape) // MOST_PIXELS)
+    picture, kinds = picture[::step, ::step], kinds[::step, ::step]
     edges = _thin(latitude_edges, step), _thin(longitude_edges, step)
-    colours = cluster_colours(n_clusters)
-    painted = (1 - OPACITY) * picture / 255 + OPACITY * colours[clusters, :3]
-    painted = np.where(clusters[..., None] < 0, picture / 255, painted)
+    colours = cluster_colours(len(names))
+    painted = (1 - OPACITY) * picture / 255 + OPACITY * colours[kinds, :3]
+    painted = np.where(kinds[..., None] < 0, picture / 255, painted)
     figure, maps = map_panels(*np.meshgrid(*edges, indexing="ij"), n_panels=2)
     with style():
         for panel, shown in zip(maps, (picture / 255, painted), strict=True):
             _show(panel, shown, *edges)
-        _outline(maps[1], clusters, *edges)
-        _number(maps[1], clusters, *edges)
+        _outline(maps[1], kinds, *edges)
+        _name(maps[1], kinds, *edges, names)
         maps[0].set_title(title)
-        maps[1].set_title(f"its tiles in {n_clusters} clusters")
-        _add_legend(figure, clusters, colours)
+        maps[1].set_title(subtitle)
+        _add_legend(figure, kinds, colours, names, legend_title)
     for suffix in (".png", ".pdf"):
         save(figure, stem.with_suffix(suffix))
 
 
-def _add_legend(figure: Figure, clusters: IntArray, colours: FloatArray) -> None:
+def _add_legend(
+    figure: Figure, kinds: IntArray, colours: FloatArray, names: Sequence[str], title: str
+) -> None:
     """Below the maps, which keep their size."""
-    present, n_pixels = np.unique(clusters[clusters >= 0], return_counts=True)
+    present, n_pixels = np.unique(kinds[kinds >= 0], return_counts=True)
+    if not len(present):
+        return
     n_columns = min(len(present), LEGEND_COLUMNS)
     n_rows = -(-len(present) // n_columns)
     # matplotlib fills column by column, but numbers are read row by row.
@@ -77,11 +86,11 @@ def _add_legend(figure: Figure, clusters: IntArray, colours: FloatArray) -> None
         handles=[
             Patch(
                 color=colours[present[place]],
-                label=f"{present[place]}: {_name_share(shares[place])}",
+                label=f"{names[present[place]]}: {_name_share(shares[place])}",
             )
             for place in order
         ],
-        title="cluster and its share of the coloured pixels",
+        title=title,
         title_fontsize=8,
         loc="outside lower center",
         ncols=n_columns,
@@ -107,12 +116,12 @@ def _show(axes: Any, shown: FloatArray, latitude: FloatArray, longitude: FloatAr
     axes.add_collection(mesh, autolim=False)
 
 
-def _outline(axes: Any, clusters: IntArray, latitude: FloatArray, longitude: FloatArray) -> None:
+def _outline(axes: Any, kinds: IntArray, latitude: FloatArray, longitude: FloatArray) -> None:
     middle = _middles(axes, latitude, longitude)
-    for number in np.unique(clusters[clusters >= 0]):
+    for number in np.unique(kinds[kinds >= 0]):
         axes.contour(
             *np.moveaxis(middle, -1, 0),
-            (clusters == number).astype(float),
+            (kinds == number).astype(float),
             levels=[0.5],
             colors="white",
             linewidths=0.4,
@@ -120,15 +129,21 @@ def _outline(axes: Any, clusters: IntArray, latitude: FloatArray, longitude: Flo
         )
 
 
-def _number(axes: Any, clusters: IntArray, latitude: FloatArray, longitude: FloatArray) -> None:
-    """Write each cluster's number where it has the most room."""
+def _name(
+    axes: Any,
+    kinds: IntArray,
+    latitude: FloatArray,
+    longitude: FloatArray,
+    names: Sequence[str],
+) -> None:
+    """Write the name of each kind where it has the most room."""
     middle = _middles(axes, latitude, longitude)
-    for number in np.unique(clusters[clusters >= 0]):
-        room = distance_transform_edt(np.pad(clusters == number, 1))[1:-1, 1:-1]
-        if room.max() < LABEL_SHARE * min(clusters.shape):
+    for number in np.unique(kinds[kinds >= 0]):
+        room = distance_transform_edt(np.pad(kinds == number, 1))[1:-1, 1:-1]
+        if room.max() < LABEL_SHARE * min(kinds.shape):
             continue
         axes.annotate(
-            str(number),
+            names[number],
             middle[np.unravel_index(room.argmax(), room.shape)],
             ha="center",
             va="center",

@@ -1,6 +1,5 @@
-"""Label tables: tiles to which people, or the makers of synthetic granules, gave a label."""
+"""Tiles to which people, or the makers of synthetic granules, gave a label."""
 
-import csv
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,16 +7,22 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import pandas as pd
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+from pipeline.files.labels.table import (
+    find_scenes,
+    read_table,
+    refuse_lines,
+    whole_numbers,
+    without_rejected,
+)
 
 log = logging.getLogger(__name__)
 
 IntArray = NDArray[np.int64]
 
 COLUMNS = ("granule", "row", "column", "tile_size", "label")
-LINE = "line"  # of the file, for messages
 
 
 @dataclass(frozen=True)
@@ -49,24 +54,20 @@ def read_labels(
             label, tiles of several sizes, a tile given twice or outside the scene, or a granule
             that is no scene's.
     """
-    given = _read_table(path)
-    table = _without_rejected(path, given, rejected)
-    row, column, tile_size = (
-        _whole_numbers(path, table[name], table.line) for name in COLUMNS[1:4]
-    )
-    _refuse(path, table, table.label == "", "has no label", "give one")
-    _refuse(path, table, tile_size < 1, "has no positive tile_size", "correct it")
+    given = read_table(path, COLUMNS)
+    table = without_rejected(path, given, rejected)
+    row, column, tile_size = (whole_numbers(path, table[name], table.line) for name in COLUMNS[1:4])
+    refuse_lines(path, table, table.label == "", "has no label", "give one")
+    refuse_lines(path, table, tile_size < 1, "has no positive tile_size", "correct it")
     sizes = np.unique(tile_size)
     if len(sizes) > 1:
         raise ValueError(
             f"{path} has tiles of {', '.join(map(str, sizes))} pixels; keep one tile_size"
         )
-    scenes = pd.Series(np.arange(len(granules)), index=list(granules))
-    scene = scenes.reindex(table.granule).fillna(-1).to_numpy(np.int64)
-    _refuse_unknown(path, table.granule[scene < 0])
+    scene = find_scenes(path, table.granule, granules)
     last_row, last_column = np.array(scene_shape) - sizes[0]
     misplaced = (row < 0) | (row > last_row) | (column < 0) | (column > last_column)
-    _refuse(
+    refuse_lines(
         path,
         table,
         misplaced,
@@ -74,7 +75,7 @@ def read_labels(
         "correct the table",
     )
     repeated = table.duplicated(["granule", "row", "column"])
-    _refuse(path, table, repeated, "repeats an earlier tile", "give every tile one label")
+    refuse_lines(path, table, repeated, "repeats an earlier tile", "give every tile one label")
     return LabelledTiles(
         scene,
         row,
@@ -166,71 +167,3 @@ def gather_labelled(
         scenes.time.values[place.scene].astype("datetime64[D]"),
         n_incomplete,
     )
-
-
-def _without_rejected(path: Path, table: pd.DataFrame, rejected: Path) -> pd.DataFrame:
-    left_out = table.granule.isin(pd.read_csv(rejected).granule)
-    if left_out.all():
-        raise ValueError(
-            f"every granule that {path} names was rejected, see {rejected}; change labels in "
-            "params.yaml"
-        )
-    return table[~left_out].reset_index(drop=True)
-
-
-def _read_table(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"the label table {path} does not exist; correct labels in params.yaml"
-        )
-    try:
-        # Spreadsheets begin a table with a byte-order mark.
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, skipinitialspace=True, restval="")
-            names = reader.fieldnames or []
-            lines = [{**fields, LINE: reader.line_num} for fields in reader]
-    except (csv.Error, UnicodeError) as error:
-        raise ValueError(
-            f"{path} is no table of comma-separated values ({error}); correct labels in params.yaml"
-        ) from None
-    missing = [name for name in COLUMNS if name not in names]
-    if missing:
-        raise ValueError(
-            f"{path} lacks the column(s) {', '.join(missing)}; a label table has "
-            f"{','.join(COLUMNS)}"
-        )
-    table = pd.DataFrame(lines, columns=[*COLUMNS, LINE])
-    table[list(COLUMNS)] = table[list(COLUMNS)].apply(lambda texts: texts.str.strip())
-    if table.empty:
-        raise ValueError(f"{path} holds no labels; add some or change labels in params.yaml")
-    return table
-
-
-def _whole_numbers(path: Path, texts: pd.Series, lines: pd.Series) -> IntArray:
-    is_whole = texts.str.fullmatch(r"-?\d{1,9}").to_numpy(bool)
-    if not is_whole.all():
-        first = int(np.argmin(is_whole))
-        raise ValueError(
-            f"line {lines[first]} of {path} has {texts.name} {texts[first]!r}; it should be "
-            "a whole number of pixels"
-        )
-    return np.array([int(text) for text in texts], np.int64)
-
-
-def _refuse_unknown(path: Path, unknown: pd.Series) -> None:
-    if len(unknown):
-        raise ValueError(
-            f"{path} names {unknown.nunique()} granule(s) that are not among the scenes, the first "
-            f"{unknown.iloc[0]!r}; ingest them or change labels in params.yaml"
-        )
-
-
-def _refuse(path: Path, table: pd.DataFrame, is_wrong: ArrayLike, what: str, remedy: str) -> None:
-    wrong = np.flatnonzero(is_wrong)
-    if len(wrong):
-        first = table.iloc[wrong[0]]
-        raise ValueError(
-            f"{len(wrong)} of {len(table)} tiles of {path} cannot be used: line "
-            f"{first.line}, {first.granule} row {first.row} column {first.column}, "
-            f"{what}; {remedy}"
-        )
