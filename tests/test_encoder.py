@@ -3,7 +3,16 @@ import pytest
 import torch
 
 from pipeline.core.device import compute_device
-from pipeline.core.encoder import Encoder, autocast, create_encoder, embed_tiles, rebuild_encoder
+from pipeline.core.encoder import (
+    LAYERS,
+    Encoder,
+    autocast,
+    create_encoder,
+    embed_tiles,
+    fused,
+    rebuild_encoder,
+)
+from pipeline.core.label_network import layer_width
 
 CPU = torch.device("cpu")
 
@@ -107,6 +116,32 @@ def test_standardised_flat_tiles_are_finite_and_alike(standardising: Encoder) ->
         embeddings = standardising(colours.expand(4, 3, 32, 32))
     assert embeddings.isfinite().all()
     torch.testing.assert_close(embeddings, embeddings[:1].expand(4, 7))
+
+
+@pytest.mark.parametrize(
+    ("name", "widths"),
+    [
+        ("resnet50", (256, 512, 1024, 2048)),
+        ("resnet101", (256, 512, 1024, 2048)),
+        ("resnet152", (256, 512, 1024, 2048)),
+        ("wide_resnet50_2", (256, 512, 1024, 2048)),
+        ("skresnet18", (64, 128, 256, 512)),
+        ("skresnet50d", (256, 512, 1024, 2048)),
+    ],
+)
+def test_larger_backbones_learn_and_have_the_same_layers(
+    name: str, widths: tuple[int, ...]
+) -> None:
+    encoder = create_encoder(backbone=name, n_channels=2, n_dimensions=7, seed=0)
+    tiles = torch.from_numpy(_tiles(2, 2))
+    encoder.train()(tiles).sum().backward()
+    assert all(weights.grad is not None for weights in encoder.parameters())
+    with torch.inference_mode():
+        for layer, width in zip(LAYERS, widths, strict=True):
+            assert encoder.eval().features(tiles, layer).shape == (2, width)
+            assert layer_width(encoder, layer) == width
+        embeddings = fused(encoder)(tiles)
+    torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(2))
 
 
 @pytest.mark.parametrize("standardise", [False, True])
