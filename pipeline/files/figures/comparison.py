@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib
 import numpy as np
@@ -13,6 +14,7 @@ from pipeline.files.figures.style import ACCENT, INK, WARNING, new, save, style
 
 Interval = tuple[float, float, float]  # value, and the ends of its interval
 N_LINES = 8
+WRAPPED = 30  # characters of a line of a row's name
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def comparison(
     """
     names = sorted(rows, key=lambda name: rows[name].frozen[0], reverse=True)
     measures = list(dict.fromkeys(name for row in rows.values() for name in row.others))
-    per_row = max(0.21 * len(names) + 0.75, 1.8)
+    per_row = max(0.26 * len(names) + 0.75, 1.8)
     figure, _ = new(height=2 * per_row + 2.6)
     figure.clear()
     with style():
@@ -62,8 +64,8 @@ def comparison(
             panel = figure.add_subplot(inner[number], sharey=first)
             first = first or panel
             _dots(panel, {name: rows[name].others.get(measure) for name in names}, color=INK)
-            panel.set_title(measure.replace(" ", "\n", 1).replace(", ", "\n"))
-            panel.xaxis.set_major_locator(MaxNLocator(nbins=3))
+            panel.set_title(measure.replace(" ", "\n", 1).replace(", ", "\n"), fontsize=7)
+            panel.xaxis.set_major_locator(MaxNLocator(nbins=2))
             _name_rows(panel, names if number == 0 else None, len(names))
         figure.suptitle(title, x=0.01, ha="left")
     save(figure, path)
@@ -79,7 +81,7 @@ def _accuracy(
     panel.plot([], [], "s", color=WARNING, label="unfrozen: fine-tuned")
     panel.axvline(chance, color="#777777", lw=0.8, ls=":", label="a guess")
     panel.set_xlabel("balanced accuracy on days not trained on")
-    panel.legend(loc="upper left", bbox_to_anchor=(0.06, 1.0))
+    panel.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=7)
     _name_rows(panel, names, len(names))
 
 
@@ -128,6 +130,6 @@ def _name_rows(panel: Axes, names: Sequence[str] | None, n_rows: int) -> None:
     if names is None:
         panel.tick_params(axis="y", labelleft=False)
     else:
-        panel.set_yticks(range(n_rows), names)
+        panel.set_yticks(range(n_rows), [fill(name, WRAPPED) for name in names], fontsize=7)
     panel.tick_params(axis="y", length=0)
     panel.spines["left"].set_visible(False)
