@@ -60,7 +60,9 @@ def reliability_diagrams(rows: Mapping[str, Reliability], path: Path, *, title: 
             panel.xaxis.set_major_locator(MultipleLocator(0.5))
             panel.yaxis.set_major_locator(MultipleLocator(0.5))
             panel.set_title("\n".join(wrap(name, 22)), fontsize=8)
-            panel.text(0.04, 0.96, row.note, va="top", fontsize=7, transform=panel.transAxes)
+            panel.text(
+                0.97, 0.04, row.note, ha="right", va="bottom", fontsize=7, transform=panel.transAxes
+            )
         figure.supxlabel("mean probability of the predicted label (1)", fontsize=8)
         figure.supylabel("share that is right (1)", fontsize=8)
         figure.suptitle(title, x=0.01, ha="left")
