@@ -163,7 +163,6 @@ def test_a_parameter_reruns_what_depends_on_it_alone(
         "interpolate",
         "map_clusters",
         "map_granule",
-        "map_labels",
         "report",
         "retrieve",
         "tsne",
