@@ -251,8 +251,9 @@ def _judge_objective(
 
 def _section(params: CompareParams, name: str, n_triplets: int) -> dict[str, Any]:
     """Section `train` of a row, with as many epochs as it takes to see the tiles of all."""
-    sections = yaml.safe_load(stage.PARAMS_FILE.read_text())
-    section = stage.merged(sections["train"], params.objectives[name])
+    usual = yaml.safe_load(stage.PARAMS_FILE.read_text())["train"]
+    row = dict(params.objectives[name])
+    section = stage.merged(stage.with_recipe(usual, row.pop("recipe", stage.NO_RECIPE)), row)
     of_epoch = n_triplets * tiles_per_triplet(section["loss"])
     return {**section, "n_epochs": max(1, round(params.n_tiles_seen / of_epoch))}
 
@@ -483,9 +484,9 @@ def _epilog() -> str:
     """How to choose rows, for the help."""
     text = (
         "Rows are the objectives in section compare of params.yaml, each with the keys of train "
-        "that are\nothers for it, and the baselines. --rows a,b judges only those, by name; what "
-        "was trained or\njudged before is read from --runs, and a stage that was stopped goes on "
-        "from there."
+        "that are\nothers for it, of which `recipe` names one of its recipes, and the baselines. "
+        "--rows a,b judges\nonly those, by name; what was trained or judged before is read from "
+        "--runs, and a stage that was\nstopped goes on from there."
     )
     if not stage.PARAMS_FILE.exists():
         return text

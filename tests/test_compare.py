@@ -5,6 +5,7 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -155,6 +156,8 @@ def project(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 def _write_params(project: Path, params: compare.CompareParams) -> None:
     train = asdict(_changed(TRAIN, min_effective_rank=0.0, min_spread=0.0))
+    recipes = {"mine": {"loss": "nt_xent", "batch_size": 8}}
+    train |= {"recipe": "none", "recipes": recipes}
     content = {"train": train, "compare": json.loads(json.dumps(asdict(params)))}
     (project / "params.yaml").write_text(yaml.safe_dump(content))
 
@@ -246,6 +249,18 @@ def test_a_stopped_stage_goes_on_with_the_row_it_was_at(
     assert started[3:] == ["triplet"]
 
 
+def test_a_row_can_be_a_recipe_of_training(
+    project: Path, inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse = Mock(side_effect=StageRefusedError("no time"))
+    monkeypatch.setattr(compare, "start_stage", refuse)
+    with pytest.raises(ValueError, match="no time"):
+        _run(project, inputs, replace(PARAMS, objectives={"row": {"recipe": "mine", "seed": 7}}))
+    started = yaml.safe_load((project / "runs/row/params.yaml").read_text())["train"]
+    assert (started["loss"], started["batch_size"], started["seed"]) == ("nt_xent", 8, 7)
+    assert not {"recipe", "recipes"} & set(started)
+
+
 def test_rows_that_are_not_there_are_refused(project: Path, inputs: Path) -> None:
     with pytest.raises(ValueError, match=r"--rows names 'BYOL', which compare in params\.yaml doe"):
         _run(project, inputs, rows="triplet, BYOL")
@@ -260,5 +275,5 @@ def test_the_help_says_how_to_choose_rows(project: Path) -> None:
         text=True,
         check=True,
     )
-    assert "--rows a,b judges only those, by name" in result.stdout
+    assert "--rows a,b judges\nonly those, by name" in result.stdout
     assert "Here they are: NT-Xent, triplet, pixel statistics" in result.stdout

@@ -165,6 +165,17 @@ def test_a_full_disk_ends_in_one_sentence() -> None:
     )
 
 
+def test_a_recipe_replaces_values_of_its_section(tmp_path: Path) -> None:
+    params = "{double: {times: 2, fail: false, recipe: %s, recipes: {more: {times: 3}}}}"
+    assert _run_double(tmp_path, params % "more").returncode == 0
+    assert (tmp_path / "data/out.txt").read_text() == "ababab"
+    assert _run_double(tmp_path, params % "none").returncode == 0
+    assert (tmp_path / "data/out.txt").read_text() == "abab"
+    assert _run_double(tmp_path, params % "less").stderr == (
+        "double: recipe 'less' is not among the recipes in params.yaml; name one of none, more\n"
+    )
+
+
 def test_bad_params_end_in_one_sentence(tmp_path: Path) -> None:
     result = _run_double(tmp_path, "double: {times: two, fail: false}")
     assert result.returncode == 1
@@ -176,8 +187,10 @@ def test_bad_params_end_in_one_sentence(tmp_path: Path) -> None:
 def test_committed_params_suit_every_stage(path: str) -> None:
     root = Path(__file__).parents[1]
     content = yaml.safe_load((root / path).read_text())
-    student = content.pop("distil")
-    for section in (content["train"], stage.merged(content["train"], student)):
+    student, trained = content.pop("distil"), content["train"]
+    recipes = [stage.with_recipe(trained, name) for name in trained["recipes"]]
+    content["train"] = stage.with_recipe(trained)
+    for section in (*recipes, stage.merged(content["train"], student)):
         assert isinstance(stage.parse_params("train", section, TrainParams), TrainParams)
     for name, section in content.items():
         module = importlib.import_module(f"pipeline.{name}")

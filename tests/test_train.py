@@ -762,7 +762,7 @@ def test_too_few_triplets_for_a_batch_are_named(run: Callable[..., Path]) -> Non
 def test_the_recipes_of_the_readme_are_objectives_of_ten_lines_at_most() -> None:
     text = (ROOT / "README.md").read_text()
     section = text[text.index("## Objectives") : text.index("### Augmentations")]
-    usual = yaml.safe_load((ROOT / "params.yaml").read_text())["train"]
+    usual = stage.with_recipe(yaml.safe_load((ROOT / "params.yaml").read_text())["train"])
     told = set()
     for recipe in re.findall(r"```yaml\n(.*?)```", section, re.DOTALL):
         assert len(recipe.splitlines()) <= 10

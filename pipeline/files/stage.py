@@ -25,6 +25,7 @@ PARAMS_FILE = Path("params.yaml")
 FLOW_FILE = Path("dvc.yaml")
 ON_DEMAND_FILE = Path("on_demand/dvc.yaml")  # stages that `dvc repro` alone does not run
 PACKAGE = Path(__file__).parents[1]
+NO_RECIPE = "none"
 
 Params = TypeVar("Params")
 
@@ -64,8 +65,34 @@ def read_params(name: str, params_type: type[Params], *, changed_by: str | None 
     for each in names:
         if each not in sections:
             raise ValueError(f"{PARAMS_FILE} has no section {each}; add it")
-        section = merged(section, sections[each])
+        section = merged(section, with_recipe(sections[each]))
     return parse_params(name, section, params_type)
+
+
+def with_recipe(section: Mapping[str, Any], recipe: str | None = None) -> dict[str, Any]:
+    """`section` with the values of one of its `recipes`, where it has some, in place of its own.
+
+    Args:
+        section: With recipes, it names one of them, or none, under `recipe`.
+        recipe: Stands in for the one that is named.
+
+    Raises:
+        ValueError: If there is no such recipe.
+
+    >>> with_recipe({"loss": "triplet", "recipe": "mine", "recipes": {"mine": {"loss": "byol"}}})
+    {'loss': 'byol'}
+    """
+    recipes = section.get("recipes", {})
+    own = {key: section[key] for key in section if not recipes or key not in ("recipe", "recipes")}
+    chosen = recipe or (section["recipe"] if recipes else NO_RECIPE)
+    if chosen == NO_RECIPE:
+        return own
+    if chosen not in recipes:
+        raise ValueError(
+            f"recipe {chosen!r} is not among the recipes in {PARAMS_FILE}; name one of "
+            f"{', '.join([NO_RECIPE, *recipes])}"
+        )
+    return merged(own, recipes[chosen])
 
 
 def merged(section: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
