@@ -5,7 +5,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -55,6 +55,7 @@ STAGES = ("train",)  # started as it is, with the parameters of each row
 PIXEL_STATISTICS, COMPONENTS = "pixel statistics", "principal components"
 UNTRAINED, IMAGENET = "untrained", "ImageNet"
 BASELINES = (PIXEL_STATISTICS, COMPONENTS, UNTRAINED, IMAGENET)
+FILES_OF_OBJECTIVE = ("labels", "teacher")
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.int64]
@@ -131,7 +132,7 @@ def run(
         "protocol": (
             f"encoders were trained without labels on the days of split train; tiles of split "
             f"{params.tested} are tested in {params.n_folds} folds grouped by day (UTC), drawn "
-            f"{params.n_repeats} times; fitted on labels of the training days and other folds"
+            f"{params.n_repeats} times; fitted on labels of other folds and of the splits before it"
         ),
         "n_tiles": int(tested.sum()),
         "n_days": len(np.unique(task.day[tested])),
@@ -182,7 +183,7 @@ def _prepare(
         labelled.label,
         day,
         split == params.tested,
-        split == SPLITS[0],
+        np.isin(split, SPLITS[: SPLITS.index(params.tested)]),
         names=labelled.names,
         n_folds=params.n_folds,
         n_repeats=params.n_repeats,
@@ -239,7 +240,8 @@ def _judge_objective(
     section = _section(params, name, n_triplets)
     n_seen = section["n_epochs"] * n_triplets * tiles_per_triplet(section["loss"])
     folder = runs / _folder_name(name)
-    minutes = _train(folder, section, root, scenes, rejected, triplets)
+    teachers = [] if section["loss"] != "distillation" else [_know_teacher(params, section, root)]
+    minutes = _train(folder, section, teachers, root, scenes, rejected, triplets)
     weights, description = encoders.read_encoder(folder / "data/encoder")
     own = encoders.digest(folder / "data/encoder")
     encoder = rebuild_encoder(weights, description)
@@ -252,15 +254,44 @@ def _judge_objective(
 def _section(params: CompareParams, name: str, n_triplets: int) -> dict[str, Any]:
     """Section `train` of a row, with as many epochs as it takes to see the tiles of all."""
     usual = yaml.safe_load(stage.PARAMS_FILE.read_text())["train"]
-    row = dict(params.objectives[name])
-    section = stage.merged(stage.with_recipe(usual, row.pop("recipe", stage.NO_RECIPE)), row)
+    section = stage.changed(usual, {"recipe": stage.NO_RECIPE, **params.objectives[name]})
     of_epoch = n_triplets * tiles_per_triplet(section["loss"])
-    return {**section, "n_epochs": max(1, round(params.n_tiles_seen / of_epoch))}
+    objective = section["objective"]
+    return {
+        **section,
+        "init": _absolute(section["init"]),
+        "objective": {
+            **objective,
+            **{key: _absolute(objective[key]) for key in FILES_OF_OBJECTIVE},
+        },
+        "n_epochs": max(1, round(params.n_tiles_seen / of_epoch)),
+    }
+
+
+def _absolute(choice: str) -> str:
+    """A file that train is to read in a folder of its own; what is no file stays."""
+    return choice if choice in ("none", "timm") else str(Path(choice).absolute())
+
+
+def _know_teacher(params: CompareParams, section: Mapping[str, Any], root: xr.Dataset) -> str:
+    """Digest of the teacher that a row learns from, which must not have seen what is tested."""
+    folder = Path(section["objective"]["teacher"])
+    encoders.read_head(folder)
+    known = np.array(encoders.read_encoder(folder)[1].get("label_days", []), "M8[D]")
+    tested = root.time.values[root.split.values == params.tested].astype("M8[D]")
+    common = np.intersect1d(known, tested)
+    if len(common):
+        raise ValueError(
+            f"the teacher {folder} learnt labels of {len(common)} days that are tested, "
+            f"{common[0]} the first; run stage finetune on triplets whose test days these are"
+        )
+    return encoders.digest(folder)
 
 
 def _train(
     folder: Path,
     section: dict[str, Any],
+    teachers: list[str],
     root: xr.Dataset,
     scenes: Path,
     rejected: Path,
@@ -268,7 +299,7 @@ def _train(
 ) -> float:
     """Train a row in its folder, from where it stopped; return the minutes that it took in all."""
     state, minutes = folder / "row.json", 0.0
-    described = json.dumps([section, root.load().to_dict()], default=str)
+    described = json.dumps([section, root.load().to_dict(), *teachers], default=str)
     made_of = hashlib.sha256(described.encode()).hexdigest()
     if state.exists():
         done = json.loads(state.read_text())

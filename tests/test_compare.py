@@ -4,7 +4,7 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unittest.mock import Mock
 
 import numpy as np
@@ -18,7 +18,8 @@ from test_train import _changed
 
 from pipeline import compare
 from pipeline.core.comparison import table
-from pipeline.files import stores
+from pipeline.core.encoder import create_encoder
+from pipeline.files import encoders, stores
 from pipeline.files.child_stages import StageRefusedError
 
 ROOT = Path(__file__).parents[1]
@@ -259,6 +260,71 @@ def test_a_row_can_be_a_recipe_of_training(
     started = yaml.safe_load((project / "runs/row/params.yaml").read_text())["train"]
     assert (started["loss"], started["batch_size"], started["seed"]) == ("nt_xent", 8, 7)
     assert not {"recipe", "recipes"} & set(started)
+
+
+def _write_teacher(folder: Path, *, seed: int, label_days: list[str]) -> None:
+    network = create_encoder(backbone="resnet10t", n_channels=1, n_dimensions=2, seed=seed)
+    encoders.write_encoder(folder, network.state_dict(), {"label_days": label_days})
+    encoders.write_head(folder, {"head.weight": torch.ones(2, 2)})
+
+
+def test_a_row_learns_again_where_its_teacher_is_another(
+    project: Path, inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[dict[str, Any]] = []
+
+    def pretend(name: str, folder: Path, **_: Any) -> None:
+        given.append(yaml.safe_load((folder / "params.yaml").read_text())[name])
+        network = create_encoder(backbone="resnet10t", n_channels=1, n_dimensions=2, seed=0)
+        description = {
+            "backbone": "resnet10t",
+            "channels": ["visible"],
+            "n_dimensions": 2,
+            "standardise": False,
+        }
+        encoders.write_encoder(folder / "data/encoder", network.state_dict(), description)
+
+    monkeypatch.setattr(compare, "start_stage", pretend)
+    row = {"loss": "distillation", "objective": {"teacher": "teacher"}}
+    params = replace(
+        PARAMS, objectives={"row": row}, baselines=(), layers=("layer3",), n_unfrozen_repeats=0
+    )
+    for seed, n_trained in ((1, 1), (1, 1), (2, 2)):
+        _write_teacher(project / "teacher", seed=seed, label_days=["2020-01-01", "2020-01-08"])
+        _run(project, inputs, params)
+        assert len(given) == n_trained
+    assert given[0]["objective"]["teacher"] == str(project / "teacher")
+
+
+def test_a_teacher_that_saw_tested_labels_is_refused(project: Path, inputs: Path) -> None:
+    row = {"loss": "distillation", "objective": {"teacher": "teacher"}}
+    with pytest.raises(FileNotFoundError, match="teacher holds no teacher; run stage finetune"):
+        _run(project, inputs, replace(PARAMS, objectives={"row": row}))
+    _write_teacher(project / "teacher", seed=1, label_days=["2020-01-01", "2020-01-10"])
+    with pytest.raises(
+        ValueError, match=r"learnt labels of 1 days that are tested, 2020-01-10 the first; run stag"
+    ):
+        _run(project, inputs, replace(PARAMS, objectives={"row": row}))
+
+
+@pytest.mark.parametrize(("tested", "n_fitted_days"), [("validation", 5), ("test", 8)])
+def test_rows_are_fitted_on_labels_of_the_splits_before(
+    project: Path,
+    inputs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tested: Literal["validation", "test"],
+    n_fitted_days: int,
+) -> None:
+    given = Mock(side_effect=StageRefusedError("no time"))
+    monkeypatch.setattr(compare, "measure", given)
+    with pytest.raises(ValueError, match="no time"):
+        _run(project, inputs, replace(PARAMS, tested=tested), rows="pixel statistics")
+    task = given.call_args.args[1]
+    always = task.train.all(axis=0)
+    assert np.unique(task.day[always]).tolist() == list(range(n_fitted_days))
+    assert not (task.train & task.test).any()
+    after = task.day >= n_fitted_days + SPLIT_OF_DAY.count(tested)
+    assert not task.train[:, after].any()
 
 
 def test_rows_that_are_not_there_are_refused(project: Path, inputs: Path) -> None:
