@@ -176,6 +176,14 @@ def test_a_recipe_replaces_values_of_its_section(tmp_path: Path) -> None:
     )
 
 
+def test_another_of_the_flow_can_name_a_recipe_of_its_own(tmp_path: Path) -> None:
+    recipes = "recipe: none, recipes: {more: {times: 3}}"
+    params = f"{{double: {{times: 2, fail: false, {recipes}}}, thrice: {{recipe: more}}}}"
+    result = _run_double(tmp_path, params, "--as", "thrice")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "other/out.txt").read_text() == "ababab"
+
+
 def test_bad_params_end_in_one_sentence(tmp_path: Path) -> None:
     result = _run_double(tmp_path, "double: {times: two, fail: false}")
     assert result.returncode == 1
@@ -189,9 +197,9 @@ def test_committed_params_suit_every_stage(path: str) -> None:
     content = yaml.safe_load((root / path).read_text())
     student, trained = content.pop("distil"), content["train"]
     recipes = [stage.with_recipe(trained, name) for name in trained["recipes"]]
-    content["train"] = stage.with_recipe(trained)
-    for section in (*recipes, stage.merged(content["train"], student)):
+    for section in (*recipes, stage.changed(trained, student)):
         assert isinstance(stage.parse_params("train", section, TrainParams), TrainParams)
+    content["train"] = stage.with_recipe(trained)
     for name, section in content.items():
         module = importlib.import_module(f"pipeline.{name}")
         words = "".join(word.title() for word in name.split("_"))

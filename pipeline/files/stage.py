@@ -60,13 +60,22 @@ def read_params(name: str, params_type: type[Params], *, changed_by: str | None 
         ValueError: If a key is unknown, missing or of the wrong kind.
     """
     sections = _read_yaml(PARAMS_FILE)
-    section: dict[str, Any] = {}
-    names = [name] if changed_by is None else [name, changed_by]
-    for each in names:
+    for each in (name, changed_by or name):
         if each not in sections:
             raise ValueError(f"{PARAMS_FILE} has no section {each}; add it")
-        section = merged(section, with_recipe(sections[each]))
-    return parse_params(name, section, params_type)
+    changes = sections[changed_by] if changed_by else {}
+    return parse_params(name, changed(sections[name], changes), params_type)
+
+
+def changed(section: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`section` with the values of `changes`, whose `recipe` stands in for the one it names.
+
+    >>> changed({"loss": "triplet", "recipe": "none", "recipes": {"mine": {"loss": "byol"}}},
+    ...         {"recipe": "mine", "seed": 2})
+    {'loss': 'byol', 'seed': 2}
+    """
+    own = {key: value for key, value in changes.items() if key != "recipe"}
+    return merged(with_recipe(section, changes.get("recipe")), own)
 
 
 def with_recipe(section: Mapping[str, Any], recipe: str | None = None) -> dict[str, Any]:
