@@ -130,9 +130,10 @@ def run(
     product.attrs |= {
         "title": "Encoders compared on labelled tiles of days that none of them was trained on",
         "protocol": (
-            f"encoders were trained without labels on the days of split train; tiles of split "
-            f"{params.tested} are tested in {params.n_folds} folds grouped by day (UTC), drawn "
-            f"{params.n_repeats} times; fitted on labels of other folds and of the splits before it"
+            "encoders were trained on the days of split train and know no label of a tested day; "
+            f"tiles of split {params.tested} are tested in {params.n_folds} folds grouped by day "
+            f"(UTC), drawn {params.n_repeats} times; fitted on labels of other folds and of the "
+            f"splits before {params.tested}"
         ),
         "n_tiles": int(tested.sum()),
         "n_days": len(np.unique(task.day[tested])),
