@@ -55,7 +55,6 @@ STAGES = ("train",)  # started as it is, with the parameters of each row
 PIXEL_STATISTICS, COMPONENTS = "pixel statistics", "principal components"
 UNTRAINED, IMAGENET = "untrained", "ImageNet"
 BASELINES = (PIXEL_STATISTICS, COMPONENTS, UNTRAINED, IMAGENET)
-FILES_OF_OBJECTIVE = ("labels", "teacher")
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.int64]
@@ -258,15 +257,12 @@ def _section(params: CompareParams, name: str, n_triplets: int) -> dict[str, Any
     section = stage.changed(usual, {"recipe": stage.NO_RECIPE, **params.objectives[name]})
     of_epoch = n_triplets * tiles_per_triplet(section["loss"])
     objective = section["objective"]
-    return {
-        **section,
+    changes = {
         "init": _absolute(section["init"]),
-        "objective": {
-            **objective,
-            **{key: _absolute(objective[key]) for key in FILES_OF_OBJECTIVE},
-        },
+        "objective": {key: _absolute(objective[key]) for key in ("labels", "teacher")},
         "n_epochs": max(1, round(params.n_tiles_seen / of_epoch)),
     }
+    return stage.merged(section, changes)
 
 
 def _absolute(choice: str) -> str:
