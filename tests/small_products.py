@@ -23,6 +23,23 @@ def read_section(name: str, params_type: type[Any], **changes: object) -> Any:
     return stage.parse_params(name, {**section, **changes}, params_type)
 
 
+def write_untrained(
+    folder: Path, *, channels: list[str], n_dimensions: int, seed: int, **described: object
+) -> None:
+    """An encoder that nobody trained, with what else is `described` of it."""
+    network = create_encoder(
+        backbone="resnet10t", n_channels=len(channels), n_dimensions=n_dimensions, seed=seed
+    )
+    description = {
+        "backbone": "resnet10t",
+        "channels": channels,
+        "n_dimensions": n_dimensions,
+        "standardise": False,
+        **described,
+    }
+    encoders.write_encoder(folder, network.state_dict(), description)
+
+
 def write_products(folder: Path, granules: Path) -> None:
     """Scenes, encoder, embeddings, clusters and t-SNE of GeoTIFF granules."""
     local = {"source": "local", "local": {"granules": [str(granules)]}}
@@ -31,16 +48,15 @@ def write_products(folder: Path, granules: Path) -> None:
     ingesting = read_section("ingest", ingest.IngestParams, preset="visible_infrared")
     paths = [folder / name for name in ("scenes.zarr", "rejected.csv", "ingest.json")]
     ingest.run(ingesting, folder / "granules", *paths)
-    network = create_encoder(backbone="resnet10t", n_channels=3, n_dimensions=8, seed=1)
-    description = {
-        "backbone": "resnet10t",
-        "channels": list(map(str, stores.open_product(paths[0]).channel.values)),
-        "n_dimensions": 8,
-        "standardise": False,
-        "tile_size": TILE_SIZE,
-        "days": DAYS,
-    }
-    encoders.write_encoder(folder / "encoder", network.state_dict(), description)
+    channels = list(map(str, stores.open_product(paths[0]).channel.values))
+    write_untrained(
+        folder / "encoder",
+        channels=channels,
+        n_dimensions=8,
+        seed=1,
+        tile_size=TILE_SIZE,
+        days=DAYS,
+    )
     embedding = read_section("embed", embed.EmbedParams, stride=TILE_SIZE)
     embed.run(embedding, paths[0], folder / "encoder", folder / "embeddings.zarr")
     source = stores.open_product(folder / "embeddings.zarr").load()

@@ -4,11 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from small_products import write_untrained
 
 from pipeline import audit
 from pipeline.core import clustering
-from pipeline.core.encoder import create_encoder
-from pipeline.files import encoders, stores
+from pipeline.files import stores
 
 PARAMS = audit.AuditParams(n_sample=1200, n_components=4, n_folds=3, seed=0)
 N_DAYS, PER_DAY = 12, 100
@@ -69,14 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     product = xr.concat(found, "k").assign_coords(k=[20, 40])
     stores.write_product(product.assign_attrs(recommended_k=40), path / "clusters.zarr", None)
-    network = create_encoder(backbone="resnet10t", n_channels=1, n_dimensions=4, seed=0)
-    description = {
-        "backbone": "resnet10t",
-        "channels": ["grey"],
-        "n_dimensions": 4,
-        "standardise": False,
-    }
-    encoders.write_encoder(path / "encoder", network.state_dict(), description)
+    write_untrained(path / "encoder", channels=["grey"], n_dimensions=4, seed=0)
     return path
 
 

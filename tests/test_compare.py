@@ -13,12 +13,12 @@ import pytest
 import torch
 import xarray as xr
 import yaml
+from small_products import write_untrained
 from test_train import PARAMS as TRAIN
 from test_train import _changed
 
 from pipeline import compare
 from pipeline.core.comparison import table
-from pipeline.core.encoder import create_encoder
 from pipeline.files import encoders, stores
 from pipeline.files.child_stages import StageRefusedError
 
@@ -263,8 +263,7 @@ def test_a_row_can_be_a_recipe_of_training(
 
 
 def _write_teacher(folder: Path, *, seed: int, label_days: list[str]) -> None:
-    network = create_encoder(backbone="resnet10t", n_channels=1, n_dimensions=2, seed=seed)
-    encoders.write_encoder(folder, network.state_dict(), {"label_days": label_days})
+    write_untrained(folder, channels=["visible"], n_dimensions=2, seed=seed, label_days=label_days)
     encoders.write_head(folder, {"head.weight": torch.ones(2, 2)})
 
 
@@ -275,14 +274,7 @@ def test_a_row_learns_again_where_its_teacher_is_another(
 
     def pretend(name: str, folder: Path, **_: Any) -> None:
         given.append(yaml.safe_load((folder / "params.yaml").read_text())[name])
-        network = create_encoder(backbone="resnet10t", n_channels=1, n_dimensions=2, seed=0)
-        description = {
-            "backbone": "resnet10t",
-            "channels": ["visible"],
-            "n_dimensions": 2,
-            "standardise": False,
-        }
-        encoders.write_encoder(folder / "data/encoder", network.state_dict(), description)
+        write_untrained(folder / "data/encoder", channels=["visible"], n_dimensions=2, seed=0)
 
     monkeypatch.setattr(compare, "start_stage", pretend)
     row = {"loss": "distillation", "objective": {"teacher": "teacher"}}
