@@ -78,8 +78,8 @@ def _cluster_curves(
     ticks: tuple[Any, Any] | None = None,
 ) -> None:
     """One panel per cluster of `values` (cluster, step) between `edges` (step, 2)."""
-    n_columns = MOST_CURVES_ACROSS if len(values) > 9 else 3
-    n_rows = -(-len(values) // n_columns)
+    n_rows = -(-len(values) // (MOST_CURVES_ACROSS if len(values) > 9 else 3))
+    n_columns = -(-len(values) // n_rows)
     figure, axes = new(n_rows, n_columns, height=1.35 * n_rows + 0.9, sharex=True)
     middles = edges.mean(axis=1)
     with style():
