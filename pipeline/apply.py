@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 import yaml
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import PositiveFloat, PositiveInt
 from threadpoolctl import threadpool_limits
 
 from pipeline.core import clustering, novelty
@@ -40,8 +40,8 @@ class ApplyParams:
     """Section `apply` of params.yaml."""
 
     granules: str
-    max_resolution_change: Annotated[float, Field(gt=0)]
-    n_novel: Annotated[int, Field(gt=0)]
+    max_resolution_change: PositiveFloat
+    n_novel: PositiveInt
 
 
 def run(params: ApplyParams, atlas: Path, granules: Path | None, applied: Path) -> None:

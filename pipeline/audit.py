@@ -10,7 +10,7 @@ from typing import Annotated
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, NonNegativeInt, PositiveInt
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
@@ -40,9 +40,9 @@ class AuditParams:
     """Section `audit` of params.yaml."""
 
     n_sample: Annotated[int, Field(ge=100)]
-    n_components: Annotated[int, Field(gt=0)]
+    n_components: PositiveInt
     n_folds: Annotated[int, Field(ge=2)]
-    seed: Annotated[int, Field(ge=0)]
+    seed: NonNegativeInt
 
 
 def run(

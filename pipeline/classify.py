@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
@@ -56,18 +56,6 @@ FloatArray = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
-class FineTuningParams:
-    """How unfrozen networks are trained on labels."""
-
-    n_epochs: Annotated[int, Field(gt=0)]
-    batch_size: Annotated[int, Field(ge=4)]
-    learning_rate: Annotated[float, Field(gt=0)]
-    head_learning_rate: Annotated[float, Field(gt=0)]
-    weight_decay: Annotated[float, Field(ge=0)]
-    warm_up_share: Annotated[float, Field(ge=0, lt=1)]
-
-
-@dataclass(frozen=True)
 class ClassifyParams:
     """Section `classify` of params.yaml."""
 
@@ -75,12 +63,12 @@ class ClassifyParams:
     max_invalid_share: Annotated[float, Field(ge=0, le=1)]
     imagenet_weights: Annotated[str, Field(min_length=1)]
     n_folds: Annotated[int, Field(ge=2)]
-    n_repeats: Annotated[int, Field(gt=0)]
-    regularisation: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
-    fine_tuning: FineTuningParams
+    n_repeats: PositiveInt
+    regularisation: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
+    fine_tuning: FineTuning
     kept_layer: Literal["embedding", "layer4", "layer3"]
-    n_confused: Annotated[int, Field(gt=0)]
-    seed: Annotated[int, Field(ge=0)]
+    n_confused: PositiveInt
+    seed: NonNegativeInt
 
 
 def run(
@@ -123,7 +111,7 @@ def run(
         strengths=params.regularisation,
         fine_tune=partial(
             probabilities_by_fine_tuning,
-            settings=FineTuning(**asdict(params.fine_tuning)),
+            settings=params.fine_tuning,
             seed=params.seed,
             device=device,
         ),

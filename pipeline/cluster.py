@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, NonNegativeInt, PositiveInt
 from threadpoolctl import threadpool_limits
 
 from pipeline.core import cluster_scores, clustering, numbering, trial, validity
@@ -49,14 +49,14 @@ class ClusterParams:
 
     k_min: Annotated[int, Field(ge=2)]
     k_max: Annotated[int, Field(ge=2)]
-    n_starts: Annotated[int, Field(gt=0)]
+    n_starts: PositiveInt
     n_bootstraps: Annotated[int, Field(ge=2)]
     n_surrogates: Annotated[int, Field(ge=2)]
     n_sample: Annotated[int, Field(gt=1)]
     silhouette_sample: Annotated[int, Field(gt=1)]
     reference: str
-    n_examples: Annotated[int, Field(gt=0)]
-    seed: Annotated[int, Field(ge=0)]
+    n_examples: PositiveInt
+    seed: NonNegativeInt
 
 
 def run(

@@ -5,12 +5,11 @@ import logging
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import NonNegativeInt, PositiveInt
 from threadpoolctl import threadpool_limits
 
 from pipeline.core import organisation
@@ -45,11 +44,11 @@ class CompositeParams:
     """Section `composite` of params.yaml."""
 
     k: KOrRecommended
-    n_draws: Annotated[int, Field(gt=0)]
-    organisation_per_cluster: Annotated[int, Field(ge=0)]  # tiles
-    smallest_object: Annotated[int, Field(gt=0)]  # pixels
+    n_draws: PositiveInt
+    organisation_per_cluster: NonNegativeInt  # tiles
+    smallest_object: PositiveInt  # pixels
     gridded: list[GriddedVariable]
-    seed: Annotated[int, Field(ge=0)]
+    seed: NonNegativeInt
 
 
 def run(

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from threadpoolctl import ThreadpoolController
 
 from pipeline.core.device import compute_device
@@ -32,11 +32,11 @@ TILES_AT_ONCE = 1024  # cut from a scene; whole batches of `embed_tiles`
 class EmbedParams:
     """Section `embed` of params.yaml; `stride` in pixels, thresholds in percent and K."""
 
-    stride: Annotated[int, Field(gt=0)]
-    turned_per_scene: Annotated[int, Field(ge=0)]
+    stride: PositiveInt
+    turned_per_scene: NonNegativeInt
     max_invalid_share: Annotated[float, Field(ge=0, le=1)]
-    cloud_reflectance: Annotated[float, Field(gt=0)]
-    cloud_brightness_temperature: Annotated[float, Field(gt=0)]
+    cloud_reflectance: PositiveFloat
+    cloud_brightness_temperature: PositiveFloat
 
 
 def run(params: EmbedParams, scenes: Path, encoder: Path, embeddings: Path) -> None:

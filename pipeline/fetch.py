@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import xarray as xr
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from pipeline.core.synthetic import MORPHOLOGIES, OFF_EARTH, UNSEEN, synthesise_scene
 from pipeline.core.tile import pure_tiles
@@ -56,8 +56,8 @@ class GoesParams:
     start: datetime
     end: datetime
     days: tuple[date, ...]
-    cadence_minutes: Annotated[float, Field(ge=0)]
-    n_parallel: Annotated[int, Field(gt=0)]
+    cadence_minutes: NonNegativeFloat
+    n_parallel: PositiveInt
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ class NasaParams:
     end: datetime
     box: tuple[float, float, float, float]
     day_only: bool
-    count: Annotated[int, Field(ge=0)]
-    n_parallel: Annotated[int, Field(gt=0)]
+    count: NonNegativeInt
+    n_parallel: PositiveInt
 
 
 @dataclass(frozen=True)
@@ -79,16 +79,16 @@ class SyntheticParams:
 
     seed: int
     first_day: date
-    n_days: Annotated[int, Field(gt=0)]
-    n_new_days: Annotated[int, Field(ge=0)]
-    days_apart: Annotated[int, Field(gt=0)]
+    n_days: PositiveInt
+    n_new_days: NonNegativeInt
+    days_apart: PositiveInt
     hours_utc: tuple[Annotated[int, Field(ge=0, lt=24)], ...]
     sectors: tuple[tuple[float, float], ...]
-    n_pixels: Annotated[int, Field(gt=0)]
-    label_tile_size: Annotated[int, Field(gt=0)]
+    n_pixels: PositiveInt
+    label_tile_size: PositiveInt
     label_min_share: Annotated[float, Field(gt=0.5, le=1)]
     label_max_solar_zenith: Annotated[float, Field(gt=0, le=90)]
-    n_labels_per_morphology: Annotated[int, Field(gt=0)]
+    n_labels_per_morphology: PositiveInt
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class FetchParams:
     """Section `fetch` of params.yaml."""
 
     source: Literal["synthetic", "local", "goes", "nasa"]
-    max_seconds: Annotated[float, Field(gt=0)]
+    max_seconds: PositiveFloat
     local: LocalParams
     goes: GoesParams
     nasa: NasaParams

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
 from pipeline.core.classification.finetune import FineTuning, fine_tune, tell_probabilities
 from pipeline.core.classification.scores import METRICS, count_confusions, score
@@ -25,18 +25,6 @@ Share = Annotated[float, Field(gt=0, le=1)]
 
 
 @dataclass(frozen=True)
-class FineTuningParams:
-    """How; see `FineTuning`."""
-
-    n_epochs: Annotated[int, Field(gt=0)]
-    batch_size: Annotated[int, Field(ge=4)]
-    learning_rate: Annotated[float, Field(gt=0)]
-    head_learning_rate: Annotated[float, Field(gt=0)]
-    weight_decay: Annotated[float, Field(ge=0)]
-    warm_up_share: Annotated[float, Field(ge=0, lt=1)]
-
-
-@dataclass(frozen=True)
 class FinetuneParams:
     """Section `finetune` of params.yaml."""
 
@@ -44,8 +32,8 @@ class FinetuneParams:
     max_invalid_share: Annotated[float, Field(ge=0, le=1)]
     label_share: Share
     layer: Layer
-    fine_tuning: FineTuningParams
-    seed: Annotated[int, Field(ge=0)]
+    fine_tuning: FineTuning
+    seed: NonNegativeInt
 
 
 def run(
@@ -76,7 +64,7 @@ def run(
         labelled.label[train],
         n_labels=len(labelled.names),
         layer=params.layer,
-        settings=FineTuning(**asdict(params.fine_tuning)),
+        settings=params.fine_tuning,
         seed=params.seed,
         device=device,
     )

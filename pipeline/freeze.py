@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 import yaml
 from matplotlib.colors import to_hex
-from pydantic import Field
+from pydantic import Field, NonNegativeInt, PositiveInt
 from threadpoolctl import threadpool_limits
 
 from pipeline.core import novelty
@@ -34,8 +34,8 @@ class FreezeParams:
     novelty_layer: Literal["layer1", "layer2", "layer3", "layer4"]
     novelty_quantile: Annotated[float, Field(gt=0, lt=1)]
     n_reference: Annotated[int, Field(gt=1)]
-    n_nearest: Annotated[int, Field(gt=0)]
-    seed: Annotated[int, Field(ge=0)]
+    n_nearest: PositiveInt
+    seed: NonNegativeInt
 
 
 def run(

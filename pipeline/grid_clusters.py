@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import xarray as xr
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from pipeline.core import bootstrap, cf, grid, periods, sphere, transitions
 from pipeline.core.choice import KOrRecommended, choose_k
@@ -31,12 +31,12 @@ class GridClustersParams:
     k: KOrRecommended
     grids: Annotated[tuple[GridName, ...], Field(min_length=1)]
     cell_degrees: Annotated[float, Field(gt=0, le=180)]
-    cell_km: Annotated[float, Field(gt=0)]
+    cell_km: PositiveFloat
     local_time_hours: Annotated[float, Field(gt=0, le=24)]
-    fewest_tiles: Annotated[int, Field(ge=1)]
+    fewest_tiles: PositiveInt
     fewest_days: Annotated[int, Field(ge=2)]  # one day tells nothing of the spread between days
-    lag_edges: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=2)]
-    max_shift: Annotated[float, Field(gt=0)]
+    lag_edges: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=2)]
+    max_shift: PositiveFloat
 
 
 def run(params: GridClustersParams, embeddings: Path, clusters: Path, climatology: Path) -> None:

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import numpy as np
 import xarray as xr
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from pipeline.core.false_colour import Preset, missing_bands, needed_bands
 from pipeline.core.quality import PLAUSIBLE, band_faults, is_flat
@@ -41,8 +41,8 @@ class GridParams:
     """Pixels of the scenes: the instrument's own, or square ones of equal area."""
 
     kind: Literal["native", "equal_area"]
-    resolution_km: Annotated[float, Field(gt=0)]
-    radius_km: Annotated[float, Field(gt=0)]
+    resolution_km: PositiveFloat
+    radius_km: PositiveFloat
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,14 @@ class QualityParams:
     min_glint_angle: Annotated[float, Field(ge=0, lt=180)]
     max_invalid_share: Share
     max_missing_lines: Share
-    stripe_threshold: Annotated[float, Field(gt=0)]
+    stripe_threshold: PositiveFloat
     max_striped_lines: Share
     plateau_pixels: Annotated[int, Field(gt=1)]
     max_saturated_share: Share
     max_implausible_share: Share
-    repeat_seconds: Annotated[float, Field(ge=0)]
+    repeat_seconds: NonNegativeFloat
     max_overlap: Share
-    max_seconds: Annotated[float, Field(gt=0)]
+    max_seconds: PositiveFloat
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import numpy as np
 import xarray as xr
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
 from pipeline.core import embedding
 from pipeline.files import figures as draw
@@ -31,8 +31,8 @@ class Place:
     """A tile by its granule and first pixel."""
 
     granule: str
-    row: Annotated[int, Field(ge=0)]
-    column: Annotated[int, Field(ge=0)]
+    row: NonNegativeInt
+    column: NonNegativeInt
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class InterpolateParams:
     """Section `interpolate` of params.yaml; to given `pairs` come `n_far_apart` chosen ones."""
 
     n_steps: Annotated[int, Field(ge=3)]
-    n_far_apart: Annotated[int, Field(ge=0)]
+    n_far_apart: NonNegativeInt
     pairs: tuple[Pair, ...]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from pipeline.core.annotation import (
     NO_LABEL,
@@ -34,13 +34,13 @@ class LabelParams:
 
     marks: Annotated[str, Field(min_length=1)]
     agreement: Annotated[float, Field(gt=0, le=1)]
-    mask_shape: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
-    tile_size: Annotated[int, Field(gt=0)]
-    stride: Annotated[int, Field(gt=0)]
+    mask_shape: tuple[PositiveInt, PositiveInt]
+    tile_size: PositiveInt
+    stride: PositiveInt
     min_share: Annotated[float, Field(gt=0.5, le=1)]
     max_other_share: Annotated[float, Field(ge=0, lt=1)]
     max_invalid_share: Annotated[float, Field(ge=0, le=1)]
-    n_examples: Annotated[int, Field(gt=0)]
+    n_examples: PositiveInt
 
 
 def run(params: LabelParams, scenes: Path, rejected: Path, labels: Path, metrics: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from pipeline.core.choice import KOrRecommended, choose_k
 from pipeline.core.clustering import assign
@@ -46,7 +46,7 @@ class MapGranuleParams:
     """Section `map_granule` of params.yaml; `stride` in pixels."""
 
     granule: str
-    stride: Annotated[int, Field(gt=0)]
+    stride: PositiveInt
     max_invalid_share: Annotated[float, Field(ge=0, le=1)]
     k: KOrRecommended
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from pipeline.core.classification.probe import Probe
 from pipeline.core.dense import embed_block, lay_tiles, split_places, without_padding
@@ -36,7 +36,7 @@ class MapLabelsParams:
     """Section `map_labels` of params.yaml; `stride` in pixels."""
 
     granules: tuple[str, ...]
-    stride: Annotated[int, Field(gt=0)]
+    stride: PositiveInt
     max_invalid_share: Annotated[float, Field(ge=0, le=1)]
     min_probability: Annotated[float, Field(ge=0, le=1)]
 

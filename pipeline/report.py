@@ -5,13 +5,13 @@ import logging
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib.colors import to_hex
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import NonNegativeInt, PositiveInt
 from threadpoolctl import threadpool_limits
 
 from pipeline.core.card_product import NO_TILE, choose_tiles, count_shares, match_labels
@@ -43,9 +43,9 @@ class ReportParams:
     """Section `report` of params.yaml."""
 
     k: KOrRecommended
-    n_examples: Annotated[int, Field(gt=0)]
+    n_examples: PositiveInt
     labels: str
-    seed: Annotated[int, Field(ge=0)]
+    seed: NonNegativeInt
 
 
 def run(

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import NonNegativeInt, PositiveInt
 
 from pipeline.core import embedding
 from pipeline.core.search import ApproximateIndex, recall
@@ -30,11 +30,11 @@ RECALL_QUERIES = 200  # at most, that are searched exactly as well
 class RetrieveParams:
     """Section `retrieve` of params.yaml."""
 
-    queries_per_cluster: Annotated[int, Field(gt=0)]
-    n_nearest: Annotated[int, Field(gt=0)]
+    queries_per_cluster: PositiveInt
+    n_nearest: PositiveInt
     exclude: Exclude
     search: Literal["exact", "approximate"]
-    seed: Annotated[int, Field(ge=0)]
+    seed: NonNegativeInt
 
 
 def run(

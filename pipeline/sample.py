@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from pipeline.core import triplet
 from pipeline.core.sphere import centre, great_circle_km
@@ -31,9 +31,9 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 class TripletCounts:
     """Triplets to draw from each split."""
 
-    train: Annotated[int, Field(gt=0)]
-    validation: Annotated[int, Field(gt=0)]
-    test: Annotated[int, Field(gt=0)]
+    train: PositiveInt
+    validation: PositiveInt
+    test: PositiveInt
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class SampleParams:
     """Section `sample` of params.yaml; `radius` in tiles, `tile_size` in pixels."""
 
     tile_size: Annotated[int, Field(gt=1)]
-    radius: Annotated[float, Field(gt=0)]
+    radius: PositiveFloat
     max_invalid_share: Annotated[float, Field(ge=0, le=1)]
-    distant_hours: Annotated[float, Field(ge=0)]
-    distant_km: Annotated[float, Field(ge=0)]
+    distant_hours: NonNegativeFloat
+    distant_km: NonNegativeFloat
     validation_share: Share
     test_share: Share
     n_triplets: TripletCounts

@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from pipeline.core import plane
 from pipeline.files import figures as draw
@@ -27,8 +27,8 @@ class TsneParams:
 
     n_sample: Annotated[int, Field(ge=4)]
     perplexity: Annotated[float, Field(ge=1)]
-    n_thumbnails: Annotated[int, Field(gt=0)]
-    seed: Annotated[int, Field(ge=0)]
+    n_thumbnails: PositiveInt
+    seed: NonNegativeInt
 
 
 def run(

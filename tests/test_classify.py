@@ -15,6 +15,7 @@ import xarray as xr
 from safetensors.torch import save_file
 
 from pipeline import classify
+from pipeline.core.classification.finetune import FineTuning
 from pipeline.core.classification.probe import Probe
 from pipeline.core.encoder import create_encoder, embed_tiles, rebuild_encoder
 from pipeline.files import classifiers, encoders, figures, stores
@@ -29,7 +30,7 @@ PARAMS = classify.ClassifyParams(
     n_folds=2,
     n_repeats=2,
     regularisation=(1.0, 100.0),
-    fine_tuning=classify.FineTuningParams(
+    fine_tuning=FineTuning(
         n_epochs=1,
         batch_size=16,
         learning_rate=1e-3,

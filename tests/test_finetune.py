@@ -10,7 +10,7 @@ import torch
 from conftest import GRID, TILE_SIZE
 
 from pipeline import finetune
-from pipeline.core.classification.finetune import tell_probabilities
+from pipeline.core.classification.finetune import FineTuning, tell_probabilities
 from pipeline.core.classification.share import draw_share
 from pipeline.core.encoder import create_encoder, embed_tiles, rebuild_encoder
 from pipeline.core.label_network import rebuild_label_network
@@ -22,7 +22,7 @@ PARAMS = finetune.FinetuneParams(
     max_invalid_share=0.0,
     label_share=1.0,
     layer="layer4",
-    fine_tuning=finetune.FineTuningParams(
+    fine_tuning=FineTuning(
         n_epochs=6,
         batch_size=16,
         learning_rate=2e-3,

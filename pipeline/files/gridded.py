@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat
 
 IntArray = NDArray[np.integer]
 
@@ -29,7 +29,7 @@ class GriddedVariable:
     files: str  # a path or a glob
     variable: str  # in the files
     select: dict[str, float | str]  # of dimensions beyond time, latitude and longitude
-    max_hours: Annotated[float, Field(ge=0)]  # from a tile to the closest time
+    max_hours: NonNegativeFloat  # from a tile to the closest time
 
 
 def open_gridded(wanted: GriddedVariable) -> xr.DataArray:

@@ -3,10 +3,12 @@
 import math
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import nn
 
 from pipeline.core.augmentation import turn_and_flip
@@ -33,12 +35,12 @@ class FineTuning:
         warm_up_share: Part of the steps over which the learning rates rise.
     """
 
-    n_epochs: int
-    batch_size: int
-    learning_rate: float
-    head_learning_rate: float
-    weight_decay: float
-    warm_up_share: float
+    n_epochs: PositiveInt
+    batch_size: Annotated[int, Field(ge=4)]
+    learning_rate: PositiveFloat
+    head_learning_rate: PositiveFloat
+    weight_decay: NonNegativeFloat
+    warm_up_share: Annotated[float, Field(ge=0, lt=1)]
 
 
 def probabilities_by_fine_tuning(
