@@ -267,10 +267,11 @@ def rate_of_epoch(folder: Path, tiles: stores.TripletTiles, backbone: str) -> fl
     """Triplets/s of the stage: loader, augmentation and step."""
     params = train_params(folder, backbone)
     run = train.start(params, n_channels=tiles.shape[2])
-    scale = train.colour_scale(stores.open_product(folder / "data/triplets.zarr"))
+    triplets = stores.open_product(folder / "data/triplets.zarr")
+    views = train.view_maker(params, triplets, tiles.members)
     run.close_epoch({})  # nothing is measured before the first epoch
     warm_up(run, tiles)
-    return tiles.shape[0] / timed(train.train_epoch, run, params, tiles, scale)
+    return tiles.shape[0] / timed(train.train_epoch, run, params, tiles, views)
 
 
 def rate_of_bare_step(folder: Path, tiles: stores.TripletTiles, backbone: str) -> float:
@@ -466,9 +467,15 @@ def triplet_tiles(folder: Path, split: str) -> stores.TripletTiles:
 
 
 def train_params(folder: Path, backbone: str) -> train.TrainParams:
-    """Those of the project, with another backbone."""
+    """Those of the project, with another backbone, on whole tiles and their own distant ones."""
     params = yaml.safe_load((folder / "params.yaml").read_text())["train"]
-    return stage.parse_params("train", {**params, "backbone": backbone}, train.TrainParams)
+    whole = {"smallest_crop": 1.0, "largest_crop": 1.0, "view_size": 1.0, "rotation": 0.0}
+    changes = {
+        "backbone": backbone,
+        "objective": {"negatives": "distant"},
+        "augmentations": whole,
+    }
+    return stage.parse_params("train", stage.changed(params, changes), train.TrainParams)
 
 
 def read_params(folder: Path, name: str, kind: type[Any]) -> Any:

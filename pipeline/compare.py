@@ -7,7 +7,8 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,8 +17,7 @@ import torch
 import xarray as xr
 import yaml
 from numpy.typing import NDArray
-from pydantic import Field
-from sklearn.decomposition import PCA
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from threadpoolctl import threadpool_limits
 
 from pipeline.core.augmentation import THERMAL
@@ -25,7 +25,7 @@ from pipeline.core.classification.finetune import FineTuning, probabilities_by_f
 from pipeline.core.classification.probe import pixel_statistics
 from pipeline.core.comparison import table
 from pipeline.core.comparison.folds import draw_tested_folds, score_fold
-from pipeline.core.comparison.judge import EFFICIENCY, Task, measure, shrunk_pixels
+from pipeline.core.comparison.judge import EFFICIENCY, Task, measure, pixel_components
 from pipeline.core.comparison.table import Row
 from pipeline.core.device import compute_device
 from pipeline.core.encoder import (
@@ -57,24 +57,8 @@ UNTRAINED, IMAGENET = "untrained", "ImageNet"
 BASELINES = (PIXEL_STATISTICS, COMPONENTS, UNTRAINED, IMAGENET)
 
 FloatArray = NDArray[np.floating]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 Baseline = Literal["pixel statistics", "principal components", "untrained", "ImageNet"]
 Layer = Literal["embedding", "layer4", "layer3"]
-Count = Annotated[int, Field(gt=0)]
-Positive = Annotated[float, Field(gt=0)]
-
-
-@dataclass(frozen=True)
-class FineTuningParams:
-    """How unfrozen networks are trained on labels; see `FineTuning`."""
-
-    n_epochs: Count
-    batch_size: Annotated[int, Field(ge=4)]
-    learning_rate: Positive
-    head_learning_rate: Positive
-    weight_decay: Annotated[float, Field(ge=0)]
-    warm_up_share: Annotated[float, Field(ge=0, lt=1)]
 
 
 @dataclass(frozen=True)
@@ -84,20 +68,20 @@ class CompareParams:
     labels: Annotated[str, Field(min_length=1)]
     max_invalid_share: Annotated[float, Field(ge=0, le=1)]
     tested: Literal["validation", "test"]
-    n_tiles_seen: Count
+    n_tiles_seen: PositiveInt
     objectives: dict[str, dict[str, Any]]
     baselines: tuple[Baseline, ...]
     imagenet_weights: Annotated[str, Field(min_length=1)]
     layers: Annotated[tuple[Layer, ...], Field(min_length=1)]
     n_folds: Annotated[int, Field(ge=2)]
-    n_repeats: Count
-    n_unfrozen_repeats: Annotated[int, Field(ge=0)]
-    n_nearest: Count
-    label_counts: Annotated[tuple[Count, ...], Field(min_length=1)]
-    n_components: Count
-    regularisation: Annotated[tuple[Positive, ...], Field(min_length=1)]
-    fine_tuning: FineTuningParams
-    seed: Annotated[int, Field(ge=0)]
+    n_repeats: PositiveInt
+    n_unfrozen_repeats: NonNegativeInt
+    n_nearest: PositiveInt
+    label_counts: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    n_components: PositiveInt
+    regularisation: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
+    fine_tuning: FineTuning
+    seed: NonNegativeInt
 
 
 def run(
@@ -116,13 +100,13 @@ def run(
     root = stores.open_product(triplets)
     chosen = _choose_rows(params, rows)
     names, task = _prepare(params, source, rejected, root, stores.open_product(clusters))
-    digest = _digest(params, task)
+    judge = Judge(params, task, _digest(params, task), runs)
     found: list[Row] = []
     for name in chosen:
         if name in BASELINES:
-            found += _judge_baseline(params, name, task, source, root, runs, digest)
+            found += _judge_baseline(judge, name, source, root)
         else:
-            found += _judge_objective(params, name, task, scenes, rejected, triplets, runs, digest)
+            found += _judge_objective(judge, name, scenes, rejected, triplets)
     ratio = float((task.test.sum(axis=1) / task.train.sum(axis=1)).mean())
     product = table.tabulate(found, counts=params.label_counts, test_ratio=ratio)
     tested = task.test.any(axis=0)
@@ -224,31 +208,125 @@ def _digest(params: CompareParams, task: Task) -> str:
     return made_of.hexdigest()
 
 
+@dataclass(frozen=True)
+class Judge:
+    """Makes rows of encoders and other features; what was judged before is read.
+
+    Attributes:
+        params: Of the stage.
+        task: What rows are judged on.
+        digest: Changes with whatever they are judged by.
+        runs: Where what is done is kept, in a folder a row.
+    """
+
+    params: CompareParams
+    task: Task
+    digest: str
+    runs: Path
+
+    def folder(self, name: str) -> Path:
+        """Of the row `name`."""
+        return self.runs / "".join(letter if letter.isalnum() else "_" for letter in name)
+
+    def encoder(
+        self, name: str, encoder: Encoder, layers: Sequence[str], *, made_of: str = ""
+    ) -> list[Row]:
+        """A row for each of `layers`; `made_of` tells encoders of one name apart."""
+        device = compute_device()
+        rows = []
+        for layer in layers:
+            asked = None if layer == EMBEDDING else layer
+            features_of = partial(embed_tiles, encoder, device=device, layer=asked)
+            row = self.features(name, features_of, layer=layer, made_of=made_of)
+            if self.params.n_unfrozen_repeats and asked:
+                row.values[table.UNFROZEN] = self._fine_tune(name, encoder, layer, made_of)
+            rows.append(row)
+        return rows
+
+    def features(
+        self,
+        name: str,
+        features_of: Callable[[NDArray[np.uint8]], FloatArray],
+        *,
+        layer: str = "",
+        made_of: str = "",
+    ) -> Row:
+        """A row of features that stay as they are."""
+        kept = self.folder(name) / f"frozen_{layer or 'features'}.npz"
+        done = read_kept(kept, self.digest + made_of)
+        if done is None:
+            log.info("judging %s", f"{name}, {layer}" if layer else name)
+            with threadpool_limits(limits=1):
+                done = measure(features_of, self.task)
+            keep(kept, self.digest + made_of, done)
+        efficiency = done.pop(EFFICIENCY)
+        return Row(name, layer, done, efficiency)
+
+    def _fine_tune(self, name: str, encoder: Encoder, layer: str, made_of: str) -> FloatArray:
+        """Balanced accuracy of the network trained on labels, (fold,), NaN on folds left out."""
+        params, task, device = self.params, self.task, compute_device()
+
+        def fit(fold: int) -> float:
+            kept = self.folder(name) / f"unfrozen_{layer}_{fold}.npz"
+            done = read_kept(kept, self.digest + made_of)
+            if done is None:
+                told = probabilities_by_fine_tuning(
+                    encoder,
+                    task.tiles,
+                    task.label,
+                    np.flatnonzero(task.train[fold]),
+                    np.flatnonzero(task.test[fold]),
+                    layer=layer,
+                    settings=params.fine_tuning,
+                    seed=params.seed,
+                    device=device,
+                )
+                truth, n_labels = task.label[task.test[fold]], int(task.label.max()) + 1
+                done = {table.UNFROZEN: np.array(score_fold(truth, told.argmax(axis=1), n_labels))}
+                keep(kept, self.digest + made_of, done)
+            return float(done[table.UNFROZEN])
+
+        scores = np.full(len(task.test), np.nan)
+        n_fits = min(params.n_unfrozen_repeats * params.n_folds, len(scores))
+        n_parallel = max(1, n_workers()) if device.type == "cpu" else 1
+        # One thread a fit, so that the number of cores cannot change the rounding.
+        with (
+            threadpool_limits(limits=1),
+            ThreadPoolExecutor(
+                n_parallel, initializer=torch.set_num_threads, initargs=(1,)
+            ) as threads,
+        ):
+            fits = threads.map(fit, range(n_fits))
+            shown = progress(fits, f"fine-tuning {name} {layer}", total=n_fits, unit="fits")
+            scores[:n_fits] = list(shown)
+        return scores
+
+
 def _judge_objective(
-    params: CompareParams,
-    name: str,
-    task: Task,
-    scenes: Path,
-    rejected: Path,
-    triplets: Path,
-    runs: Path,
-    digest: str,
+    judge: Judge, name: str, scenes: Path, rejected: Path, triplets: Path
 ) -> list[Row]:
     """Rows of an objective, one a layer; it is trained first, unless it was."""
-    root = stores.open_product(triplets)
+    params, folder = judge.params, judge.folder(name)
+    root = stores.open_product(triplets).load()
     n_triplets = stores.open_product(triplets, "train").sizes["triplet"]
     section = _section(params, name, n_triplets)
+    made_of: list[object] = [section, root.to_dict()]
+    if section["loss"] == "distillation":
+        tested = root.time.values[root.split.values == params.tested].astype("M8[D]")
+        made_of.append(_check_teacher(Path(section["objective"]["teacher"]), tested))
+    minutes = _train(
+        folder,
+        section,
+        made_of=hashlib.sha256(json.dumps(made_of, default=str).encode()).hexdigest(),
+        triplets=triplets,
+        scenes=scenes,
+        rejected=rejected,
+    )
+    encoder = rebuild_encoder(*encoders.read_encoder(folder / "data/encoder"))
     n_seen = section["n_epochs"] * n_triplets * tiles_per_triplet(section["loss"])
-    folder = runs / _folder_name(name)
-    teachers = [] if section["loss"] != "distillation" else [_know_teacher(params, section, root)]
-    minutes = _train(folder, section, teachers, root, scenes, rejected, triplets)
-    weights, description = encoders.read_encoder(folder / "data/encoder")
     own = encoders.digest(folder / "data/encoder")
-    encoder = rebuild_encoder(weights, description)
-    return [
-        _judge_network(params, name, encoder, layer, task, folder, digest + own, minutes, n_seen)
-        for layer in params.layers
-    ]
+    rows = judge.encoder(name, encoder, params.layers, made_of=own)
+    return [replace(row, minutes=minutes, n_tiles_seen=n_seen) for row in rows]
 
 
 def _section(params: CompareParams, name: str, n_triplets: int) -> dict[str, Any]:
@@ -270,34 +348,12 @@ def _absolute(choice: str) -> str:
     return choice if choice in ("none", "timm") else str(Path(choice).absolute())
 
 
-def _know_teacher(params: CompareParams, section: Mapping[str, Any], root: xr.Dataset) -> str:
-    """Digest of the teacher that a row learns from, which must not have seen what is tested."""
-    folder = Path(section["objective"]["teacher"])
-    encoders.read_head(folder)
-    known = np.array(encoders.read_encoder(folder)[1].get("label_days", []), "M8[D]")
-    tested = root.time.values[root.split.values == params.tested].astype("M8[D]")
-    common = np.intersect1d(known, tested)
-    if len(common):
-        raise ValueError(
-            f"the teacher {folder} learnt labels of {len(common)} days that are tested, "
-            f"{common[0]} the first; run stage finetune on triplets whose test days these are"
-        )
-    return encoders.digest(folder)
+def _train(folder: Path, section: Mapping[str, Any], *, made_of: str, **inputs: Path) -> float:
+    """Train a row in `folder`, from where it stopped; return the minutes that it took in all.
 
-
-def _train(
-    folder: Path,
-    section: dict[str, Any],
-    teachers: list[str],
-    root: xr.Dataset,
-    scenes: Path,
-    rejected: Path,
-    triplets: Path,
-) -> float:
-    """Train a row in its folder, from where it stopped; return the minutes that it took in all."""
+    It is trained anew where `made_of`, which stands for all that shapes it, is another.
+    """
     state, minutes = folder / "row.json", 0.0
-    described = json.dumps([section, root.load().to_dict(), *teachers], default=str)
-    made_of = hashlib.sha256(described.encode()).hexdigest()
     if state.exists():
         done = json.loads(state.read_text())
         if done["made_of"] != made_of:
@@ -310,45 +366,38 @@ def _train(
     prepare_folder(folder, {"train": section}, stage.FLOW_FILE)
     start = time.monotonic()
     try:
-        start_stage(
-            "train",
-            folder,
-            triplets=triplets.absolute(),
-            scenes=scenes.absolute(),
-            rejected=rejected.absolute(),
-        )
+        start_stage("train", folder, **{name: path.absolute() for name, path in inputs.items()})
     finally:
         minutes += (time.monotonic() - start) / 60
         stores.write_json(state, {"made_of": made_of, "minutes": minutes})
     return minutes
 
 
-def _judge_baseline(
-    params: CompareParams,
-    name: str,
-    task: Task,
-    source: xr.Dataset,
-    root: xr.Dataset,
-    runs: Path,
-    digest: str,
-) -> list[Row]:
+def _check_teacher(folder: Path, tested: NDArray[np.datetime64]) -> str:
+    """Digest of the teacher that a row learns from, which must not have seen what is tested."""
+    encoders.read_head(folder)
+    known = np.array(encoders.read_encoder(folder)[1].get("label_days", []), "M8[D]")
+    common = np.intersect1d(known, tested)
+    if len(common):
+        raise ValueError(
+            f"the teacher {folder} learnt labels of {len(common)} days that are tested, "
+            f"{common[0]} the first; run stage finetune on triplets whose test days these are"
+        )
+    return encoders.digest(folder)
+
+
+def _judge_baseline(judge: Judge, name: str, source: xr.Dataset, root: xr.Dataset) -> list[Row]:
     """Rows of a baseline: one a layer for networks."""
-    folder = runs / _folder_name(name)
-    tiles = task.tiles
+    params, tiles = judge.params, judge.task.tiles
     if name == PIXEL_STATISTICS:
-        return [_judge(name, "", pixel_statistics, task, folder, digest, 0.0, 0)]
+        return [judge.features(name, pixel_statistics)]
     if name == COMPONENTS:
-        fitted = shrunk_pixels(_training_tiles(source, root, tiles.shape[-1], params.seed))
-        components = PCA(min(params.n_components, *fitted.shape), random_state=params.seed)
-        components.fit(fitted)
-
-        def project(given: NDArray[np.uint8]) -> FloatArray:
-            return np.asarray(components.transform(shrunk_pixels(given)), np.float32)
-
-        return [_judge(name, "", project, task, folder, digest, 0.0, 0)]
+        fitted = _training_tiles(source, root, tiles.shape[-1], params.seed)
+        project = pixel_components(fitted, n_components=params.n_components, seed=params.seed)
+        return [judge.features(name, project)]
     section = yaml.safe_load(stage.PARAMS_FILE.read_text())["train"]
     backbone, n_channels = section["backbone"], tiles.shape[1]
-    last = LAYERS[-1]
+    last, made_of = LAYERS[-1], ""
     if name == UNTRAINED:
         encoder = create_encoder(
             backbone=backbone,
@@ -364,13 +413,10 @@ def _judge_baseline(
             log.warning("the ImageNet ResNet is left out: %s", reason)
             return []
         encoder, last = create_pretrained(weights, backbone=backbone, n_channels=n_channels)
-        digest += hashlib.sha256(weights["conv1.weight"].numpy().tobytes()).hexdigest()
+        made_of = hashlib.sha256(weights["conv1.weight"].numpy().tobytes()).hexdigest()
     reached = LAYERS[: LAYERS.index(last) + 1]
-    return [
-        _judge_network(params, name, encoder, layer, task, folder, digest, 0.0, 0)
-        for layer in params.layers
-        if layer in reached
-    ]
+    layers = [layer for layer in params.layers if layer in reached]
+    return judge.encoder(name, encoder, layers, made_of=made_of)
 
 
 def _training_tiles(
@@ -384,103 +430,6 @@ def _training_tiles(
     row = rng.integers(source.sizes["row"] - tile_size, size=n_tiles, endpoint=True)
     column = rng.integers(source.sizes["column"] - tile_size, size=n_tiles, endpoint=True)
     return stores.cut_tiles(source, scene, row, column, tile_size)
-
-
-def _judge_network(
-    params: CompareParams,
-    name: str,
-    encoder: Encoder,
-    layer: str,
-    task: Task,
-    folder: Path,
-    digest: str,
-    minutes: float,
-    n_seen: int,
-) -> Row:
-    device = compute_device()
-    asked = None if layer == EMBEDDING else layer
-
-    def features(tiles: NDArray[np.uint8]) -> FloatArray:
-        return embed_tiles(encoder, tiles, device=device, layer=asked)
-
-    row = _judge(name, layer, features, task, folder, digest, minutes, n_seen)
-    n_fits = params.n_unfrozen_repeats * params.n_folds
-    if n_fits and layer != EMBEDDING:
-        row.values[table.UNFROZEN] = _fine_tune(
-            params, encoder, layer, task, folder, digest, min(n_fits, len(task.test))
-        )
-    return row
-
-
-def _judge(
-    name: str,
-    layer: str,
-    features_of: Callable[[NDArray[np.uint8]], FloatArray],
-    task: Task,
-    folder: Path,
-    digest: str,
-    minutes: float,
-    n_seen: int,
-) -> Row:
-    """A row of features that stay as they are; what was judged before is read."""
-    kept = folder / f"frozen_{layer or 'features'}.npz"
-    done = read_kept(kept, digest)
-    if done is None:
-        log.info("judging %s", f"{name}, {layer}" if layer else name)
-        with threadpool_limits(limits=1):
-            done = measure(features_of, task)
-        keep(kept, digest, done)
-    efficiency = done.pop(EFFICIENCY)
-    return Row(name, layer, done, efficiency, minutes, n_seen)
-
-
-def _fine_tune(
-    params: CompareParams,
-    encoder: Encoder,
-    layer: str,
-    task: Task,
-    folder: Path,
-    digest: str,
-    n_fits: int,
-) -> FloatArray:
-    """Balanced accuracy of the network trained on labels, (fold,), NaN on folds left out."""
-    label, device = task.label, compute_device()
-
-    def fit(fold: int) -> float:
-        kept = folder / f"unfrozen_{layer}_{fold}.npz"
-        done = read_kept(kept, digest)
-        if done is None:
-            told = probabilities_by_fine_tuning(
-                encoder,
-                task.tiles,
-                label,
-                np.flatnonzero(task.train[fold]),
-                np.flatnonzero(task.test[fold]),
-                layer=layer,
-                settings=FineTuning(**asdict(params.fine_tuning)),
-                seed=params.seed,
-                device=device,
-            )
-            value = score_fold(label[task.test[fold]], told.argmax(axis=1), int(label.max()) + 1)
-            done = {table.UNFROZEN: np.array(value)}
-            keep(kept, digest, done)
-        return float(done[table.UNFROZEN])
-
-    scores = np.full(len(task.test), np.nan)
-    n_parallel = max(1, n_workers()) if device.type == "cpu" else 1
-    # One thread a fit, so that the number of cores cannot change the rounding.
-    with (
-        threadpool_limits(limits=1),
-        ThreadPoolExecutor(n_parallel, initializer=torch.set_num_threads, initargs=(1,)) as threads,
-    ):
-        fits = threads.map(fit, range(n_fits))
-        shown = progress(fits, f"fine-tuning {folder.name} {layer}", total=n_fits, unit="fits")
-        scores[:n_fits] = list(shown)
-    return scores
-
-
-def _folder_name(name: str) -> str:
-    return "".join(letter if letter.isalnum() else "_" for letter in name)
 
 
 def _draw(product: xr.Dataset, folder: Path, *, n_labels: int) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from pipeline.core import engine, lane, training_run
 from pipeline.core.annotation import label_members
@@ -39,8 +39,8 @@ from pipeline.core.pretrained import blend, reached_weights, start_from
 from pipeline.core.processes import joined, n_processes, rank
 from pipeline.core.schedule import learning_rate_factor
 from pipeline.core.training_run import TrainingRun
-from pipeline.core.triplet import MEMBERS, SPLITS, may_be_negative
-from pipeline.core.views import choose_members, make_views
+from pipeline.core.triplet import SPLITS
+from pipeline.core.views import ViewMaker
 from pipeline.files import batches, encoders, stage, stores
 from pipeline.files.curves import Curves, curves_in
 from pipeline.files.labels import read_labels
@@ -58,9 +58,6 @@ M_TRIM_THRESHOLD = -1
 M_MMAP_MAX = -4
 
 Share = Annotated[float, Field(ge=0, le=1)]
-AtLeastZero = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(gt=0)]
 
 
 @dataclass(frozen=True)
@@ -68,49 +65,29 @@ class ObjectiveParams:
     """The numbers of the losses; times in hours, distances on Earth in km."""
 
     distance: Distance
-    margin: Positive
+    margin: PositiveFloat
     negatives: Negatives
-    guard_hours: AtLeastZero
-    guard_km: AtLeastZero
-    temperature: Positive
-    redundancy_weight: AtLeastZero
+    guard_hours: NonNegativeFloat
+    guard_km: NonNegativeFloat
+    temperature: PositiveFloat
+    redundancy_weight: NonNegativeFloat
     momentum: Annotated[float, Field(ge=0, lt=1)]
-    queue_length: Count
+    queue_length: PositiveInt
     n_prototypes: Annotated[int, Field(gt=1)]
-    n_crops: Annotated[int, Field(ge=0)]
+    n_crops: NonNegativeInt
     labels: Annotated[str, Field(min_length=1)]
     teacher: Annotated[str, Field(min_length=1)]
     teacher_weight: Share
-    l2_penalty: AtLeastZero
+    l2_penalty: NonNegativeFloat
 
 
 @dataclass(frozen=True)
 class HeadParams:
     """The layers behind the backbone; `train.n_dimensions` is the width of the last."""
 
-    n_layers: Count
-    n_hidden: Count
+    n_layers: PositiveInt
+    n_hidden: PositiveInt
     kept_layers: Annotated[int, Field(ge=0, le=1)]
-
-
-@dataclass(frozen=True)
-class AugmentationParams:
-    """How tiles are altered, each anew whenever it is seen; see `Augmentations`."""
-
-    flip: Share
-    quarter_turn: Share
-    rotation: Annotated[float, Field(ge=0, le=180)]
-    smallest_crop: Annotated[float, Field(gt=0, le=1)]
-    largest_crop: Annotated[float, Field(gt=0, le=1)]
-    view_size: Annotated[float, Field(ge=0.25, le=1)]
-    brightness: Annotated[float, Field(ge=0, lt=1)]
-    contrast: Annotated[float, Field(ge=0, lt=1)]
-    temperature: AtLeastZero
-    hue: Annotated[float, Field(ge=0, le=180)]
-    grey: Share
-    blur: AtLeastZero
-    sobel: Share
-    cut_out: Annotated[float, Field(ge=0, lt=1)]
 
 
 @dataclass(frozen=True)
@@ -128,24 +105,24 @@ class TrainParams:
     backbone: str
     init: Annotated[str, Field(min_length=1)]
     initial_share: Share
-    n_dimensions: Count
+    n_dimensions: PositiveInt
     head: HeadParams
     views: Views
     loss: Loss
     objective: ObjectiveParams
-    augmentations: AugmentationParams
+    augmentations: Augmentations
     shortcuts: ShortcutParams
-    n_epochs: Count
+    n_epochs: PositiveInt
     keep: Literal["best", "last"]
-    patience: Count
-    min_effective_rank: AtLeastZero
-    min_spread: AtLeastZero
+    patience: PositiveInt
+    min_effective_rank: NonNegativeFloat
+    min_spread: NonNegativeFloat
     batch_size: Annotated[int, Field(gt=1)]
-    micro_batches: Count
-    n_mixed: Count
-    learning_rate: Positive
-    weight_decay: AtLeastZero
-    max_gradient_norm: AtLeastZero
+    micro_batches: PositiveInt
+    n_mixed: PositiveInt
+    learning_rate: PositiveFloat
+    weight_decay: NonNegativeFloat
+    max_gradient_norm: NonNegativeFloat
     warm_up_share: Annotated[float, Field(ge=0, lt=1)]
     seed: int
 
@@ -161,11 +138,6 @@ class TrainParams:
     def head_shape(self) -> HeadShape:
         """The layers behind the backbone."""
         return HeadShape(n_dimensions=self.n_dimensions, **dataclasses.asdict(self.head))
-
-    @property
-    def alterations(self) -> Augmentations:
-        """What tiles go through."""
-        return Augmentations(**dataclasses.asdict(self.augmentations))
 
 
 def run(
@@ -186,6 +158,7 @@ def run(
     splits = {name: stores.TripletTiles(triplets, name, scenes) for name in SPLITS}
     root = stores.open_product(triplets)
     labels = _label_anchors(params, scenes, rejected, splits["train"])
+    views = view_maker(params, root, splits["train"].members, labels)
     with joined():
         training = start(params, n_channels=root.sizes["channel"])
         fingerprint = _fingerprint(params, root, splits["train"].members, training, labels)
@@ -199,9 +172,7 @@ def run(
             for entry in training.history:
                 _log_epoch(written, entry)
             while not _finished(training, params):
-                train_loss = train_epoch(
-                    training, params, splits["train"], colour_scale(root), labels
-                )
+                train_loss = train_epoch(training, params, splits["train"], views)
                 judged = judge(splits["validation"])
                 training.close_epoch({**judged, "train_loss": train_loss})
                 check_collapse(judged, **_limits(params))
@@ -224,7 +195,7 @@ def run(
             return
     description = {
         "backbone": params.backbone,
-        "channels": colour_scale(root).channels,
+        "channels": views.scale.channels,
         "n_dimensions": training.encoder.n_dimensions,
         "projection": params.head_shape.projection,
         "n_views": params.choice.n_views,
@@ -264,7 +235,7 @@ def start(params: TrainParams, n_channels: int) -> TrainingRun:
         n_channels=n_channels,
         turns=altered.quarter_turn > 0 or altered.rotation > 0,
         flips=altered.flip > 0,
-        alters=params.alterations.alter,
+        alters=altered.alter,
     )
     encoder = create_encoder(
         backbone=params.backbone,
@@ -359,6 +330,29 @@ def _read_teacher(params: TrainParams, n_channels: int) -> LabelNetwork | None:
     return rebuild_label_network(weights, head, description)
 
 
+def view_maker(
+    params: TrainParams,
+    triplets: xr.Dataset,
+    members: xr.Dataset,
+    labels: NDArray[np.int64] | None = None,
+) -> ViewMaker:
+    """What makes micro-batches of the training triplets, whose members these are."""
+    return ViewMaker(
+        objective=params.choice,
+        augmentations=params.augmentations,
+        equalised_share=params.shortcuts.equalised_share,
+        scale=ColourScale(
+            [str(name) for name in triplets.channel.values],
+            triplets.minimum.values.tolist(),
+            triplets.maximum.values.tolist(),
+        ),
+        members=members,
+        guard_hours=params.objective.guard_hours,
+        guard_km=params.objective.guard_km,
+        labels=labels,
+    )
+
+
 def _finished(training: TrainingRun, params: TrainParams) -> bool:
     if training.epoch == 0:
         return False
@@ -369,11 +363,7 @@ def _finished(training: TrainingRun, params: TrainParams) -> bool:
 
 
 def train_epoch(
-    training: TrainingRun,
-    params: TrainParams,
-    tiles: stores.TripletTiles,
-    scale: ColourScale,
-    labels: NDArray[np.int64] | None = None,
+    training: TrainingRun, params: TrainParams, tiles: stores.TripletTiles, views: ViewMaker
 ) -> float:
     """Train for one epoch; return the mean loss.
 
@@ -397,7 +387,7 @@ def train_epoch(
         training.network,
         training.optimizer,
         [
-            _micro_batches(params, tiles, scale, labels, training.epoch, number, sizes[:, number])
+            _micro_batches(params, tiles, views, training.epoch, number, sizes[:, number])
             for number in engine.own_lanes(params.micro_batches)
         ],
         _shown(sizes, f"epoch {training.epoch + 1} of {params.n_epochs}"),
@@ -423,8 +413,7 @@ def _limits(params: TrainParams) -> dict[str, float]:
 def _micro_batches(
     params: TrainParams,
     tiles: stores.TripletTiles,
-    scale: ColourScale,
-    labels: NDArray[np.int64] | None,
+    views: ViewMaker,
     epoch: int,
     number: int,
     sizes: NDArray[np.int64],
@@ -446,51 +435,9 @@ def _micro_batches(
         n_mixed=params.n_mixed // params.micro_batches,
         rng=rng,
     )
-    device, objective = compute_device(), params.choice
+    device = compute_device()
     for batch in loaded:
-        chosen = choose_members(len(batch.triplets), objective, generator)
-        allowed = None
-        if objective.compares_batch:
-            allowed = _allowed(params, tiles.members, batch.triplets, chosen)
-        yield make_views(
-            engine.on_device(batch.tiles, device),
-            chosen,
-            objective,
-            scale=scale,
-            augmentations=params.alterations,
-            equalised_share=params.shortcuts.equalised_share,
-            may_be_negative=None if allowed is None else torch.from_numpy(allowed).to(device),
-            offsets=_offsets(tiles.members, batch.triplets),
-            labels=None if labels is None else torch.from_numpy(labels[batch.triplets]).to(device),
-            generator=generator,
-        )
-
-
-def _offsets(members: xr.Dataset, triplets: NDArray[np.int64]) -> torch.Tensor:
-    """Rows and columns from each anchor to its neighbour, (triplet, 2)."""
-    places = np.stack([members.first_row.values, members.first_column.values], axis=-1)
-    return torch.from_numpy(places[triplets, 1] - places[triplets, 0])
-
-
-def _allowed(
-    params: TrainParams,
-    members: xr.Dataset,
-    triplets: NDArray[np.int64],
-    chosen: NDArray[np.int64],
-) -> NDArray[np.bool_]:
-    """Which views of a micro-batch may be negatives of each other, shape (tile, tile)."""
-    time, latitude, longitude = (
-        members[name].values[triplets].ravel() for name in ("time", "latitude", "longitude")
-    )
-    allowed = may_be_negative(
-        (time - time[0]) / np.timedelta64(1, "h"),
-        latitude,
-        longitude,
-        min_hours=params.objective.guard_hours,
-        min_km=params.objective.guard_km,
-    )
-    tiles = (np.arange(len(triplets))[:, None] * len(MEMBERS) + chosen).ravel()
-    return np.asarray(allowed[np.ix_(tiles, tiles)])
+        yield views.make(batch.triplets, engine.on_device(batch.tiles, device), generator)
 
 
 def _judge(
@@ -508,15 +455,6 @@ def _judge(
     )
     return judge_triplets(
         embeddings, margin=params.objective.margin, distance=params.objective.distance
-    )
-
-
-def colour_scale(triplets: xr.Dataset) -> ColourScale:
-    """What the colours of the product mean."""
-    return ColourScale(
-        [str(name) for name in triplets.channel.values],
-        triplets.minimum.values.tolist(),
-        triplets.maximum.values.tolist(),
     )
 
 

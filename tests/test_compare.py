@@ -18,6 +18,7 @@ from test_train import PARAMS as TRAIN
 from test_train import _changed
 
 from pipeline import compare
+from pipeline.core.classification.finetune import FineTuning
 from pipeline.core.comparison import table
 from pipeline.files import encoders, stores
 from pipeline.files.child_stages import StageRefusedError
@@ -47,7 +48,7 @@ PARAMS = compare.CompareParams(
     label_counts=(2, 500),
     n_components=4,
     regularisation=(1.0, 100.0),
-    fine_tuning=compare.FineTuningParams(
+    fine_tuning=FineTuning(
         n_epochs=2,
         batch_size=16,
         learning_rate=2e-3,

@@ -24,6 +24,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from pipeline import train
 from pipeline.core import engine
+from pipeline.core.augmentation import Augmentations
 from pipeline.core.encoder import embed_tiles, rebuild_encoder
 from pipeline.core.triplet import SPLITS
 from pipeline.files import encoders, stage, stores
@@ -54,7 +55,7 @@ PARAMS = train.TrainParams(
         teacher_weight=1.0,
         l2_penalty=0.0,
     ),
-    augmentations=train.AugmentationParams(
+    augmentations=Augmentations(
         flip=0.5,
         quarter_turn=1.0,
         rotation=0.0,
@@ -724,34 +725,6 @@ def test_no_parameter_is_without_effect(
     short = replace(PARAMS, n_epochs=1)
     usual = _weights(run(short, "usual", str(triplets)))
     assert not _same(usual, _weights(run(_changed(short, **change), "changed", str(triplets))))
-
-
-def test_the_guard_goes_by_the_hours_and_kilometres_of_the_batch() -> None:
-    dimensions = ("triplet", "member")
-    hours = np.array([[0, 0, 99], [5, 5, 99], [50, 50, 99]])
-    members = xr.Dataset(
-        {
-            "time": (
-                dimensions,
-                np.datetime64("2020-01-01", "ns") + hours * np.timedelta64(1, "h"),
-            ),
-            "latitude": (dimensions, np.array([[0, 0, 0], [8, 8, 0], [0, 0, 0]], float)),
-            "longitude": (dimensions, np.array([[0, 0, 0], [80, 80, 0], [0, 0, 0]], float)),
-        }
-    )
-    guarded = _changed(PARAMS, guard_hours=24.0, guard_km=2000.0)
-    anchors = np.array([0, 3, 6])  # of triplets 2, 0 and 1
-    chosen = np.tile(np.arange(3), (3, 1))
-
-    def allowed(params: train.TrainParams) -> list[list[bool]]:
-        found = train._allowed(params, members, np.array([2, 0, 1]), chosen)
-        return found[np.ix_(anchors, anchors)].tolist()
-
-    # 50 hours apart; 50 hours or 80 degrees; 45 hours or 80 degrees
-    assert allowed(guarded) == [[False, True, True], [True, False, True], [True, True, False]]
-    # 5 hours and 80 degrees of longitude, which are 8,900 km
-    nearer = _changed(PARAMS, guard_hours=24.0, guard_km=10000.0)
-    assert allowed(nearer) == [[False, True, True], [True, False, False], [True, False, False]]
 
 
 def test_too_few_triplets_for_a_batch_are_named(run: Callable[..., Path]) -> None:

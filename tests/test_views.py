@@ -3,12 +3,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from torch import Tensor
 
 from pipeline.core.augmentation import Augmentations, ColourScale
 from pipeline.core.objective.choice import Loss, Objective, Views
 from pipeline.core.objective.learner import MicroBatch
-from pipeline.core.views import choose_members, make_views
+from pipeline.core.views import ViewMaker, choose_members
 
 NONE = Augmentations(
     flip=0.0,
@@ -56,24 +57,39 @@ def _members(n_triplets: int, size: int = 16) -> Tensor:
     return torch.randint(256, shape, generator=_generator(), dtype=torch.uint8)
 
 
+def _maker(
+    objective: Objective, augmentations: Augmentations = NONE, **places: np.ndarray
+) -> ViewMaker:
+    dimensions = ("triplet", "member")
+    return ViewMaker(
+        objective=objective,
+        augmentations=augmentations,
+        equalised_share=0.0,
+        scale=SCALE,
+        members=xr.Dataset({name: (dimensions, each) for name, each in places.items()}),
+        guard_hours=24.0,
+        guard_km=2000.0,
+        labels=None,
+    )
+
+
 def _views(
     members: Tensor, objective: Objective, augmentations: Augmentations = NONE
 ) -> tuple[np.ndarray, MicroBatch]:
-    generator = _generator()
-    chosen = choose_members(len(members), objective, generator)
-    batch = make_views(
-        members,
-        chosen,
+    triplets = np.arange(len(members))
+    neighbours = np.resize([[0, 5], [3, 3], [-7, 0]], (len(members), 2))
+    corners = np.stack([np.zeros_like(neighbours), neighbours, neighbours], axis=1)
+    maker = _maker(
         objective,
-        scale=SCALE,
-        augmentations=augmentations,
-        equalised_share=0.0,
-        may_be_negative=None,
-        offsets=torch.tensor([[0, 5], [3, 3], [-7, 0]]).repeat(len(members), 1)[: len(members)],
-        labels=None,
-        generator=generator,
+        augmentations,
+        first_row=corners[..., 0],
+        first_column=corners[..., 1],
+        time=np.full(corners.shape[:2], np.datetime64("2020-01-01", "ns")),
+        latitude=np.zeros(corners.shape[:2]),
+        longitude=np.zeros(corners.shape[:2]),
     )
-    return chosen, batch
+    chosen = choose_members(len(members), objective, _generator())
+    return chosen, maker.make(triplets, members, _generator())
 
 
 @pytest.mark.parametrize(
@@ -129,3 +145,28 @@ def test_pretext_tasks_have_answers() -> None:
     assert torch.equal(grey.tiles[:, :, 0], grey.tiles[:, :, 1])
     assert grey.targets is not None
     assert grey.targets.shape == (6, 2, 2 * 64)
+
+
+@pytest.mark.parametrize(
+    ("guard_km", "expected"),
+    [
+        # 50 hours apart; 50 hours or 80 degrees; 45 hours or 80 degrees
+        (2000.0, [[False, True, True], [True, False, True], [True, True, False]]),
+        # 5 hours and 80 degrees of longitude, which are 8,900 km
+        (10000.0, [[False, True, True], [True, False, False], [True, False, False]]),
+    ],
+)
+def test_the_guard_goes_by_the_hours_and_kilometres_of_the_batch(
+    guard_km: float, expected: list[list[bool]]
+) -> None:
+    hours = np.array([[0, 0, 99], [5, 5, 99], [50, 50, 99]])
+    maker = _maker(
+        _objective("triplet"),
+        time=np.datetime64("2020-01-01", "ns") + hours * np.timedelta64(1, "h"),
+        latitude=np.array([[0, 0, 0], [8, 8, 0], [0, 0, 0]], float),
+        longitude=np.array([[0, 0, 0], [80, 80, 0], [0, 0, 0]], float),
+    )
+    guarded = dataclasses.replace(maker, guard_km=guard_km)
+    found = guarded.may_be_negative(np.array([2, 0, 1]), np.tile(np.arange(3), (3, 1)))
+    anchors = np.array([0, 3, 6])  # of triplets 2, 0 and 1
+    assert found[np.ix_(anchors, anchors)].tolist() == expected

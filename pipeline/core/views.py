@@ -1,7 +1,10 @@
 """What a loss sees of triplets: which members, how often, and how they were altered."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
+import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -15,7 +18,7 @@ from pipeline.core.augmentation import (
 from pipeline.core.objective.choice import Objective
 from pipeline.core.objective.learner import MicroBatch
 from pipeline.core.objective.pretext import directions, take_colour, turn
-from pipeline.core.triplet import MEMBERS
+from pipeline.core.triplet import MEMBERS, may_be_negative
 
 ANCHOR, NEIGHBOUR, DISTANT = range(len(MEMBERS))
 CROP_SHARE = 0.5  # of a tile's edge; small crops show 5 to 40 % of its area
@@ -40,63 +43,112 @@ def choose_members(
     return torch.stack(columns[: objective.n_views], dim=1).numpy()
 
 
-def make_views(
-    members: Tensor,
-    chosen: NDArray[np.int64],
-    objective: Objective,
-    *,
-    scale: ColourScale,
-    augmentations: Augmentations,
-    equalised_share: float,
-    may_be_negative: Tensor | None,
-    offsets: Tensor,
-    labels: Tensor | None,
-    generator: torch.Generator,
-) -> MicroBatch:
-    """A micro-batch of triplets as training sees it.
+@dataclass(frozen=True)
+class ViewMaker:
+    """Makes micro-batches of triplets.
 
-    Args:
-        members: Colours, uint8, shape (triplet, member, channel, row, column).
-        chosen: Of `choose_members`.
+    Attributes:
         objective: What is minimised.
-        scale: Of the channels.
         augmentations: Of every view anew.
         equalised_share: Of `equalise_members`; 0 for none.
-        may_be_negative: Of a `MicroBatch`, for the chosen views.
-        offsets: Rows and columns from the anchor to the neighbour, (triplet, 2).
-        labels: Number of each anchor's label, -1 without one, (triplet,).
-        generator: On the CPU.
-
-    Raises:
-        ValueError: If small crops are smaller than what a ResNet takes to one pixel.
+        scale: Of the channels.
+        members: Variables `time`, `latitude` and `longitude` in degrees, `first_row` and
+            `first_column` in pixels, each of shape (triplet, member).
+        guard_hours: So many hours apart …
+        guard_km: … or so many km two tiles of a batch must be to be negatives of each other.
+        labels: Number of each anchor's label, -1 without one, (triplet,); None where no loss looks
+            at labels.
     """
-    if equalised_share:
-        members = equalise_members(members, share=equalised_share, generator=generator)
-    triplet = torch.arange(len(members))[:, None]
-    shown = members[triplet.to(members.device), torch.from_numpy(chosen).to(members.device)]
-    tiles = augment(shown.flatten(0, 1), scale, augmentations, generator)
-    tiles = tiles.unflatten(0, shown.shape[:2])
-    crops, targets = None, labels
-    match objective.loss:
-        case "rotation":
-            tiles, targets = turn(tiles, generator)
-        case "relative_position":
-            targets = directions(offsets).to(tiles.device)
-        case "colour":
-            tiles, targets = take_colour(tiles)
-        case "swav" if objective.n_crops:
-            if CROP_SHARE * shown.shape[-1] < SMALLEST_CROP:
-                raise ValueError(
-                    f"crops of half a tile of {shown.shape[-1]} pixels have less than "
-                    f"{SMALLEST_CROP}; set train.objective.n_crops to 0, or raise sample.tile_size"
-                )
-            crops = local_crops(
-                shown[:, 1],
-                scale,
-                augmentations,
-                n_crops=objective.n_crops,
-                size_share=CROP_SHARE,
-                area=CROP_AREA,
-                generator=generator,
+
+    objective: Objective
+    augmentations: Augmentations
+    equalised_share: float
+    scale: ColourScale
+    members: xr.Dataset
+    guard_hours: float
+    guard_km: float
+    labels: NDArray[np.int64] | None
+
+    def make(
+        self, triplets: NDArray[np.int64], tiles: Tensor, generator: torch.Generator
+    ) -> MicroBatch:
+        """What a loss sees of these triplets.
+
+        Args:
+            triplets: Their places in `members`, shape (triplet,).
+            tiles: Their colours, uint8, shape (triplet, member, channel, row, column).
+            generator: On the CPU.
+
+        Raises:
+            ValueError: If small crops are smaller than what a ResNet takes to one pixel.
+        """
+        objective, device = self.objective, tiles.device
+        chosen = choose_members(len(triplets), objective, generator)
+        if self.equalised_share:
+            tiles = equalise_members(tiles, share=self.equalised_share, generator=generator)
+        numbers = torch.arange(len(tiles), device=device)[:, None]
+        shown = tiles[numbers, torch.from_numpy(chosen).to(device)]
+        views = augment(shown.flatten(0, 1), self.scale, self.augmentations, generator)
+        views = views.unflatten(0, shown.shape[:2])
+        crops, targets = None, None
+        if self.labels is not None:
+            targets = torch.from_numpy(self.labels[triplets]).to(device)
+        match objective.loss:
+            case "rotation":
+                views, targets = turn(views, generator)
+            case "relative_position":
+                targets = directions(self._offsets(triplets)).to(device)
+            case "colour":
+                views, targets = take_colour(views)
+            case "swav" if objective.n_crops:
+                crops = self._crops(shown[:, 1], generator)
+        allowed = None
+        if objective.compares_batch:
+            allowed = torch.from_numpy(self.may_be_negative(triplets, chosen)).to(device)
+        return MicroBatch(views, crops, targets, allowed)
+
+    def may_be_negative(
+        self, triplets: NDArray[np.int64], chosen: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Which views may be pushed away from each other, shape (tile, tile).
+
+        Args:
+            triplets: Shape (triplet,).
+            chosen: Of `choose_members`.
+        """
+        time, latitude, longitude = (
+            self.members[name].values[triplets].ravel()
+            for name in ("time", "latitude", "longitude")
+        )
+        allowed = may_be_negative(
+            (time - time[0]) / np.timedelta64(1, "h"),
+            latitude,
+            longitude,
+            min_hours=self.guard_hours,
+            min_km=self.guard_km,
+        )
+        tiles = (np.arange(len(triplets))[:, None] * len(MEMBERS) + chosen).ravel()
+        return np.asarray(allowed[np.ix_(tiles, tiles)])
+
+    def _offsets(self, triplets: NDArray[np.int64]) -> Tensor:
+        """Rows and columns from each anchor to its neighbour, (triplet, 2)."""
+        corners = (self.members.first_row.values, self.members.first_column.values)
+        places = np.stack(corners, axis=-1)[triplets]
+        return torch.from_numpy(places[:, NEIGHBOUR] - places[:, ANCHOR])
+
+    def _crops(self, tiles: Tensor, generator: torch.Generator) -> Tensor:
+        size = tiles.shape[-1]
+        if CROP_SHARE * size < SMALLEST_CROP:
+            raise ValueError(
+                f"crops of half a tile of {size} pixels have less than {SMALLEST_CROP}; set "
+                "train.objective.n_crops to 0, or raise sample.tile_size"
             )
-    return MicroBatch(tiles, crops, targets, may_be_negative)
+        return local_crops(
+            tiles,
+            self.scale,
+            self.augmentations,
+            n_crops=self.objective.n_crops,
+            size_share=CROP_SHARE,
+            area=CROP_AREA,
+            generator=generator,
+        )

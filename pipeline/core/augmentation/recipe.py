@@ -8,14 +8,18 @@ edges are neither blurred nor found by Sobel.
 """
 
 from dataclasses import dataclass, fields
+from typing import Annotated
 
 import torch
+from pydantic import Field, NonNegativeFloat
 from torch import Tensor
 
 from pipeline.core.augmentation.colours import ColourScale, jitter, make_grey, rotate_hue
 from pipeline.core.augmentation.draw import draw_between
 from pipeline.core.augmentation.geometry import ASPECT, cut, draw_boxes, turn_and_flip
 from pipeline.core.augmentation.texture import blur, cut_out, show_gradients
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 GEOMETRY = ("smallest_crop", "largest_crop", "view_size")  # which do nothing at 1
 
@@ -45,20 +49,20 @@ class Augmentations:
         cut_out: Largest share of a tile's area that is hidden under its mean colour.
     """
 
-    flip: float
-    quarter_turn: float
-    rotation: float
-    smallest_crop: float
-    largest_crop: float
-    view_size: float
-    brightness: float
-    contrast: float
-    temperature: float
-    hue: float
-    grey: float
-    blur: float
-    sobel: float
-    cut_out: float
+    flip: Share
+    quarter_turn: Share
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    smallest_crop: Annotated[float, Field(gt=0, le=1)]
+    largest_crop: Annotated[float, Field(gt=0, le=1)]
+    view_size: Annotated[float, Field(ge=0.25, le=1)]
+    brightness: Annotated[float, Field(ge=0, lt=1)]
+    contrast: Annotated[float, Field(ge=0, lt=1)]
+    temperature: NonNegativeFloat
+    hue: Annotated[float, Field(ge=0, le=180)]
+    grey: Share
+    blur: NonNegativeFloat
+    sobel: Share
+    cut_out: Annotated[float, Field(ge=0, lt=1)]
 
     @property
     def alter(self) -> bool:

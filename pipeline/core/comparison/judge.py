@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.decomposition import PCA
 
 from pipeline.core.comparison import measures, table
 
@@ -89,6 +90,25 @@ def turned_tiles(tiles: Tiles) -> Iterator[Tiles]:
     for number in range(1, 8):
         flipped = tiles[..., ::-1] if number >= 4 else tiles
         yield np.ascontiguousarray(np.rot90(flipped, number % 4, (2, 3)))
+
+
+def pixel_components(
+    fitted: Tiles, *, n_components: int, seed: int
+) -> Callable[[Tiles], FloatArray]:
+    """What takes tiles to their principal components, (tile, component).
+
+    Args:
+        fitted: Tiles that components are of, (tile, channel, row, column).
+        n_components: At most.
+        seed: Of the solver.
+    """
+    pixels = shrunk_pixels(fitted)
+    components = PCA(min(n_components, *pixels.shape), random_state=seed).fit(pixels)
+
+    def project(tiles: Tiles) -> FloatArray:
+        return np.asarray(components.transform(shrunk_pixels(tiles)), np.float32)
+
+    return project
 
 
 def shrunk_pixels(tiles: Tiles) -> FloatArray:

@@ -50,8 +50,8 @@ class Row:
     layer: str
     values: dict[str, FloatArray]
     efficiency: FloatArray
-    minutes: float
-    n_tiles_seen: int
+    minutes: float = 0.0
+    n_tiles_seen: int = 0
 
     @property
     def name(self) -> str:
