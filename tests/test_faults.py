@@ -194,7 +194,7 @@ OTHER: dict[str, dict[str, Any]] = {
 }
 N_SCENES = 12
 N_WORKERS = 2
-ATTEMPTS = 5  # to see a file while it is written, which takes milliseconds
+ATTEMPTS = 5  # to meet a moment of milliseconds, such as a file that is being written
 SECONDS_TO_DIE = 30
 
 Flow = tuple[Path, dict[str, dict[str, dict[str, str]]]]
@@ -253,6 +253,14 @@ class TooLateError(AssertionError):
     """A stage ended before the moment that was waited for was seen."""
 
 
+def _in_time(attempt: Callable[[], Any]) -> Any:
+    """What the first attempt gives that was not too late."""
+    for _ in range(ATTEMPTS):
+        with suppress(TooLateError):
+            return attempt()
+    raise TooLateError(f"the moment was missed in {ATTEMPTS} runs of the stage")
+
+
 def _until(reached: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
     """What `reached` gives once that is something."""
     while process.poll() is None:
@@ -305,11 +313,36 @@ def _stopped_in_mid_write(
     folder: Path,
 ) -> tuple[subprocess.Popen[str], tuple[psutil.Process, Path]]:
     """The stage sample at work, a worker of it that is stopped, and the file that is not whole."""
-    for _ in range(ATTEMPTS):
-        process = _start(folder, "sample")
-        with suppress(TooLateError):
-            return process, _until(partial(_worker_in_mid_write, process), process)
-    raise TooLateError(f"no unfinished file was seen in {ATTEMPTS} runs of the stage")
+    process = _start(folder, "sample")
+    return process, _until(partial(_worker_in_mid_write, process), process)
+
+
+def _finished_without_a_worker(folder: Path, name: str, seconds: float) -> None:
+    """A stage of which a worker is killed that has computed for so many seconds."""
+    process = _start(folder, name)
+    _worker_at_work(process, seconds).kill()
+    if "a worker died of item" not in _finish(process):
+        raise TooLateError("the worker was not at work on an item")
+
+
+def _finished_without_two_workers(folder: Path, name: str) -> None:
+    """A stage of which a worker is killed, and another that starts in its place."""
+    process = _start(folder, name)
+    worker = _worker_at_work(process, 0.3)
+    known = _children(process)
+    worker.kill()
+    _until(lambda: [each for each in _children(process) if each not in known], process)[0].kill()
+    _finish(process)
+
+
+def _started_until(folder: Path, name: str, moment: float | str) -> subprocess.Popen[str]:
+    """A stage after so many seconds, or once its unfinished products have such a file."""
+    process = _start(folder, name)
+    if isinstance(moment, str):
+        _until(lambda: list((folder / "data" / f".{name}").glob(moment)), process)
+    else:
+        time.sleep(moment)
+    return process
 
 
 @pytest.fixture(scope="module")
@@ -352,27 +385,20 @@ def flow(tmp_path_factory: pytest.TempPathFactory, set_params: Callable[..., Non
 @pytest.mark.parametrize("name", ["ingest", "embed"])
 def test_a_worker_killed_in_mid_scene_changes_no_byte(flow: Flow, name: str, seed: int) -> None:
     folder, unharmed = flow
-    process = _start(folder, name)
-    seconds = np.random.default_rng(seed).uniform(0.3, 0.9)
-    _worker_at_work(process, seconds).kill()
-    assert "a worker died of item" in _finish(process)
+    rng = np.random.default_rng(seed)
+    _in_time(lambda: _finished_without_a_worker(folder, name, rng.uniform(0.1, 0.9)))
     assert _content(folder, name) == unharmed[name]
 
 
 def test_a_worker_killed_while_it_starts_again_changes_no_byte(flow: Flow) -> None:
     folder, unharmed = flow
-    process = _start(folder, "ingest")
-    worker = _worker_at_work(process, 0.3)
-    known = _children(process)
-    worker.kill()
-    _until(lambda: [each for each in _children(process) if each not in known], process)[0].kill()
-    _finish(process)
+    _in_time(partial(_finished_without_two_workers, folder, "ingest"))
     assert _content(folder, "ingest") == unharmed["ingest"]
 
 
 def test_a_worker_killed_in_mid_write_changes_no_byte(flow: Flow) -> None:
     folder, unharmed = flow
-    process, (worker, unfinished) = _stopped_in_mid_write(folder)
+    process, (worker, unfinished) = _in_time(partial(_stopped_in_mid_write, folder))
     worker.kill()
     worker.wait(SECONDS_TO_DIE)
     assert unfinished.exists()
@@ -400,11 +426,7 @@ def test_a_killed_stage_leaves_whole_products_and_starts_again(
         _remove(folder / "data" / out)
         _copy(folder / "former" / out, folder / "data" / out)
     former = _content(folder, name)
-    process = _start(folder, name)
-    if isinstance(moment, str):
-        _until(lambda: list((folder / "data" / f".{name}").glob(moment)), process)
-    else:
-        time.sleep(moment)
+    process = _in_time(partial(_started_until, folder, name, moment))
     workers = _children(process)
     process.kill()
     process.communicate()
