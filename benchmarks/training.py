@@ -45,6 +45,7 @@ from pipeline import embed, sample, train
 from pipeline.core import lane
 from pipeline.core.device import compute_device
 from pipeline.core.encoder import Encoder, autocast, fused
+from pipeline.core.memory import keep_freed_memory
 from pipeline.core.objective.learner import MicroBatch
 from pipeline.files import batches, encoders, stage, stores, workers
 
@@ -65,7 +66,7 @@ def main(sections: Sequence[str]) -> int:
     if unknown := set(sections) - set(SECTIONS):
         sys.exit(f"{', '.join(unknown)} is no section; choose among {', '.join(SECTIONS)}")
     os.environ["TILE2VEC_WORKERS"] = str(len(os.sched_getaffinity(0)))
-    train.keep_freed_memory()
+    keep_freed_memory()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as name:
         folder = make_project(Path(name) / "project")

@@ -1,43 +1,32 @@
 """Stage train: triplets → encoder."""
 
-import ctypes
 import dataclasses
-import hashlib
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from pipeline.core import engine, lane, training_run
 from pipeline.core.annotation import label_members
-from pipeline.core.augmentation import Augmentations, ColourScale
+from pipeline.core.augmentation import ColourScale
 from pipeline.core.device import compute_device
 from pipeline.core.encoder import Encoder, create_encoder
 from pipeline.core.judgement import check_collapse, collapse_measures, judge_triplets
 from pipeline.core.label_network import LabelNetwork, rebuild_label_network
-from pipeline.core.objective.choice import (
-    HeadShape,
-    Loss,
-    Objective,
-    Views,
-    check_objective,
-    create_learner,
-)
+from pipeline.core.memory import keep_freed_memory
+from pipeline.core.objective.choice import check_objective, create_learner
 from pipeline.core.objective.learner import MicroBatch
-from pipeline.core.objective.triplet import Distance, Negatives
 from pipeline.core.pretrained import blend, reached_weights, start_from
 from pipeline.core.processes import joined, n_processes, rank
 from pipeline.core.schedule import learning_rate_factor
+from pipeline.core.training_params import TrainParams
 from pipeline.core.training_run import TrainingRun
 from pipeline.core.triplet import SPLITS
 from pipeline.core.views import ViewMaker
@@ -52,92 +41,6 @@ log = logging.getLogger(__name__)
 JUDGED_AT_ONCE = 128  # triplets
 LEAST_LABELLED = 0.5  # of an anchor's pixels are under its label …
 MOST_OTHER = 0.1  # … and at most so many under any other
-
-# Of glibc's malloc.h.
-M_TRIM_THRESHOLD = -1
-M_MMAP_MAX = -4
-
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-@dataclass(frozen=True)
-class ObjectiveParams:
-    """The numbers of the losses; times in hours, distances on Earth in km."""
-
-    distance: Distance
-    margin: PositiveFloat
-    negatives: Negatives
-    guard_hours: NonNegativeFloat
-    guard_km: NonNegativeFloat
-    temperature: PositiveFloat
-    redundancy_weight: NonNegativeFloat
-    momentum: Annotated[float, Field(ge=0, lt=1)]
-    queue_length: PositiveInt
-    n_prototypes: Annotated[int, Field(gt=1)]
-    n_crops: NonNegativeInt
-    labels: Annotated[str, Field(min_length=1)]
-    teacher: Annotated[str, Field(min_length=1)]
-    teacher_weight: Share
-    l2_penalty: NonNegativeFloat
-
-
-@dataclass(frozen=True)
-class HeadParams:
-    """The layers behind the backbone; `train.n_dimensions` is the width of the last."""
-
-    n_layers: PositiveInt
-    n_hidden: PositiveInt
-    kept_layers: Annotated[int, Field(ge=0, le=1)]
-
-
-@dataclass(frozen=True)
-class ShortcutParams:
-    """What is taken from the tiles, so that nothing is learnt of it."""
-
-    standardise: bool
-    equalised_share: Share
-
-
-@dataclass(frozen=True)
-class TrainParams:
-    """Section `train` of params.yaml."""
-
-    backbone: str
-    init: Annotated[str, Field(min_length=1)]
-    initial_share: Share
-    n_dimensions: PositiveInt
-    head: HeadParams
-    views: Views
-    loss: Loss
-    objective: ObjectiveParams
-    augmentations: Augmentations
-    shortcuts: ShortcutParams
-    n_epochs: PositiveInt
-    keep: Literal["best", "last"]
-    patience: PositiveInt
-    min_effective_rank: NonNegativeFloat
-    min_spread: NonNegativeFloat
-    batch_size: Annotated[int, Field(gt=1)]
-    micro_batches: PositiveInt
-    n_mixed: PositiveInt
-    learning_rate: PositiveFloat
-    weight_decay: NonNegativeFloat
-    max_gradient_norm: NonNegativeFloat
-    warm_up_share: Annotated[float, Field(ge=0, lt=1)]
-    seed: int
-
-    @property
-    def choice(self) -> Objective:
-        """What is minimised."""
-        numbers = dataclasses.asdict(self.objective)
-        for name in ("guard_hours", "guard_km", "labels", "teacher"):
-            del numbers[name]
-        return Objective(loss=self.loss, views=self.views, **numbers)
-
-    @property
-    def head_shape(self) -> HeadShape:
-        """The layers behind the backbone."""
-        return HeadShape(n_dimensions=self.n_dimensions, **dataclasses.asdict(self.head))
 
 
 def run(
@@ -161,7 +64,9 @@ def run(
     views = view_maker(params, root, splits["train"].members, labels)
     with joined():
         training = start(params, n_channels=root.sizes["channel"])
-        fingerprint = _fingerprint(params, root, splits["train"].members, training, labels)
+        fingerprint = training_run.fingerprint(
+            training, params, root, splits["train"].members, labels
+        )
         judge = partial(_judge, params=params, encoder=training.encoder)
         if checkpoint.exists():
             _resume(training, checkpoint, fingerprint)
@@ -175,7 +80,7 @@ def run(
                 train_loss = train_epoch(training, params, splits["train"], views)
                 judged = judge(splits["validation"])
                 training.close_epoch({**judged, "train_loss": train_loss})
-                check_collapse(judged, **_limits(params))
+                check_collapse(judged, **params.least)
                 if first:
                     state = {"epoch": training.epoch, "history": training.history}
                     encoders.write_checkpoint(
@@ -208,17 +113,6 @@ def run(
     }
     encoders.write_encoder(encoder, kept, description)
     stores.write_json(metrics, results)
-
-
-def keep_freed_memory() -> None:
-    """Reuse the memory of large arrays, which glibc would give back to the system at once.
-
-    To get it anew for every step of the network takes a tenth of the time of training on a CPU.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt:
-        mallopt(M_MMAP_MAX, 0)
-        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def start(params: TrainParams, n_channels: int) -> TrainingRun:
@@ -394,7 +288,7 @@ def train_epoch(
         n_triplets=n_triplets,
         learning_rate=learning_rate,
         max_gradient_norm=params.max_gradient_norm,
-        check=lambda seen: check_collapse(collapse_measures(seen), **_limits(params)),
+        check=lambda seen: check_collapse(collapse_measures(seen), **params.least),
     )
 
 
@@ -403,11 +297,6 @@ def _shown(sizes: NDArray[np.int64], description: str) -> Iterable[NDArray[np.in
     if rank():
         return sizes
     return progress(sizes, description, total=len(sizes), unit="batches")
-
-
-def _limits(params: TrainParams) -> dict[str, float]:
-    """Below which an embedding has collapsed."""
-    return {"min_spread": params.min_spread, "min_effective_rank": params.min_effective_rank}
 
 
 def _micro_batches(
@@ -461,14 +350,7 @@ def _judge(
 def _log_epoch(written: Curves | None, entry: Mapping[str, float]) -> None:
     if written is None:
         return
-    written.log(
-        int(entry["epoch"]),
-        {
-            name if name == "train_loss" else f"validation_{name}": value
-            for name, value in entry.items()
-            if name != "epoch"
-        },
-    )
+    written.log(entry)
     log.info(
         "after epoch %d: validation loss %.4f, triplet accuracy %.4f, effective rank %.1f",
         entry["epoch"],
@@ -476,31 +358,6 @@ def _log_epoch(written: Curves | None, entry: Mapping[str, float]) -> None:
         entry["triplet_accuracy"],
         entry["effective_rank"],
     )
-
-
-def _fingerprint(
-    params: TrainParams,
-    triplets: xr.Dataset,
-    members: xr.Dataset,
-    training: TrainingRun,
-    labels: NDArray[np.int64] | None,
-) -> str:
-    """Changes with whatever would lead to other weights after the same number of epochs.
-
-    What `training` begins with is part of it: weights it was given, and those of a teacher.
-    """
-    shaping = dataclasses.asdict(params)
-    for name in ("patience", "min_effective_rank", "min_spread"):
-        del shaping[name]
-    described = triplets.load().to_dict()
-    made_by = hashlib.sha256(json.dumps([shaping, described], default=str).encode())
-    for name in ("scene", "first_row", "first_column"):
-        made_by.update(members[name].values.tobytes())
-    for tensor in training.learner.state_dict().values():
-        made_by.update(tensor.cpu().numpy().tobytes())
-    if labels is not None:
-        made_by.update(labels.tobytes())
-    return made_by.hexdigest()
 
 
 def _resume(training: TrainingRun, path: Path, fingerprint: str) -> None:

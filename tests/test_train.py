@@ -26,19 +26,21 @@ from pipeline import train
 from pipeline.core import engine
 from pipeline.core.augmentation import Augmentations
 from pipeline.core.encoder import embed_tiles, rebuild_encoder
+from pipeline.core.objective.choice import Loss, Views
+from pipeline.core.training_params import HeadParams, ObjectiveParams, ShortcutParams, TrainParams
 from pipeline.core.triplet import SPLITS
 from pipeline.files import encoders, stage, stores
 
 ROOT = Path(__file__).parents[1]
-PARAMS = train.TrainParams(
+PARAMS = TrainParams(
     backbone="resnet10t",
     init="none",
     initial_share=0.0,
     n_dimensions=8,
-    head=train.HeadParams(n_layers=1, n_hidden=16, kept_layers=1),
+    head=HeadParams(n_layers=1, n_hidden=16, kept_layers=1),
     views="neighbour",
     loss="triplet",
-    objective=train.ObjectiveParams(
+    objective=ObjectiveParams(
         distance="euclidean",
         margin=1.0,
         negatives="distant",
@@ -71,7 +73,7 @@ PARAMS = train.TrainParams(
         sobel=0.0,
         cut_out=0.0,
     ),
-    shortcuts=train.ShortcutParams(standardise=False, equalised_share=0.0),
+    shortcuts=ShortcutParams(standardise=False, equalised_share=0.0),
     n_epochs=3,
     keep="best",
     patience=3,
@@ -92,7 +94,7 @@ LOSS_TOLERANCE = 1e-3  # between one process and two, which differ by rounding
 N_TRIPLETS = {"train": 161, "validation": 48, "test": 48}  # 161 is not a number of whole batches
 FEW = {"train": 40, "validation": 16, "test": 16}
 TWO_CHANNELS = ("visible", "infrared_window")
-LOSSES = [name for part in get_args(train.Loss) for name in (get_args(part) or (part,))]
+LOSSES = [name for part in get_args(Loss) for name in (get_args(part) or (part,))]
 PRETEXTS = ("rotation", "relative_position", "colour")
 
 
@@ -194,7 +196,7 @@ def _write_two_channels(path: Path) -> None:
     _write_triplets(path, tiles, with_tiles=True, channels=TWO_CHANNELS)
 
 
-def _of_loss(loss: train.Loss) -> train.TrainParams:
+def _of_loss(loss: Loss) -> TrainParams:
     """Small parameters of a loss: a head is dropped, and tiles lie as a pretext task wants it."""
     params = _changed(PARAMS, loss=loss, n_layers=2, kept_layers=0)
     if loss in ("rotation", "relative_position"):
@@ -204,9 +206,7 @@ def _of_loss(loss: train.Loss) -> train.TrainParams:
 
 @pytest.fixture
 def run(products: Path, tmp_path: Path) -> Callable[..., Path]:
-    def run(
-        params: train.TrainParams = PARAMS, name: str = "run", triplets: str = "tiles.zarr"
-    ) -> Path:
+    def run(params: TrainParams = PARAMS, name: str = "run", triplets: str = "tiles.zarr") -> Path:
         folder = tmp_path / name
         train.run(
             params,
@@ -231,7 +231,7 @@ def _same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bo
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
-def _changed(params: train.TrainParams, **changes: Any) -> train.TrainParams:
+def _changed(params: TrainParams, **changes: Any) -> TrainParams:
     """`params` with changes of its own fields, or of those of its sections.
 
     The temperature is that of the objective; that of the augmentations is `kelvin` here.
@@ -286,7 +286,7 @@ def test_places_give_the_same_encoder_as_tiles(run: Callable[..., Path]) -> None
     assert _same(tiles, _weights(run(short, "places", "places.zarr")))
 
 
-def _project(folder: Path, products: Path, params: train.TrainParams) -> Path:
+def _project(folder: Path, products: Path, params: TrainParams) -> Path:
     """A folder in which `python -m pipeline.train` runs."""
     folder.mkdir()
     shutil.copy(ROOT / "dvc.yaml", folder)
@@ -341,7 +341,7 @@ def test_a_resumed_run_ends_the_same_with_all_that_has_a_state(
 # What keeps a state beside the encoder's, or draws: heads, followers, queue, prototypes, crops.
 @pytest.mark.parametrize("loss", ["nt_xent", "byol", "moco", "swav", "rotation", "colour"])
 def test_a_resumed_run_of_every_kind_of_loss_ends_the_same(
-    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, loss: train.Loss
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, loss: Loss
 ) -> None:
     _write_two_channels(tmp_path / "two.zarr")
     params = replace(_of_loss(loss), n_epochs=2, micro_batches=2, keep="last")
@@ -351,7 +351,7 @@ def test_a_resumed_run_of_every_kind_of_loss_ends_the_same(
 def _check_resumption(
     run: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
-    params: train.TrainParams,
+    params: TrainParams,
     triplets: str,
 ) -> None:
     expected = _weights(run(params, "whole", triplets))
@@ -540,7 +540,7 @@ def test_collapse_ends_a_run_with_a_sentence(run: Callable[..., Path], tmp_path:
 
 @pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss != "distillation"])
 def test_every_loss_stops_when_the_embedding_has_collapsed(
-    run: Callable[..., Path], tmp_path: Path, loss: train.Loss
+    run: Callable[..., Path], tmp_path: Path, loss: Loss
 ) -> None:
     blank = {name: np.full((count, 3, 2, SIZE, SIZE), 90, np.uint8) for name, count in FEW.items()}
     _write_triplets(tmp_path / "blank.zarr", blank, with_tiles=True, channels=TWO_CHANNELS)
@@ -554,7 +554,7 @@ def test_every_loss_stops_when_the_embedding_has_collapsed(
     [loss for loss in LOSSES if loss not in (*PRETEXTS, "distillation")],
 )
 def test_every_loss_tells_textures_apart_with_every_kind_of_views(
-    run: Callable[..., Path], loss: train.Loss, views: train.Views
+    run: Callable[..., Path], loss: Loss, views: Views
 ) -> None:
     params = replace(_of_loss(loss), views=views, keep="last")
     results = json.loads((run(params) / "train.json").read_text())
@@ -563,9 +563,7 @@ def test_every_loss_tells_textures_apart_with_every_kind_of_views(
 
 
 @pytest.mark.parametrize("loss", PRETEXTS)
-def test_every_pretext_task_is_learnt(
-    run: Callable[..., Path], tmp_path: Path, loss: train.Loss
-) -> None:
+def test_every_pretext_task_is_learnt(run: Callable[..., Path], tmp_path: Path, loss: Loss) -> None:
     _write_two_channels(tmp_path / "two.zarr")
     folder = run(replace(_of_loss(loss), keep="last"), triplets=str(tmp_path / "two.zarr"))
     lines = (folder / "curves/plots/metrics/train_loss.tsv").read_text().splitlines()
@@ -740,7 +738,7 @@ def test_the_recipes_of_the_readme_are_objectives_of_ten_lines_at_most() -> None
     for recipe in re.findall(r"```yaml\n(.*?)```", section, re.DOTALL):
         assert len(recipe.splitlines()) <= 10
         merged = stage.merged(usual, yaml.safe_load(recipe))
-        params = stage.parse_params("train", merged, train.TrainParams)
+        params = stage.parse_params("train", merged, TrainParams)
         train.start(replace(params, backbone="resnet10t"), n_channels=3)
         told.add(params.loss)
     spoken = {"relative_position", "colour", "distillation"}  # in words alone

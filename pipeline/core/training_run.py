@@ -1,15 +1,22 @@
 """A training run between two epochs: what it has learnt, what it needs to go on, its history."""
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+import xarray as xr
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.core.encoder import Encoder
 from pipeline.core.engine import parallel
 from pipeline.core.objective.learner import Learner
+from pipeline.core.training_params import TrainParams
+
+HARMLESS = ("patience", "min_effective_rank", "min_spread")  # parameters that change no weight
 
 
 @dataclass
@@ -102,6 +109,34 @@ def start(
         _trained(learner), lr=learning_rate, weight_decay=weight_decay, fused=True
     )
     return TrainingRun(learner, parallel(learner), optimizer, keeps_last, initial)
+
+
+def fingerprint(
+    training: TrainingRun,
+    params: TrainParams,
+    triplets: xr.Dataset,
+    members: xr.Dataset,
+    labels: NDArray[np.int64] | None,
+) -> str:
+    """Changes with whatever would lead to other weights after the same number of epochs.
+
+    Args:
+        training: A run that has not begun: weights it was given count, and those of a teacher.
+        params: Of the run.
+        triplets: What is said of all triplets.
+        members: Of the training triplets.
+        labels: Of the training anchors.
+    """
+    shaping = {name: value for name, value in asdict(params).items() if name not in HARMLESS}
+    described = triplets.load().to_dict()
+    made_by = hashlib.sha256(repr((shaping, described)).encode())
+    for name in ("scene", "first_row", "first_column"):
+        made_by.update(members[name].values.tobytes())
+    for tensor in training.learner.state_dict().values():
+        made_by.update(tensor.cpu().numpy().tobytes())
+    if labels is not None:
+        made_by.update(labels.tobytes())
+    return made_by.hexdigest()
 
 
 def _trained(learner: Learner) -> list[nn.Parameter]:

@@ -15,12 +15,14 @@ class Curves:
         self.live = live
         self.board = board
 
-    def log(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Add the values of an epoch."""
+    def log(self, entry: Mapping[str, float]) -> None:
+        """Add an epoch of a run's history, which is of validation but for the loss in training."""
+        epoch = int(entry["epoch"])
         self.live.step = epoch
-        for name, value in values.items():
-            self.live.log_metric(name, value)
-            self.board.add_scalar(name, value, epoch)
+        for measure in (key for key in entry if key != "epoch"):
+            name = measure if measure == "train_loss" else f"validation_{measure}"
+            self.live.log_metric(name, entry[measure])
+            self.board.add_scalar(name, entry[measure], epoch)
         self.live.make_summary()
         self.board.flush()
 
