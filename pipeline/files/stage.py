@@ -13,7 +13,7 @@ import shlex
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,27 +30,57 @@ NO_RECIPE = "none"
 Params = TypeVar("Params")
 
 
-def start(run: Callable[..., None], params_type: type[Any], *, epilog: str = "") -> None:
-    """Run the stage whose module was started with `python -m`.
+def start(
+    run: Callable[..., None], params_type: type[Any] | None = None, *, epilog: str = ""
+) -> None:
+    """Run the stage whose module was started with `python -m`, and end as `main` says."""
+    spec = sys.modules["__main__"].__spec__
+    assert spec is not None, "start a stage with python -m"
+    # Under its own name, since workers elsewhere cannot import what is in this __main__.
+    module = importlib.import_module(spec.name)
+    run = getattr(module, run.__name__)
+    params_type = params_type and getattr(module, params_type.__name__)
+    sys.exit(main(run, params_type, sys.argv[1:], epilog=epilog))
 
-    Every `Path` argument of `run` is a command-line option; its default is the one in dvc.yaml.
-    Products are swapped in when `run` has succeeded, so a failure leaves the earlier ones whole.
+
+def main(
+    run: Callable[..., None],
+    params_type: type[Any] | None,
+    argv: Sequence[str],
+    *,
+    epilog: str = "",
+) -> int:
+    """Run a stage as the words `argv` of a command line ask; return the exit status.
+
+    Every `Path` argument of `run` is an option; its default is the path in dvc.yaml. Products are
+    swapped in when `run` has succeeded, so a failure leaves the earlier ones whole.
 
     With `--as other` the stage is that of this name in the flow: it has the paths of `other`, and
     the section `other` of params.yaml changes what stands in its own. Arguments of `run` with a
-    default are options that are no paths; `epilog` stands below the options in the help.
+    default are options that are no paths.
+
+    Args:
+        run: Of the stage's module.
+        params_type: Of its section in params.yaml; None where the stage has no numbers.
+        argv: The options.
+        epilog: Stands below the options in the help.
     """
-    spec = sys.modules["__main__"].__spec__
-    assert spec is not None, "start a stage with python -m"
-    name = spec.name.rpartition(".")[2]
-    # Under its own name, since workers elsewhere cannot import what is in this __main__.
-    module = importlib.import_module(spec.name)
-    run, params_type = getattr(module, run.__name__), getattr(module, params_type.__name__)
-    with one_sentence_errors(name):
-        role, given = _parse_arguments(name, run, epilog)
-        params = read_params(name, params_type, changed_by=None if role == name else role)
-        with _replacing(role, given) as arguments:
-            run(params, **arguments)
+    name = run.__module__.rpartition(".")[2]
+    try:
+        with one_sentence_errors(name):
+            role, given = _parse_arguments(name, run, argv, epilog)
+            params = {}
+            if params_type:
+                changed_by = None if role == name else role
+                params["params"] = read_params(name, params_type, changed_by=changed_by)
+            with _replacing(role, given) as arguments:
+                run(**params, **arguments)
+    except SystemExit as ended:
+        if isinstance(ended.code, str):
+            print(ended.code, file=sys.stderr)
+            return 1
+        return ended.code or 0
+    return 0
 
 
 def read_params(name: str, params_type: type[Params], *, changed_by: str | None = None) -> Params:
@@ -162,7 +192,7 @@ def one_sentence_errors(name: str) -> Iterator[None]:
 
 
 def _parse_arguments(
-    name: str, run: Callable[..., None], epilog: str
+    name: str, run: Callable[..., None], argv: Sequence[str], epilog: str
 ) -> tuple[str, dict[str, Path]]:
     """The stage of the flow that was started, and its paths and other options."""
     parser = argparse.ArgumentParser(
@@ -176,15 +206,17 @@ def _parse_arguments(
         default=name,
         help=f"stage of the flow to be; its section changes values of the section {name}",
     )
-    words = [word for word in sys.argv[1:] if word not in ("-h", "--help")]
+    words = [word for word in argv if word not in ("-h", "--help")]
     defaults = paths(parser.parse_known_args(words)[0].role)
-    for argument, about in list(inspect.signature(run).parameters.items())[1:]:
+    for argument, about in inspect.signature(run).parameters.items():
+        if argument == "params":
+            continue
         option = f"--{argument.replace('_', '-')}"
         if about.default is inspect.Parameter.empty:
             parser.add_argument(option, type=Path, default=defaults.get(argument))
         else:
             parser.add_argument(option, default=about.default)
-    given = vars(parser.parse_args())
+    given = vars(parser.parse_args(argv))
     return given.pop("role"), given
 
 
