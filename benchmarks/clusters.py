@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 from growth import change
-from many_tiles import draw_embeddings, write_clusters, write_products
+from many_tiles import draw_embeddings, write_clusters, write_embeddings
 from measure import ROOT, memory_of, peak_memory, resident_memory, timed
 from numpy.typing import NDArray
 from table import Row, print_table
@@ -65,11 +65,11 @@ def main(sections: Sequence[str]) -> int:
 
 
 def make_project(folder: Path, n_tiles: int) -> Path:
-    """A folder with scenes and embeddings, in which the stages run."""
+    """A folder with embeddings and clusters, in which the stages run."""
     folder.mkdir()
     shutil.copy(ROOT / "dvc.yaml", folder)
     shutil.copy(ROOT / "params.yaml", folder)
-    write_products(folder / "data", n_tiles)
+    write_embeddings(folder / "data", n_tiles)
     write_clusters(folder / "data", n_clusters=N_CLUSTERS)
     return folder
 
@@ -99,7 +99,7 @@ def stage_rows(measure: str, minutes: float, megabytes: float, *, at_most: float
 
 
 def cluster_rows(folder: Path) -> list[Row]:
-    """Stage cluster: every k from 9 to 30 with all its scores and figures, and how it grows."""
+    """Stage cluster: every k from 9 to 30 with all its scores, and how it grows."""
     costs = {N_TILES: run_measured("cluster", folder)}
     for n_tiles in STAGE_GROWTH[:-1]:
         project = make_project(folder.parent / f"cluster_{n_tiles}", n_tiles)
@@ -111,7 +111,7 @@ def cluster_rows(folder: Path) -> list[Row]:
 
 
 def tsne_rows(folder: Path) -> list[Row]:
-    """Stage tsne: a tenth of the tiles fitted, the others placed, and figures."""
+    """Stage tsne: a tenth of the tiles fitted, the others placed."""
     change(folder / "params.yaml", {"tsne": {"n_sample": N_FITTED}})
     measure = f"stage tsne, {N_FITTED:,} fitted and {N_TILES - N_FITTED:,} placed"
     return stage_rows(measure, *run_measured("tsne", folder), at_most=30)

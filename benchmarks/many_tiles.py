@@ -14,7 +14,7 @@ FloatArray = NDArray[np.floating]
 N_DIMENSIONS = 128
 N_KINDS = 200
 N_FACTORS = 8  # along which tiles of a kind differ
-TILE_SIZE = 4  # pixels, only to be drawn
+TILE_SIZE = 4  # pixels
 GRID = (10, 25)  # tiles of a scene
 SCENES_PER_DAY = 4
 TURNED_PER_SCENE = 8
@@ -45,8 +45,8 @@ def draw_embeddings(n_tiles: int, *, seed: int) -> NDArray[np.float32]:
     return embeddings
 
 
-def write_products(folder: Path, n_tiles: int) -> None:
-    """Write `scenes.zarr` and `embeddings.zarr` of `n_tiles`, whole days of them."""
+def write_embeddings(folder: Path, n_tiles: int) -> None:
+    """Write `embeddings.zarr` of `n_tiles`, whole days of them."""
     rng = np.random.default_rng(1)
     n_scenes = n_tiles // (GRID[0] * GRID[1])
     day = np.arange(n_scenes) // SCENES_PER_DAY
@@ -54,16 +54,6 @@ def write_products(folder: Path, n_tiles: int) -> None:
     time = np.datetime64("2020-01-01", "ns") + hours.astype("timedelta64[h]")
     granule = [f"granule_{number:05d}.nc" for number in range(n_scenes)]
     platform = np.full(n_scenes, "satellite", object)
-    pixels = (n_scenes, 3, GRID[0] * TILE_SIZE, GRID[1] * TILE_SIZE)
-    scenes = xr.Dataset(
-        {"colour": (("scene", "channel", "row", "column"), rng.integers(0, 255, pixels, np.uint8))},
-        coords={
-            "granule": ("scene", granule),
-            "platform": ("scene", platform),
-            "time": ("scene", time),
-        },
-    )
-    stores.write_product(scenes, folder / "scenes.zarr", None)
     scene = np.repeat(np.arange(n_scenes, dtype=np.int32), GRID[0] * GRID[1])
     row, column = np.divmod(
         np.tile(np.arange(GRID[0] * GRID[1], dtype=np.int32), n_scenes), GRID[1]

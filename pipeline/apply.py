@@ -22,7 +22,6 @@ from pipeline.core.encoder import embed_tiles, rebuild_encoder
 from pipeline.core.plane import Plane
 from pipeline.core.resolution import pixel_sizes_km
 from pipeline.files import atlases, encoders, stage, stores
-from pipeline.files import figures as draw
 from pipeline.files.child_stages import StageRefusedError, prepare_folder, start_stage
 from pipeline.files.progress import progress
 from pipeline.files.rejections import Rejection, write_rejections
@@ -32,7 +31,6 @@ log = logging.getLogger(__name__)
 
 STAGES = ("fetch", "ingest", "embed")  # started as they are, with the atlas's parameters
 TILES_AT_ONCE = 1024
-SHEET_COLUMNS = 8
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ def run(params: ApplyParams, atlas: Path, granules: Path | None, applied: Path) 
         product = _look_up(atlas, manifest, tiles, scenes)
         product.attrs["n_rejected"] = len(rejected)
         stores.write_product(product, found / "tiles.zarr", params)
-        _draw(params, atlas, product, scenes, found)
+        stores.write_product(_pick_novel(params, product, scenes), found / "novel.nc", params)
         write_rejections(found / "rejected.csv", rejected)
         stores.write_json(found / "metrics.json", _summarise(product))
         found.replace(applied)
@@ -260,72 +258,36 @@ def _summarise(product: xr.Dataset) -> dict[str, Any]:
     }
 
 
-def _draw(
-    params: ApplyParams, atlas: Path, product: xr.Dataset, scenes: Path, applied: Path
-) -> None:
-    """The tiles on the atlas's t-SNE and on a map, and a sheet of the most novel."""
-    colours = draw.cluster_colours(product.attrs["k"])
-    clusters, is_novel = product.cluster.values, product.is_novel.values
-    draw.scatter_placed(
-        stores.open_product(atlas / "tsne.nc").position.values,
-        product.position.values,
-        applied / "tsne.png",
-        clusters=clusters,
-        is_marked=is_novel,
-        n_clusters=product.attrs["k"],
-        mark="novel",
-        title=f"{len(clusters)} new tiles on the t-SNE of atlas {product.attrs['atlas']}",
-    )
-    share = min(1.0, product.attrs["stride"] / product.attrs["tile_size"])
-    draw.map_marked(
-        *_own_cells(product, share),
-        applied / "map.png",
-        colours=colours[clusters],
-        is_marked=is_novel,
-        title=f"Clusters of atlas {product.attrs['atlas']}; "
-        f"outlined: novel, {product.attrs['novel_share']:.1%} of the tiles",
-    )
-    of_kind = is_novel if is_novel.any() else ~is_novel
+def _pick_novel(params: ApplyParams, tiles: xr.Dataset, scenes: Path) -> xr.Dataset:
+    """Pixels of the most novel tiles, of each granule in turn; of the others where none is."""
+    of_kind = tiles.is_novel.values if tiles.is_novel.any() else ~tiles.is_novel.values
     most = clustering.pick_examples(
         of_kind.astype(np.int16),
-        -product.novelty.values,
-        granules=product.scene.values,
-        days=product.time.values.astype("datetime64[D]"),
+        -tiles.novelty.values,
+        granules=tiles.scene.values,
+        days=tiles.time.values.astype("datetime64[D]"),
         cluster=1,
         n_examples=params.n_novel,
     )
-    shown = product.isel(tile=most)
-    cut = stores.cut_embedded_tiles(scenes, shown)
-    labels = [
-        f"{score:.1f}{'' if novel else ' (seen)'}\n{time}"
-        for score, novel, time in zip(
-            shown.novelty.values,
-            shown.is_novel.values,
-            shown.time.dt.strftime("%Y-%m-%d").values,
-            strict=True,
-        )
-    ]
-    rows = range(0, len(most), SHEET_COLUMNS)
-    draw.tile_sheet(
-        [list(cut[first : first + SHEET_COLUMNS]) for first in rows],
-        applied / "novel.png",
-        row_labels=[f"{first + 1} …" for first in rows],
-        tile_labels=[labels[first : first + SHEET_COLUMNS] for first in rows],
-        title="Most novel tiles of each granule in turn "
-        f"(novel above {product.attrs['novelty_threshold']:.2f})",
+    shown = tiles.isel(tile=most)
+    return xr.Dataset(
+        {
+            "colour": (
+                ("tile", "channel", "row", "column"),
+                stores.cut_embedded_tiles(scenes, shown),
+            ),
+            **{name: shown[name].variable for name in ("novelty", "is_novel")},
+        },
+        coords={
+            "channel": stores.open_product(scenes).channel.values,
+            "time": shown.time.variable,
+            "granule": ("tile", tiles.granule.values[shown.scene.values]),
+        },
+        attrs={
+            "title": "Most novel tiles of each granule in turn",
+            "novelty_threshold": tiles.attrs["novelty_threshold"],
+        },
     )
-
-
-def _own_cells(
-    tiles: xr.Dataset, share: float
-) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Corners (tile, vertex) of the middle `share` of each tile, which overlap no other's."""
-    latitude, longitude = (
-        tiles[name].values[:, None]
-        + share * ((tiles[f"{name}_bounds"].values - tiles[name].values[:, None] + 180) % 360 - 180)
-        for name in ("latitude", "longitude")
-    )
-    return latitude, longitude
 
 
 def _attributes(long_name: str) -> dict[str, str]:

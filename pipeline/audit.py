@@ -16,14 +16,13 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.core import audit as core
 from pipeline.core import audit_product, clustering
-from pipeline.core.audit_product import OWN, SETS, STATISTICS, UNTRAINED, Representation
+from pipeline.core.audit_product import OWN, STATISTICS, UNTRAINED, Representation
 from pipeline.core.bootstrap import draw_days, number_days
 from pipeline.core.classification.probe import pixel_statistics
 from pipeline.core.device import compute_device
 from pipeline.core.encoder import create_encoder, embed_tiles
 from pipeline.core.factors import LABELS, gather_factors
 from pipeline.files import encoders, stage, stores
-from pipeline.files import figures as draw
 from pipeline.files.progress import progress
 from pipeline.files.workers import n_workers
 
@@ -54,7 +53,7 @@ def run(
     audit: Path,
     metrics: Path,
 ) -> None:
-    """Read `embeddings`, `clusters` and tiles of `scenes`, write tables and figures to `audit`."""
+    """Read `embeddings`, `clusters` and tiles of `scenes`, write netCDF and a table to `audit`."""
     source = stores.open_product(embeddings)
     rng = np.random.default_rng(params.seed)
     n_tiles = source.sizes["tile"]
@@ -91,7 +90,6 @@ def run(
     table = audit_product.tabulate(product)
     table.to_csv(audit / "audit.csv", index=False, float_format="%.4f")
     stores.write_json(metrics, audit_product.summarise(best))
-    _draw(product, best, audit)
 
 
 def _represent(
@@ -178,50 +176,6 @@ def _explain(
     with ThreadPoolExecutor(max(1, n_workers())) as executor:
         found = progress(executor.map(explain, jobs), "audit", total=len(jobs), unit="fits")
         return dict(zip(jobs, found, strict=True))
-
-
-def _draw(product: xr.Dataset, best: xr.Dataset, folder: Path) -> None:
-    k = int(best.k)
-    names = product.explained_by.values.tolist()
-    own = product.sel(representation=OWN)
-    factors = [name for name in names if name not in SETS]
-    draw.heat_map(
-        own.correlation_ratio.sel(explained_by=factors).values,
-        folder / "correlation_ratio.png",
-        rows=factors,
-        columns=product.k.values.tolist(),
-        x_label="number of clusters k",
-        label="share of the factor's variance between clusters (η²)",
-        title="What clusters tell of each factor (days they were fitted to included)",
-    )
-    draw.heat_map(
-        own.components_explained.values,
-        folder / "components.png",
-        rows=names,
-        columns=product.component.values.tolist(),
-        x_label="principal component of the embedding",
-        label="share explained on days not fitted to (R²)",
-        title="What factors tell of each dimension of the embedding",
-    )
-    panels: dict[str, dict[str, tuple[float, float, float]]] = {}
-    for representation in product.representation.values.tolist():
-        shares = best.sel(representation=representation).clip(min=0.0)
-        panels[representation] = {
-            name: (
-                float(shares.clusters_explained.sel(explained_by=name)),
-                float(shares.clusters_explained_low.sel(explained_by=name)),
-                float(shares.clusters_explained_high.sel(explained_by=name)),
-            )
-            for name in names
-        }
-        value, low, high = panels[representation][audit_product.most(shares.clusters_explained)]
-        panels[representation]["what is left"] = 1 - value, 1 - high, 1 - low
-    draw.intervals(
-        panels,
-        folder / "explained.png",
-        limits=(-0.05, 1.05),
-        title=f"Share of {k} clusters that factors explain on other days (R², at least 0)",
-    )
 
 
 if __name__ == "__main__":

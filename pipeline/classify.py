@@ -16,13 +16,11 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from pipeline.core.classification.classifiers import (
-    MAJORITY,
     PIXEL_STATISTICS,
     Classifier,
     Start,
     list_classifiers,
 )
-from pipeline.core.classification.confused import find_confused
 from pipeline.core.classification.finetune import FineTuning, probabilities_by_fine_tuning
 from pipeline.core.classification.folds import check_days, draw_folds
 from pipeline.core.classification.probe import fit_probe
@@ -36,7 +34,7 @@ from pipeline.core.classification.table import tabulate
 from pipeline.core.device import compute_device
 from pipeline.core.encoder import EMBEDDING, LAYERS, create_encoder, embed_tiles, rebuild_encoder
 from pipeline.core.pretrained import create_pretrained
-from pipeline.files import classifiers, encoders, figures, stage, stores
+from pipeline.files import classifiers, encoders, stage, stores
 from pipeline.files.labels import Labelled, gather_labelled
 from pipeline.files.progress import progress
 from pipeline.files.weights import read_imagenet
@@ -49,8 +47,6 @@ PROTOCOL = (
     "own encoder was trained without labels, on days that may be tested here: "
     "balanced_accuracy_by_day tells them apart"
 )
-
-SHEET_ROWS = 6
 
 FloatArray = NDArray[np.floating]
 
@@ -67,7 +63,6 @@ class ClassifyParams:
     regularisation: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
     fine_tuning: FineTuning
     kept_layer: Literal["embedding", "layer4", "layer3"]
-    n_confused: PositiveInt
     seed: NonNegativeInt
 
 
@@ -133,8 +128,6 @@ def run(
     flatten_labels(product).to_csv(classifier / "labels.csv")
     kept = product.sel(classifier=f"own {params.kept_layer} frozen")
     _keep_classifier(params, labelled, encoder, kept, classifier)
-    _draw(product, classifier)
-    _draw_confused(params, labelled, kept, classifier)
     stores.write_json(metrics, summarise(product))
 
 
@@ -270,73 +263,6 @@ def _with_origin(
         n_rejected_tiles=place.n_rejected,
         n_days=len(np.unique(labelled.day)),
         n_tiles_on_training_days=int((splits == "train").sum()),
-    )
-
-
-def _draw(product: xr.Dataset, folder: Path) -> None:
-    scored = product.isel(classifier=np.isfinite(product["mean"].values).all(axis=1))
-    panels = {}
-    for metric in ("balanced_accuracy", "macro_f1"):
-        ends = [scored[name].sel(metric=metric).values for name in ("mean", "low", "high")]
-        triples = zip(*(end.tolist() for end in ends), strict=True)
-        panels[metric.replace("_", " ")] = dict(
-            zip(scored.classifier.values.tolist(), triples, strict=True)
-        )
-    figures.intervals(
-        panels,
-        folder / "scores.png",
-        title="{n_tiles} labelled tiles of {n_days} days, 95 % intervals".format(**product.attrs),
-    )
-    shown = scored.isel(classifier=scored.encoder.values != MAJORITY)
-    matrices = dict(zip(shown.classifier.values, shown.confusion.values, strict=True))
-    figures.confusion(
-        matrices,
-        product.true_label.values.tolist(),
-        folder / "confusion.png",
-        title="Tested tiles of all repeats",
-    )
-    rows = {str(name): shown.sel(classifier=name) for name in shown.classifier.values}
-    errors = shown.calibration_mean.sel(calibration_metric="calibration_error").values
-    figures.reliability_diagrams(
-        {
-            name: figures.Reliability(
-                row.bin_probability.values,
-                row.bin_accuracy.values,
-                row.bin_tiles.values,
-                f"calibration error {error:.2f}",
-            )
-            for (name, row), error in zip(rows.items(), errors, strict=True)
-        },
-        folder / "reliability.png",
-        title="Tested tiles of all repeats, by the probability of their predicted label",
-    )
-
-
-def _draw_confused(
-    params: ClassifyParams, labelled: Labelled, kept: xr.Dataset, folder: Path
-) -> None:
-    """The tiles that the classifier that is kept is wrong about, were their day not in training."""
-    told = kept.probability.values.mean(axis=0)  # of all repeats
-    pairs = find_confused(told, labelled.label, n_examples=params.n_confused)[:SHEET_ROWS]
-    if not pairs:
-        log.info("no labelled tile is confused: no sheet is drawn")
-        return
-    names, times = labelled.names, kept.time.dt.strftime("%Y-%m-%d").values
-    figures.tile_sheet(
-        [list(labelled.tiles[pair.tiles]) for pair in pairs],
-        folder / "confused.png",
-        row_labels=[
-            f"{names[pair.given]}\ntaken for {names[pair.told]}\n{pair.n_tiles} tiles"
-            for pair in pairs
-        ],
-        tile_labels=[
-            [
-                f"{told[tile, pair.told]:.2f}, not {told[tile, pair.given]:.2f}\n{times[tile]}"
-                for tile in pair.tiles
-            ]
-            for pair in pairs
-        ],
-        title=f"Most confused tiles, {kept.classifier.values}, probabilities of both labels",
     )
 
 

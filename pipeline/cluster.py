@@ -17,7 +17,6 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.core import cluster_scores, clustering, numbering, trial, validity
 from pipeline.core.bootstrap import number_days
-from pipeline.files import figures as draw
 from pipeline.files import stage, stores
 from pipeline.files.progress import progress
 from pipeline.files.workers import n_workers
@@ -28,19 +27,6 @@ IntArray = NDArray[np.integer]
 FloatArray = NDArray[np.floating]
 
 FEWEST_JUDGED = 2  # times k_max; with fewer tiles of other days training tiles are judged
-TILES_AT_LEAF = 5
-TILES_AT_SPLIT = 3
-
-AXES = {
-    "inertia": "inertia, mean squared distance (low is good)",
-    "silhouette": "silhouette (high is good)",
-    "davies_bouldin": "Davies–Bouldin index (low is good)",
-    "calinski_harabasz": "Calinski–Harabasz index (high is good)",
-    "stability": "stability: adjusted Rand index over days",
-    "inertia_gap": "gap: ln of the null's inertia over the tiles'",
-    "turned_agreement": "turned and mirrored copies in one cluster",
-    "coherence": "touching tiles in one cluster",
-}
 
 
 @dataclass(frozen=True)
@@ -55,19 +41,11 @@ class ClusterParams:
     n_sample: Annotated[int, Field(gt=1)]
     silhouette_sample: Annotated[int, Field(gt=1)]
     reference: str
-    n_examples: PositiveInt
     seed: NonNegativeInt
 
 
-def run(
-    params: ClusterParams,
-    embeddings: Path,
-    scenes: Path,
-    clusters: Path,
-    figures: Path,
-    metrics: Path,
-) -> None:
-    """Read `embeddings`, write `clusters` and their `metrics`; `figures` show tiles of `scenes`."""
+def run(params: ClusterParams, embeddings: Path, clusters: Path, metrics: Path) -> None:
+    """Read `embeddings`, write `clusters` and their `metrics`."""
     source = stores.open_product(embeddings).load()
     is_train = _choose_training_tiles(params, source)
     judged, judged_on = _gather_judged(params, source, is_train)
@@ -79,9 +57,6 @@ def run(
     stores.write_product(product, clusters, params)
     best = product.sel(k=product.attrs["recommended_k"])
     stores.write_json(metrics, _summarise(product, best, int(is_train.sum()), judged))
-    _draw_scores(product, figures / "scores.png")
-    _draw_examples(params, source, best, scenes, figures / "examples.png")
-    _draw_trees(source, product, best, scenes, figures)
 
 
 def _choose_training_tiles(params: ClusterParams, source: xr.Dataset) -> NDArray[np.bool_]:
@@ -266,103 +241,6 @@ def _summarise(
         "judged_on": product.attrs["judged_on"],
         "n_judged_tiles": len(judged.embeddings),
     }
-
-
-def _draw_scores(product: xr.Dataset, path: Path) -> None:
-    panels, against = {}, {}
-    for name, label in AXES.items():
-        if name not in product:
-            continue
-        panels[label] = _with_ends(product, name, f"{name}_low", f"{name}_high")
-        if f"{name}_null" in product:
-            ends = f"{name}_null_low", f"{name}_null_high"
-            against[label] = _with_ends(product, f"{name}_null", *ends)
-        elif f"{name}_chance" in product:
-            against[label] = product[f"{name}_chance"].values
-    draw.curves(
-        product.k.values,
-        panels,
-        path,
-        x_label="number of clusters k",
-        against=against,
-        against_label="Gaussian of the same covariance; labels by chance",
-        mark=product.attrs["recommended_k"],
-        title=f"How many clusters? {product.attrs['verdict'].partition(':')[0].capitalize()}",
-    )
-
-
-def _with_ends(product: xr.Dataset, *names: str) -> FloatArray:
-    """A score with the ends of its interval, (3, k), or by itself, where there is none."""
-    return np.stack([product[name].values for name in names if name in product])
-
-
-def _draw_examples(
-    params: ClusterParams, source: xr.Dataset, best: xr.Dataset, scenes: Path, path: Path
-) -> None:
-    """Sheet of the recommended k: the tiles nearest each centroid, of different days."""
-    k = int(best.k)
-    draw.tile_sheet(
-        _cut_examples(source, best, k, params.n_examples, scenes),
-        path,
-        row_labels=[_describe_cluster(best, number) for number in range(k)],
-        row_colours=draw.cluster_colours(k),
-        title=f"Tiles nearest the centroid of each of {k} clusters",
-    )
-
-
-def _draw_trees(
-    source: xr.Dataset, product: xr.Dataset, best: xr.Dataset, scenes: Path, figures: Path
-) -> None:
-    """The tree of the recommended clusters, and how clusters split from the least to most k."""
-    k = product.k.values
-    draw.dendrogram(
-        product.joins.values,
-        _cut_examples(source, best, int(best.k), TILES_AT_LEAF, scenes),
-        figures / "dendrogram.png",
-        x_label="mean distance of centroids when joined",
-        title=f"Which of {int(best.k)} clusters are alike",
-    )
-    last = product.isel(k=-1)
-    first_seen = np.searchsorted(k, last.number.values + 1)
-    parents = product.parent.values[first_seen, last.number.values]
-    draw.splits(
-        product.origin.values,
-        product.n_tiles.values / product.sizes["tile"],
-        numbering.order_of_leaves(parents),
-        _cut_examples(source, last, int(last.k), TILES_AT_SPLIT, scenes),
-        figures / "splits.png",
-        first_k=int(k[0]),
-        title=f"Which clusters split as k grows from {k[0]} to {k[-1]}",
-    )
-
-
-def _cut_examples(
-    source: xr.Dataset, found: xr.Dataset, k: int, n_examples: int, scenes: Path
-) -> list[list[NDArray[np.uint8]]]:
-    """Tiles nearest the centroid of each cluster, of different days."""
-    examples = [_pick(source, found, number, n_examples) for number in range(k)]
-    tiles = stores.cut_embedded_tiles(scenes, source.isel(tile=np.concatenate(examples)))
-    ends = np.cumsum([len(example) for example in examples])[:-1]
-    return [list(row) for row in np.split(tiles, ends)]
-
-
-def _pick(source: xr.Dataset, found: xr.Dataset, number: int, n_examples: int) -> IntArray:
-    return clustering.pick_examples(
-        found.cluster.values,
-        found.distance.values,
-        granules=source.scene.values,
-        days=source.time.values.astype("datetime64[D]"),
-        cluster=number,
-        n_examples=n_examples,
-    )
-
-
-def _describe_cluster(best: xr.Dataset, number: int) -> str:
-    cluster = best.isel(number=number)
-    lines = [str(number), f"n = {int(cluster.n_tiles)}"]
-    if "mean_brightness_temperature" in cluster:
-        return "\n".join([*lines, f"{float(cluster.mean_brightness_temperature):.0f} K"])
-    return "\n".join([*lines, f"brightness {float(cluster.mean_brightness):.2f}"])
 
 
 if __name__ == "__main__":

@@ -40,7 +40,6 @@ from pipeline.core.objective.choice import tiles_per_triplet
 from pipeline.core.pretrained import create_pretrained
 from pipeline.core.triplet import SPLITS
 from pipeline.files import encoders, stage, stores
-from pipeline.files import figures as draw
 from pipeline.files.child_stages import prepare_folder, start_stage
 from pipeline.files.kept import keep, read_kept
 from pipeline.files.labels import gather_labelled
@@ -120,11 +119,11 @@ def run(
         ),
         "n_tiles": int(tested.sum()),
         "n_days": len(np.unique(task.day[tested])),
+        "n_labels": len(names),
         "shortcut_target": _target_name(root),
     }
     stores.write_product(product, comparison / "comparison.nc", params)
     table.flatten(product).to_csv(comparison / "comparison.csv")
-    _draw(product, comparison, n_labels=len(names))
     means = product["mean"].sel(measure=table.PROBE).to_series().round(table.DIGITS)
     stores.write_json(metrics, {"linear_probe": means.to_dict()})
 
@@ -430,31 +429,6 @@ def _training_tiles(
     row = rng.integers(source.sizes["row"] - tile_size, size=n_tiles, endpoint=True)
     column = rng.integers(source.sizes["column"] - tile_size, size=n_tiles, endpoint=True)
     return stores.cut_tiles(source, scene, row, column, tile_size)
-
-
-def _draw(product: xr.Dataset, folder: Path, *, n_labels: int) -> None:
-    def interval(row: xr.Dataset, prefix: str = "") -> draw.Interval:
-        value, low, high = (float(row[f"{prefix}{end}"]) for end in ("mean", "low", "high"))
-        return value, low, high
-
-    rows = {}
-    for name in product.row.values:
-        row = product.sel(row=name)
-        known = [
-            str(each) for each in row.measure.values if np.isfinite(row["mean"].sel(measure=each))
-        ]
-        of_measure = {each: interval(row.sel(measure=each)) for each in known}
-        efficiency = {
-            int(count): interval(row.sel(count=count), "efficiency_")
-            for count in row["count"].values
-        }
-        frozen, unfrozen = of_measure.pop(table.PROBE), of_measure.pop(table.UNFROZEN, None)
-        rows[str(name)] = draw.ComparedRow(frozen, unfrozen, efficiency, of_measure)
-    title = "{n_tiles} labelled tiles of {n_days} days that no encoder was trained on".format(
-        **product.attrs
-    )
-    for suffix in ("png", "pdf"):
-        draw.comparison(rows, folder / f"comparison.{suffix}", title=title, chance=1 / n_labels)
 
 
 def _epilog() -> str:

@@ -19,7 +19,6 @@ from pipeline.core.choice import KOrRecommended, choose_k
 from pipeline.core.composite import spread_over_days
 from pipeline.core.composite_product import EFFECT, compose, tabulate
 from pipeline.core.tile_statistics import CloudRule
-from pipeline.files import figures as draw
 from pipeline.files import stage, stores
 from pipeline.files.gridded import GriddedVariable, open_gridded, read_points
 from pipeline.files.progress import progress
@@ -59,7 +58,7 @@ def run(
     composites: Path,
     metrics: Path,
 ) -> None:
-    """Write tables, netCDF and figures of the clusters' composites to `composites`."""
+    """Write netCDF and a table of the clusters' composites to `composites`."""
     source = stores.open_product(embeddings).drop_vars("embedding").load().drop_encoding()
     found = stores.open_product(clusters)
     k = choose_k(found.k.values, found.attrs["recommended_k"], params.k, key="composite.k")
@@ -90,7 +89,6 @@ def run(
     stores.write_product(tiles, composites / "tiles.nc", params)
     tabulate(product).to_csv(composites / "composites.csv", index=False, lineterminator="\n")
     stores.write_json(metrics, _summarise(product))
-    _draw(product, tiles, composites)
 
 
 def _known(source: xr.Dataset, names: tuple[str, ...]) -> xr.Dataset:
@@ -257,33 +255,6 @@ def _summarise(product: xr.Dataset) -> dict[str, object]:
         summary["n_clusters_brighter_than_their_cloud_fraction"] = int((low > 0).sum())
         summary["n_clusters_darker_than_their_cloud_fraction"] = int((high < 0).sum())
     return summary
-
-
-def _draw(product: xr.Dataset, tiles: xr.Dataset, folder: Path) -> None:
-    """Figures of all quantities, and of the reflectance beyond cloud fraction by itself."""
-    panels = {}
-    for name in product.attrs["quantities"].split(","):
-        panels[name] = (
-            draw.quantity_label(name, product[name].units),
-            draw.Dots(
-                values=product[name].values,
-                low=product[f"{name}_low"].values,
-                high=product[f"{name}_high"].values,
-                reference=float(tiles[name].mean()),
-            ),
-        )
-    title = "{}, with 95 % intervals from days"
-    draw.cluster_dots(
-        dict(panels.values()),
-        folder / "composites.png",
-        title=title.format(f"Composites of {product.attrs['k']} clusters (dashed: mean of tiles)"),
-    )
-    if EFFECT in panels:
-        draw.cluster_dots(
-            dict([panels[EFFECT]]),
-            folder / f"{EFFECT}.png",
-            title=title.format("Clusters beyond their cloud fraction"),
-        )
 
 
 if __name__ == "__main__":

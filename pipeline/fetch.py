@@ -7,7 +7,7 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
@@ -142,7 +142,13 @@ def run(params: FetchParams, granules: Path, archive: Path, checksums: Path) -> 
     manifest = _manifest(_named_apart(found), granules, checksums).assign_attrs(
         n_other_files=len(others)
     )
-    stores.write_product(manifest, granules / "manifest.nc", params)
+    stores.write_product(manifest, granules / "manifest.nc", _shaping(params))
+
+
+def _shaping(params: FetchParams) -> dict[str, Any]:
+    """The parameters without those of other sources, which change nothing."""
+    used = ("source", "max_seconds", params.source)
+    return {name: value for name, value in asdict(params).items() if name in used}
 
 
 def _arguments(params: GoesParams | NasaParams) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from pipeline.core.device import compute_device
 from pipeline.core.encoder import embed_tiles, rebuild_encoder
 from pipeline.core.resolution import pixel_sizes_km
 from pipeline.files import atlases, encoders, stage, stores
-from pipeline.files import figures as draw
+from pipeline.files.base.palette import cluster_colours
 
 SOFTWARE = ("numpy", "openTSNE", "satpy", "scikit-learn", "tile2vec-clouds", "torch", "xarray")
 
@@ -87,7 +87,7 @@ def run(
 def _freeze_centroids(params: FreezeParams, clusters: xr.Dataset) -> xr.Dataset:
     """Centroids of the chosen clusters under their numbers, with their colours."""
     k = choose_k(clusters.k.values, clusters.attrs["recommended_k"], params.k, key="freeze.k")
-    colours = [to_hex(colour) for colour in draw.cluster_colours(k)]
+    colours = [to_hex(colour) for colour in cluster_colours(k)]
     return xr.Dataset(
         {
             "centroid": (

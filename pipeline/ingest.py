@@ -4,7 +4,7 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -91,6 +91,8 @@ def run(params: IngestParams, granules: Path, scenes: Path, rejected: Path, metr
             f"ingest.preset {params.preset!r} is unknown; choose from "
             f"{', '.join(params.presets)} or add it to ingest.presets"
         )
+    preset = params.presets[params.preset]
+    params = replace(params, presets={params.preset: preset})  # no other changes anything
     entries, rejections = _without_copies(read_entries(granules / "manifest.nc"))
     store = stores.SceneStore(scenes)
     parts = scenes.absolute().with_name("parts")
@@ -122,7 +124,6 @@ def run(params: IngestParams, granules: Path, scenes: Path, rejected: Path, metr
             f"none of {len(rejections)} granules suits the preset {params.preset} ({counted}; the "
             f"first, {first.granule}: {first.detail}); change ingest.preset or fetch.source"
         )
-    preset = params.presets[params.preset]
     store.close(params, {"preset": params.preset, "physics": preset.physics, "rejected": counted})
     write_rejections(rejected, rejections)
     content = {

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from pipeline.core.choice import KOrRecommended, choose_k
+from pipeline.core.footprint import own_cells
 from pipeline.files import figures, stage, stores
 
-FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.integer[Any]]
 
 MOST_PANELS = 12
@@ -39,7 +39,7 @@ def run(params: MapClustersParams, embeddings: Path, clusters: Path, maps: Path)
 def draw_tiles(places: xr.Dataset, numbers: IntArray, *, n_clusters: int, path: Path) -> None:
     """Write a map of the tiles in cluster colours, or one per day where scenes overlap much."""
     groups = group_tiles(places)
-    latitude_bounds, longitude_bounds = _cells_of_tiles(places)
+    latitude_bounds, longitude_bounds = own_cells(places)
     figure, panels = figures.map_panels(
         places.latitude_bounds.values, places.longitude_bounds.values, n_panels=len(groups)
     )
@@ -82,18 +82,6 @@ def group_tiles(places: xr.Dataset) -> dict[str, IntArray]:
             tiles = tiles[times[tiles] == hours[len(hours) // 2]]
         groups[str(moment).replace("T", " ")] = tiles
     return groups
-
-
-def _cells_of_tiles(places: xr.Dataset) -> tuple[FloatArray, FloatArray]:
-    """Corners (tile, vertex) of the middle of each tile which no other tile of its grid shares."""
-    share = min(1.0, places.attrs["stride"] / places.attrs["tile_size"])
-    middles = places.latitude.values[:, None], places.longitude.values[:, None]
-    corners = places.latitude_bounds.values, places.longitude_bounds.values
-    latitude, longitude = (
-        middle + share * ((corner - middle + 180) % 360 - 180)
-        for middle, corner in zip(middles, corners, strict=True)
-    )
-    return latitude, longitude
 
 
 def count_overlap(places: xr.Dataset) -> float:

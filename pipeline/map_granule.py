@@ -25,10 +25,11 @@ from pipeline.core.dense import (
     without_padding,
 )
 from pipeline.core.device import compute_device
-from pipeline.core.raster import RasterGrid, raster_grid
+from pipeline.core.raster import raster_grid
 from pipeline.core.tile import IntArray
 from pipeline.files import encoders, stage, stores
-from pipeline.files import figures as draw
+from pipeline.files.base.palette import cluster_colours
+from pipeline.files.base.pictures import as_rgb
 from pipeline.files.geotiffs import write_geotiff
 from pipeline.files.progress import progress
 from pipeline.files.workers import ordered_map
@@ -89,10 +90,7 @@ def run(
     product = paint(params, scene, places, vectors, centroids, description["tile_size"])
     log.info("%s", product.attrs["comment"])
     stores.write_product(product, dense / "dense.nc", params)
-    grid = raster_grid(scene.latitude.values, scene.longitude.values)
-    colour = draw.as_rgb(scene.colour.values)  # (row, column, 3)
-    _write_geotiffs(params, product, colour, grid, dense)
-    _draw(product, colour, grid, dense)
+    _write_geotiffs(params, product, as_rgb(scene.colour.values), dense)
 
 
 def _choose_scene(
@@ -180,12 +178,9 @@ def _describe_clusters(k: int) -> dict[str, object]:
 
 
 def _write_geotiffs(
-    params: MapGranuleParams,
-    product: xr.Dataset,
-    colour: NDArray[np.uint8],
-    grid: RasterGrid,
-    folder: Path,
+    params: MapGranuleParams, product: xr.Dataset, picture: NDArray[np.uint8], folder: Path
 ) -> None:
+    grid = raster_grid(product.latitude.values, product.longitude.values)
     tags = {
         "granule": str(product.granule.values),
         "platform": product.attrs["platform"],
@@ -202,28 +197,12 @@ def _write_geotiffs(
         grid.lay(numbers.astype(np.uint8), NO_CLUSTER)[None],
         ["cluster"],
         missing=NO_CLUSTER,
-        colours=draw.cluster_colours(product.attrs["k"]),
+        colours=cluster_colours(product.attrs["k"]),
     )
     margin = grid.lay(product.margin.values, np.nan)
     write(folder / "margin.tif", margin[None], ["margin"], missing=np.nan)
-    bands = np.stack([grid.lay(band, 0) for band in np.moveaxis(colour, -1, 0)])
+    bands = np.moveaxis(grid.lay(picture, 0), -1, 0)
     write(folder / "scene.tif", bands, ["red", "green", "blue"], seen=grid.pixels >= 0)
-
-
-def _draw(product: xr.Dataset, colour: NDArray[np.uint8], grid: RasterGrid, folder: Path) -> None:
-    picture = np.stack([grid.lay(band, 255) for band in np.moveaxis(colour, -1, 0)], axis=-1)
-    time = np.datetime_as_string(product.time.values, unit="m").replace("T", " ")
-    draw.dense_map(
-        picture,
-        grid.lay(product.cluster.values, -1),
-        grid.latitude_edges,
-        grid.longitude_edges,
-        folder / "dense",
-        names=[str(number) for number in range(product.attrs["k"])],
-        title=f"{product.attrs['platform']}, {time} UTC",
-        subtitle=f"its tiles in {product.attrs['k']} clusters",
-        legend_title="cluster and its share of the coloured pixels",
-    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
 from pipeline.core.classification.probe import Probe
@@ -19,9 +18,9 @@ from pipeline.core.dense import embed_block, lay_tiles, split_places, without_pa
 from pipeline.core.device import compute_device
 from pipeline.core.encoder import EMBEDDING
 from pipeline.core.label_map import NO_LABEL, map_labels
-from pipeline.core.raster import RasterGrid, raster_grid
+from pipeline.core.raster import raster_grid
 from pipeline.files import classifiers, encoders, stage, stores
-from pipeline.files import figures as draw
+from pipeline.files.base.palette import cluster_colours
 from pipeline.files.geotiffs import write_geotiff
 from pipeline.files.progress import progress
 from pipeline.files.workers import ordered_map
@@ -61,11 +60,10 @@ def run(
     chosen = _choose_scenes(params, opened, dense)
     shares = []
     for index in chosen:
-        product, grid, colour = _map_scene(params, opened.isel(scene=index), encoder, probe, about)
+        product = _map_scene(params, opened.isel(scene=index), encoder, probe, about)
         folder = label_maps / str(product.granule.values)
         stores.write_product(product, folder / "labels.nc", params)
-        _write_geotiffs(params, product, grid, folder)
-        _draw(product, colour, grid, folder)
+        _write_geotiffs(params, product, folder)
         log.info("%s: %s", product.granule.values, product.attrs["comment"])
         shares.append(_count(product))
     pd.DataFrame(shares).round(4).to_csv(label_maps / "shares.csv", index=False)
@@ -94,8 +92,8 @@ def _choose_scenes(params: MapLabelsParams, scenes: xr.Dataset, dense: Path) -> 
 
 def _map_scene(
     params: MapLabelsParams, scene: xr.Dataset, encoder: Path, probe: Probe, about: dict[str, Any]
-) -> tuple[xr.Dataset, RasterGrid, NDArray[np.uint8]]:
-    """The product, where its pixels lie on a map, and the picture (row, column, 3)."""
+) -> xr.Dataset:
+    """The map of labels of one scene."""
     _, description = encoders.read_encoder(encoder)
     whole = without_padding(scene)
     places = lay_tiles(
@@ -116,7 +114,7 @@ def _map_scene(
     at_most = 1 if compute_device().type == "cuda" else None  # process for each device
     done = ordered_map(embed, blocks, at_most=at_most)
     features = np.concatenate(list(progress(done, "map_labels", total=len(blocks), unit="blocks")))
-    product = map_labels(
+    return map_labels(
         whole,
         places,
         probe.probabilities(features),
@@ -126,13 +124,10 @@ def _map_scene(
         min_probability=params.min_probability,
         days=about["days"],
     )
-    grid = raster_grid(whole.latitude.values, whole.longitude.values)
-    return product, grid, draw.as_rgb(whole.colour.values)
 
 
-def _write_geotiffs(
-    params: MapLabelsParams, product: xr.Dataset, grid: RasterGrid, folder: Path
-) -> None:
+def _write_geotiffs(params: MapLabelsParams, product: xr.Dataset, folder: Path) -> None:
+    grid = raster_grid(product.latitude.values, product.longitude.values)
     names = product.kind.values.tolist()
     tags = {
         "granule": str(product.granule.values),
@@ -149,25 +144,11 @@ def _write_geotiffs(
         grid.lay(numbers.astype(np.uint8), NONE_ON_DISK)[None],
         ["label"],
         missing=NONE_ON_DISK,
-        colours=draw.cluster_colours(len(names)),
+        colours=cluster_colours(len(names)),
     )
-    bands = np.stack([grid.lay(band, np.nan) for band in product.probability.values])
+    by_pixel = product.probability.transpose(..., "kind").values
+    bands = np.moveaxis(grid.lay(by_pixel, np.nan), -1, 0)
     write(folder / "probability.tif", bands, names, missing=np.nan)
-
-
-def _draw(product: xr.Dataset, colour: NDArray[np.uint8], grid: RasterGrid, folder: Path) -> None:
-    time = np.datetime_as_string(product.time.values, unit="m").replace("T", " ")
-    draw.dense_map(
-        np.stack([grid.lay(band, 255) for band in np.moveaxis(colour, -1, 0)], axis=-1),
-        grid.lay(product.label.values, NO_LABEL),
-        grid.latitude_edges,
-        grid.longitude_edges,
-        folder / "labels",
-        names=product.kind.values.tolist(),
-        title=f"{product.attrs['platform']}, {time} UTC",
-        subtitle=f"labels of probability {product.attrs['min_probability']:.2f} and more",
-        legend_title="label and its share of the coloured pixels",
-    )
 
 
 def _count(product: xr.Dataset) -> dict[str, Any]:

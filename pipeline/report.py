@@ -1,8 +1,5 @@
 """Stage report: what each cluster shows, as a page of figures and as HTML that opens from disk."""
 
-import hashlib
-import logging
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,21 +7,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.colors import to_hex
-from numpy.typing import NDArray
-from pydantic import NonNegativeInt, PositiveInt
-from threadpoolctl import threadpool_limits
 
-from pipeline.core.card_product import NO_TILE, choose_tiles, count_shares, match_labels
-from pipeline.core.choice import KOrRecommended, choose_k
-from pipeline.core.device import compute_device
-from pipeline.core.encoder import embed_tiles, fused, rebuild_encoder
-from pipeline.files import encoders, pages, stage, stores
+from pipeline.core import card_texts as texts
 from pipeline.files import figures as draw
-from pipeline.files.labels import read_labels
+from pipeline.files import pages, stage, stores
 from pipeline.files.progress import progress
 from pipeline.files.workers import ordered_map
-
-log = logging.getLogger(__name__)
 
 Texts = dict[str, Any]
 
@@ -38,96 +26,36 @@ ROWS = {
 }
 
 
-@dataclass(frozen=True)
-class ReportParams:
-    """Section `report` of params.yaml."""
-
-    k: KOrRecommended
-    n_examples: PositiveInt
-    labels: str
-    seed: NonNegativeInt
-
-
 def run(
-    params: ReportParams,
-    scenes: Path,
-    embeddings: Path,
-    clusters: Path,
-    composites: Path,
-    encoder: Path,
-    rejected: Path,
-    report: Path,
+    scenes: Path, embeddings: Path, clusters: Path, composites: Path, cards: Path, report: Path
 ) -> None:
-    """Write a card for each cluster, `cards.nc` with what they show, and `index.html`."""
-    source = stores.open_product(embeddings).drop_vars("turned_embedding", errors="ignore").load()
-    found = stores.open_product(clusters)
-    k = choose_k(found.k.values, found.attrs["recommended_k"], params.k, key="report.k")
-    best = found.sel(k=k)[["cluster", "distance", "centroid"]].load()
+    """Draw a card for each cluster, and write the page `index.html` that shows them."""
+    product = stores.open_product(cards / "cards.nc").load()
+    tiles = stores.open_product(embeddings)[["scene", "row", "column", "time"]].load()
     made_of = stores.open_product(composites / "composites.nc").load()
+    k = int(product.attrs["k"])
     if made_of.attrs["k"] != k:
         raise ValueError(
-            f"{composites} are of k = {made_of.attrs['k']}, but the report is of k = {k}; give "
-            "report.k and composite.k the same value"
+            f"{composites} are of k = {made_of.attrs['k']}, but the cards are of k = {k}; give "
+            "describe_clusters.k and composite.k the same value"
         )
-    centroids = best.centroid.values[:k]
-    product = xr.merge(
-        [
-            choose_tiles(source, best, centroids, n_examples=params.n_examples, seed=params.seed),
-            count_shares(source, best.cluster.values, k),
-            _match_labels(params, scenes, rejected, encoder, centroids),
-        ],
-        combine_attrs="drop_conflicts",
-    )
-    product.attrs |= {"title": f"Cards of {k} clusters", "k": k}
     for earlier in report.glob("cluster_*"):
         earlier.unlink()
-    stores.write_product(product, report / "cards.nc", params)
     strips = _list_composites(made_of)
-    cards = [_make_card(product, strips, source, scenes, number) for number in range(k)]
-    drawn = ordered_map(partial(_draw, folder=report.absolute()), cards)
+    shown = [_make_card(product, strips, tiles, scenes, number) for number in range(k)]
+    drawn = ordered_map(partial(_draw, folder=report.absolute()), shown)
     list(progress(drawn, "cards", total=k, unit="cards"))
+    labels = product.attrs["labels"]
     pages.write_page(
         report / "index.html",
         "report.html",
-        **_tell(product, found.attrs, source, cards, strips, made_of.attrs.get("comment", "")),
-    )
-
-
-def _match_labels(
-    params: ReportParams,
-    scenes: Path,
-    rejected: Path,
-    encoder: Path,
-    centroids: NDArray[np.floating],
-) -> xr.Dataset:
-    """Labelled tiles (cluster, class), and what they are; without labels only a sentence."""
-    path = Path(params.labels)
-    if params.labels == "none" or not path.is_file():
-        why = "No labels are given" if params.labels == "none" else f"There are no labels at {path}"
-        log.info("%s: cards name no classes", why)
-        return xr.Dataset(attrs={"labels": f"{why}."})
-    source = stores.open_product(scenes)
-    given = read_labels(
-        path,
-        rejected,
-        granules=source.granule.values.tolist(),
-        scene_shape=(source.sizes["row"], source.sizes["column"]),
-    )
-    weights, description = encoders.read_encoder(encoder)
-    if description["tile_size"] != given.tile_size:
-        log.warning(
-            "the encoder was trained on tiles of %d pixels, labelled ones have %d",
-            description["tile_size"],
-            given.tile_size,
-        )
-    network = fused(rebuild_encoder(weights, description))
-    tiles = stores.cut_tiles(source, given.scene, given.row, given.column, given.tile_size)
-    with threadpool_limits(limits=1):  # whose number would change the rounding
-        embeddings = embed_tiles(network, tiles, device=compute_device())
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return match_labels(embeddings, given.label.astype(str), centroids).assign_attrs(
-        labels=f"{len(embeddings)} labelled tiles of {path}, SHA-256 {digest}.",
-        labels_sha256=digest,
+        title=product.attrs["title"],
+        subject=texts.describe_tiles(tiles),
+        overview=texts.list_overview(stores.open_product(clusters).attrs, labels),
+        key_names=list(strips)[:N_KEY],
+        clusters=[_tell_cluster(product, card, strips) for card in shown],
+        composites_comment=texts.end_sentence(made_of.attrs.get("comment", "")),
+        footer=f"Made by stage report of tile2vec-clouds. {labels}",
     )
 
 
@@ -152,29 +80,18 @@ def _list_composites(made_of: xr.Dataset) -> dict[str, draw.Dots]:
 def _make_card(
     product: xr.Dataset,
     strips: dict[str, draw.Dots],
-    source: xr.Dataset,
+    tiles: xr.Dataset,
     scenes: Path,
     number: int,
 ) -> draw.Card:
     one = product.isel(cluster=number)
-    rows = []
-    for kind, title in ROWS.items():
-        chosen = one[kind].values[one[kind].values != NO_TILE]
-        tiles = source.isel(tile=chosen)
-        cut = list(stores.cut_embedded_tiles(scenes, tiles)) if len(chosen) else []
-        days = np.datetime_as_string(tiles.time.values, unit="D")
-        below = [str(day) for day in days]
-        if kind == "edge":
-            rivals = one.edge_rival.values[: len(chosen)]
-            below = [f"{day}\nor cluster {rival}" for day, rival in zip(days, rivals, strict=True)]
-        rows.append(draw.TileRow(title, cut, below))
     return draw.Card(
         number=number,
         n_clusters=product.sizes["cluster"],
         title=f"Cluster {number}: {int(one.n_tiles)} tiles, {float(one.share):.1%} of all, "
         f"of {int(one.n_days)} days",
         share=float(one.share),
-        rows=rows,
+        rows=[_cut_row(one, tiles, scenes, kind) for kind in ROWS],
         places=draw.ShareMap(
             np.append(product.latitude_bounds[:, 0], product.latitude_bounds[-1, 1]),
             np.append(product.longitude_bounds[:, 0], product.longitude_bounds[-1, 1]),
@@ -198,31 +115,25 @@ def _make_card(
         ],
         composites={
             label: draw.Strip(
-                dots, f"{_brief(dots.values[number])} ({_brief_interval(dots, number)})"
+                dots, f"{texts.brief(dots.values[number])} ({_brief_interval(dots, number)})"
             )
             for label, dots in strips.items()
         },
-        classes=_count_classes(one),
-        class_sentence=_tell_class(one, product.attrs["labels"]),
+        classes=texts.count_classes(one),
+        class_sentence=texts.tell_class(one, product.attrs["labels"]),
     )
 
 
-def _count_classes(one: xr.Dataset) -> dict[str, int]:
-    if "labelled_tiles" not in one:
-        return {}
-    return dict(zip(one["class"].values.tolist(), one.labelled_tiles.values.tolist(), strict=True))
-
-
-def _tell_class(one: xr.Dataset, labels: str) -> str:
-    """The class whose labelled tiles are nearest on average, and how sure that is."""
-    if "nearest_class" not in one:
-        return labels
-    nearest, n_tiles = one.nearest_class.item(), int(one.labelled_tiles.sum())
-    sentence = f"The tiles of class {nearest} are nearest the centroid on average; "
-    if n_tiles == 0:
-        return sentence + "no labels fall here."
-    n_of_class = int(one.labelled_tiles.sel({"class": nearest}))
-    return sentence + f"{n_of_class} of the {n_tiles} labelled tiles here are of it."
+def _cut_row(one: xr.Dataset, tiles: xr.Dataset, scenes: Path, kind: str) -> draw.TileRow:
+    """Examples of one kind, with their days below."""
+    chosen = one[kind].values[one[kind].values >= 0]
+    examples = tiles.isel(tile=chosen)
+    cut = list(stores.cut_embedded_tiles(scenes, examples)) if len(chosen) else []
+    below = np.datetime_as_string(examples.time.values, unit="D").tolist()
+    if kind == "edge":
+        rivals = one.edge_rival.values[: len(chosen)]
+        below = [f"{day}\nor cluster {rival}" for day, rival in zip(below, rivals, strict=True)]
+    return draw.TileRow(ROWS[kind], cut, below)
 
 
 def _draw(card: draw.Card, folder: Path) -> None:
@@ -232,42 +143,9 @@ def _draw(card: draw.Card, folder: Path) -> None:
         draw.thumbnail(card.rows[0].tiles[0], folder / f"{stem}_tile.png")
 
 
-def _tell(
-    product: xr.Dataset,
-    about: Texts,
-    source: xr.Dataset,
-    cards: list[draw.Card],
-    strips: dict[str, draw.Dots],
-    composites_comment: str,
-) -> Texts:
-    """What `index.html` says."""
-    days = np.unique(source.time.values.astype("datetime64[D]"))
-    overview = {
-        "Why this number of clusters": about.get("recommendation"),
-        "Are there any": about.get("verdict"),
-        "Order of the numbers": about.get("order"),
-        "Labels": product.attrs["labels"],
-    }
-    return {
-        "title": f"Cards of {len(cards)} clusters",
-        "subject": f"{source.sizes['tile']} tiles of {source.attrs['tile_size']} pixels, from "
-        f"{len(np.unique(source.scene.values))} granules of {len(days)} days, "
-        f"{days[0]} to {days[-1]}.",
-        "overview": {term: _sentence(text) for term, text in overview.items() if text},
-        "key_names": list(strips)[:N_KEY],
-        "clusters": [
-            _tell_cluster(product.isel(cluster=card.number), card, strips) for card in cards
-        ],
-        "composites_comment": _sentence(composites_comment),
-        "footer": f"Made by stage report of tile2vec-clouds. {product.attrs['labels']}",
-    }
-
-
-def _sentence(text: str) -> str:
-    return text.rstrip(".") + "." if text else ""
-
-
-def _tell_cluster(one: xr.Dataset, card: draw.Card, strips: dict[str, draw.Dots]) -> Texts:
+def _tell_cluster(product: xr.Dataset, card: draw.Card, strips: dict[str, draw.Dots]) -> Texts:
+    """What the page says of a cluster."""
+    one = product.isel(cluster=card.number)
     colour = draw.cluster_colours(card.n_clusters)[card.number]
     stem = f"cluster_{card.number:02d}"
     return {
@@ -288,52 +166,21 @@ def _tell_cluster(one: xr.Dataset, card: draw.Card, strips: dict[str, draw.Dots]
         "composites": [
             {
                 "name": label,
-                "mean": _brief(dots.values[card.number]),
+                "mean": texts.brief(dots.values[card.number]),
                 "interval": _brief_interval(dots, card.number),
-                "reference": _brief(dots.reference),
+                "reference": texts.brief(dots.reference),
             }
             for label, dots in strips.items()
         ],
-        "nearest_class": _brief_class(one),
+        "nearest_class": texts.brief_class(one),
         "class_sentence": card.class_sentence,
-        "classes": _tell_classes(one),
+        "classes": texts.list_classes(one),
     }
 
 
-def _brief_class(one: xr.Dataset) -> str:
-    if "nearest_class" not in one:
-        return "no labels"
-    n_tiles = int(one.labelled_tiles.sum())
-    n_of_class = int(one.labelled_tiles.sel({"class": one.nearest_class.item()}))
-    sure = f"{n_of_class} of {n_tiles} labels here" if n_tiles else "no labels fall here"
-    return f"{one.nearest_class.item()} ({sure})"
-
-
-def _tell_classes(one: xr.Dataset) -> list[Texts]:
-    if "labelled_tiles" not in one:
-        return []
-    return [
-        {
-            "name": str(each["class"].item()),
-            "n_tiles": int(each.labelled_tiles),
-            "distance": f"{float(each.class_distance):.3f}",
-        }
-        for each in (one.isel({"class": number}) for number in range(one.sizes["class"]))
-    ]
-
-
-def _brief(value: float) -> str:
-    if not np.isfinite(value):
-        return "unknown"
-    if abs(value) < 1:
-        return f"{value:.3f}"
-    return f"{value:.1f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
 def _brief_interval(dots: draw.Dots, number: int) -> str:
-    low, high = dots.low[number], dots.high[number]
-    return f"{_brief(low)}, {_brief(high)}" if np.isfinite(low) else "unknown"
+    return texts.brief_interval(dots.low[number], dots.high[number])
 
 
 if __name__ == "__main__":
-    stage.start(run, ReportParams)
+    stage.start(run)

@@ -8,10 +8,9 @@ from typing import Annotated
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt
 
 from pipeline.core import plane
-from pipeline.files import figures as draw
 from pipeline.files import stage, stores
 from pipeline.files.progress import progress
 from pipeline.files.workers import n_workers
@@ -27,30 +26,14 @@ class TsneParams:
 
     n_sample: Annotated[int, Field(ge=4)]
     perplexity: Annotated[float, Field(ge=1)]
-    n_thumbnails: PositiveInt
     seed: NonNegativeInt
 
 
-def run(
-    params: TsneParams, embeddings: Path, clusters: Path, scenes: Path, tsne: Path, figures: Path
-) -> None:
-    """Read `embeddings`, write `tsne`; `figures` show it with `clusters` and tiles of `scenes`."""
-    source = stores.open_product(embeddings).load()
-    sample = draw_sample(source.sizes["tile"], params)
-    product = _lay_out(source.embedding.values, sample, params)
-    stores.write_product(product, tsne, params)
-    found = stores.open_product(clusters)
-    best = found.cluster.sel(k=found.attrs["recommended_k"]).load()
-    positions = product.position.values
-    _draw_variables(source, positions, figures)
-    draw.scatter_clusters(
-        positions,
-        best.values,
-        figures / "clusters.png",
-        n_clusters=int(best.k),
-        title=f"t-SNE, coloured by {int(best.k)} clusters",
-    )
-    _draw_thumbnails(params, source, best, positions, scenes, figures / "thumbnails.png")
+def run(params: TsneParams, embeddings: Path, tsne: Path) -> None:
+    """Read `embeddings`, write `tsne`."""
+    source = stores.open_product(embeddings).embedding.values
+    sample = draw_sample(len(source), params)
+    stores.write_product(_lay_out(source, sample, params), tsne, params)
 
 
 def draw_sample(n_tiles: int, params: TsneParams) -> NDArray[np.int64]:
@@ -100,49 +83,6 @@ def _lay_out(
 
 def _attributes(long_name: str) -> dict[str, str]:
     return {"long_name": long_name, "units": "1"}
-
-
-def _draw_variables(source: xr.Dataset, positions: NDArray[np.floating], figures: Path) -> None:
-    """Figures coloured by temperature, or brightness where there is none, and by latitude."""
-    variables = {
-        "brightness": "brightness (1)",
-        "brightness_temperature": "brightness temperature (K)",
-        "latitude": "latitude (°N)",
-    }
-    if "brightness_temperature" in source:
-        del variables["brightness"]
-    for name in variables.keys() & set(source.variables):
-        draw.scatter_values(
-            positions,
-            source[name].values,
-            figures / f"{name}.png",
-            label=variables[name],
-            title=f"t-SNE, coloured by {name.replace('_', ' ')}",
-        )
-
-
-def _draw_thumbnails(
-    params: TsneParams,
-    source: xr.Dataset,
-    clusters: xr.DataArray,
-    positions: NDArray[np.floating],
-    scenes: Path,
-    path: Path,
-) -> None:
-    """Tiles at their positions, framed in the colours of their clusters."""
-    picked = draw.pick_thumbnails(positions, n_columns=params.n_thumbnails)
-    shown = source.isel(tile=picked)
-    tiles = stores.cut_embedded_tiles(scenes, shown)
-    colours = draw.cluster_colours(int(clusters.k))[clusters.values[picked]]
-    draw.thumbnails(
-        positions,
-        picked,
-        tiles,
-        path,
-        n_columns=params.n_thumbnails,
-        colours=colours,
-        title="t-SNE, tiles in the colours of their clusters",
-    )
 
 
 if __name__ == "__main__":

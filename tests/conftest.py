@@ -14,7 +14,9 @@ import rasterio
 import xarray as xr
 import yaml
 from archive_server import Bucket
+from filelock import FileLock
 from moto.server import ThreadedMotoServer
+from tiny_flow import change_params, run_tiny_flow
 
 from pipeline.files import stores
 
@@ -28,6 +30,22 @@ TEXTURES = 4
 DIMENSIONS = 6
 TEMPERATURES = np.array([230.0, 290.0, 250.0, 275.0])  # of each texture, K
 SPLITS = np.array(["train", "train", "validation", "test"], dtype=object)  # of each day
+
+
+REASONS = {"flow", "kill", "matrix", "many"}
+
+
+def pytest_configure() -> None:
+    """Leave a thread to each process of the tests, before it imports torch."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no process waits for another's last one."""
+    for item in items:
+        for marker in item.iter_markers("slow"):
+            assert set(marker.args) <= REASONS, f"{item.nodeid} is slow for no known reason"
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(autouse=True)
@@ -258,7 +276,8 @@ def dvc() -> Callable[..., subprocess.CompletedProcess[str]]:
     def dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         environment = {**os.environ, "PATH": path}
-        environment.pop("TILE2VEC_WORKERS", None)
+        for name in ("TILE2VEC_WORKERS", "OMP_NUM_THREADS"):
+            environment.pop(name, None)
         return subprocess.run(
             [sys.executable, "-m", "dvc", *arguments],
             cwd=folder,
@@ -272,75 +291,48 @@ def dvc() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A folder of this run of the tests that one of its processes fills, for all to read."""
+
+    def made_once(name: str, make: Callable[[Path], None]) -> Path:
+        root = tmp_path_factory.getbasetemp()
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            root = root.parent
+        folder, made = root / name, root / f"{name}.made"
+        with FileLock(root / f"{name}.lock"):
+            if not made.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a process that failed
+                folder.mkdir()
+                make(folder)
+                made.touch()
+        return folder
+
+    return made_once
+
+
+@pytest.fixture(scope="session")
 def default_flow(
-    tmp_path_factory: pytest.TempPathFactory, dvc: Callable[..., subprocess.CompletedProcess[str]]
+    made_once: Callable[..., Path], dvc: Callable[..., subprocess.CompletedProcess[str]]
 ) -> Path:
     """A copy of the tree with the products of the committed parameters.
 
     They come from DVC's cache where `dvc repro` has made them before, else they are made here.
     """
-    folder = tmp_path_factory.mktemp("default")
-    _copy_tree(folder)
-    dvc(folder, "cache", "dir", "--local", str(ROOT / ".dvc/cache"))
-    dvc(folder, "checkout")  # of what the cache holds
-    result = dvc(folder, "repro")
-    assert result.returncode == 0, result.stdout + result.stderr
-    return folder
 
-
-SMALL_FLOW: dict[str, Any] = {
-    "fetch.synthetic.hours_utc": [17],
-    "fetch.synthetic.n_labels_per_morphology": 12,
-    "sample.n_triplets": {"train": 4096, "validation": 192, "test": 192},
-    "sample.validation_share": 0.1,
-    "sample.test_share": 0.2,
-    "cluster.k_max": 12,
-    "cluster.n_bootstraps": 3,
-    "cluster.n_surrogates": 2,
-    "tsne.n_sample": 400,
-    "tsne.perplexity": 20,
-    "classify.imagenet_weights": "none",
-    "classify.n_folds": 2,
-    "classify.n_repeats": 1,
-    "classify.fine_tuning.n_epochs": 1,
-}
-
-
-@pytest.fixture(scope="session")
-def run_flow(
-    tmp_path_factory: pytest.TempPathFactory, dvc: Callable[..., subprocess.CompletedProcess[str]]
-) -> Callable[..., Path]:
-    """Run stages with changed parameters in a copy of the tree without products."""
-
-    def run_flow(changes: Mapping[str, Any], *stages: str) -> Path:
-        folder = tmp_path_factory.mktemp("flow")
+    def make(folder: Path) -> None:
         _copy_tree(folder)
-        (folder / "dvc.lock").unlink()
-        change_params(folder, changes)
-        result = dvc(folder, "repro", *stages)
+        dvc(folder, "cache", "dir", "--local", str(ROOT / ".dvc/cache"))
+        dvc(folder, "checkout")  # of what the cache holds
+        result = dvc(folder, "repro")
         assert result.returncode == 0, result.stdout + result.stderr
-        return folder
 
-    return run_flow
+    return made_once("default_flow", make)
 
 
 @pytest.fixture(scope="session")
-def small_flow(run_flow: Callable[..., Path]) -> Path:
-    """A folder in which the whole flow has run with smaller numbers."""
-    return run_flow(SMALL_FLOW)
-
-
-def change_params(folder: Path, changes: Mapping[str, Any]) -> None:
-    """Set parameters, named by their path of keys, in the params.yaml of a folder."""
-    content = yaml.safe_load((folder / "params.yaml").read_text())
-    for key, value in changes.items():
-        *sections, name = key.split(".")
-        section = content
-        for part in sections:
-            section = section[part]
-        assert name in section
-        section[name] = value
-    (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+def tiny_flow(made_once: Callable[..., Path]) -> Path:
+    """A folder in which every stage has run on a few scenes of 64 pixels."""
+    return made_once("tiny_flow", run_tiny_flow)
 
 
 @pytest.fixture(scope="session")

@@ -61,9 +61,8 @@ def write_products(folder: Path, granules: Path) -> None:
     embed.run(embedding, paths[0], folder / "encoder", folder / "embeddings.zarr")
     source = stores.open_product(folder / "embeddings.zarr").load()
     stores.write_product(_cluster(source), folder / "clusters.zarr", None)
-    laying_out = tsne.TsneParams(n_sample=150, perplexity=10.0, n_thumbnails=8, seed=1)
-    inputs = [folder / name for name in ("embeddings.zarr", "clusters.zarr", "scenes.zarr")]
-    tsne.run(laying_out, *inputs, folder / "tsne.zarr", folder / "tsne")
+    laying_out = tsne.TsneParams(n_sample=150, perplexity=10.0, seed=1)
+    tsne.run(laying_out, folder / "embeddings.zarr", folder / "tsne.zarr")
 
 
 def write_atlas(folder: Path, atlas: Path, **changes: object) -> None:

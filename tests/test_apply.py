@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import subprocess
@@ -71,12 +72,10 @@ def test_granules_of_the_run_get_the_same_clusters_and_places(
         assert tiles[name].attrs["units"] == "1"
     assert tiles.attrs["novel_share"] == tiles.is_novel.mean()
     assert {path.name for path in (tmp_path / "new").iterdir()} == {
-        "map.png",
         "metrics.json",
-        "novel.png",
+        "novel.nc",
         "rejected.csv",
         "tiles.zarr",
-        "tsne.png",
     }
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
@@ -87,6 +86,25 @@ def test_scenes_that_were_ingested_before_do_too(
     tiles = stores.open_product(look_up(products / "scenes.zarr") / "tiles.zarr")
     clusters = stores.open_product(products / "clusters.zarr").sel(k=K)
     np.testing.assert_array_equal(tiles.cluster, clusters.cluster)
+
+
+def test_the_pixels_of_the_most_novel_tiles_are_kept(
+    products: Path, look_up: Callable[[Path], Path]
+) -> None:
+    applied = look_up(products / "scenes.zarr")
+    tiles = stores.open_product(applied / "tiles.zarr").load()
+    novel = stores.open_product(applied / "novel.nc").load()
+    assert novel.colour.dims == ("tile", "channel", "row", "column")
+    assert novel.colour.dtype == np.uint8
+    assert json.loads(novel.attrs["parameters"])["n_novel"] >= novel.sizes["tile"] > 0
+    assert novel.attrs["novelty_threshold"] == tiles.attrs["novelty_threshold"]
+    assert novel.novelty[0] == tiles.novelty[tiles.is_novel].max()
+    assert novel.is_novel.all()
+    index = np.array([np.argmax(tiles.novelty.values == each) for each in novel.novelty.values])
+    np.testing.assert_array_equal(novel.granule, tiles.granule[tiles.scene.values[index]])
+    np.testing.assert_array_equal(novel.time, tiles.time[index])
+    cut = stores.cut_embedded_tiles(products / "scenes.zarr", tiles.isel(tile=index))
+    np.testing.assert_array_equal(novel.colour, cut)
 
 
 def test_a_stage_takes_the_granules_that_its_parameters_name(
@@ -126,7 +144,9 @@ def test_scenes_of_another_preset_are_refused(
     products: Path, tmp_path: Path, look_up: Callable[[Path], Path]
 ) -> None:
     scenes = stores.open_product(products / "scenes.zarr").load()
-    other = scenes.assign_attrs(preset="cloud_phase")
+    parameters = json.loads(scenes.attrs["parameters"])
+    parameters["presets"] = {"cloud_phase": parameters["presets"]["visible_infrared"]}
+    other = scenes.assign_attrs(preset="cloud_phase", parameters=json.dumps(parameters))
     other.to_zarr(tmp_path / "scenes.zarr", zarr_format=3, consolidated=False)
     stores.consolidate(tmp_path / "scenes.zarr")
     with pytest.raises(ValueError, match=r"its preset is cloud_phase, the atlas's visible_infr"):

@@ -1,6 +1,8 @@
 """The arrows of the architecture, read from the imports."""
 
 import ast
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,25 @@ FLOW: dict[str, Any] = {
     for name, entry in yaml.safe_load((ROOT / file).read_text())["stages"].items()
 }
 ROLES = {"distil": "train"}  # stages of the flow that are another's module, `--as` themselves
-STARTER = PACKAGE / "files/stage.py"  # only starts a stage: editing it must rerun nothing
+BASE = PACKAGE / "files/base"  # what its siblings may import; each of its modules is a noun
+# What only says how a stage is run, and never what comes of it: editing it reruns nothing.
+RUNNERS = {
+    PACKAGE / name
+    for name in ("core/memory.py", "files/progress.py", "files/stage.py", "files/workers.py")
+}
+KEPT = {
+    *("data/archive", "data/checkpoint.safetensors", "data/checksums.json"),
+    *("data/comparison_runs", "data/student.safetensors"),
+}
+FIGURES = PACKAGE / "files/figures"
+# Stages that draw, and neither fit, embed nor cluster.
+DRAWING = {
+    *(name for name in FLOW if name.startswith("plot_")),
+    *("grid_clusters", "interpolate", "label", "map_clusters", "report", "retrieve"),
+}
 
 
+@cache
 def _modules_imported(path: Path) -> set[Path]:
     """Modules of the package that `path` names in its imports."""
     found = set()
@@ -62,7 +80,7 @@ def _stages_started(path: Path) -> list[str]:
 def _noun(path: Path) -> Path:
     """The module or, inside a folder of one noun, that folder."""
     parts = path.relative_to(PACKAGE).parts
-    return PACKAGE.joinpath(*parts[:2])
+    return path if BASE in path.parents else PACKAGE.joinpath(*parts[:2])
 
 
 def test_core_and_files_do_not_meet() -> None:
@@ -71,7 +89,8 @@ def test_core_and_files_do_not_meet() -> None:
             "core"
         }, path
     for path in (PACKAGE / "files").rglob("*.py"):
-        assert {_noun(module) for module in _modules_imported(path)} <= {_noun(path)}, path
+        others = {module for module in _modules_imported(path) if BASE not in module.parents}
+        assert {_noun(module) for module in others} <= {_noun(path)}, path
 
 
 def test_core_touches_no_disk() -> None:
@@ -99,11 +118,13 @@ def test_nothing_imports_a_stage() -> None:
 
 def test_stages_have_a_section_a_flow_entry_and_a_test() -> None:
     sections = yaml.safe_load((ROOT / "params.yaml").read_text())
-    assert {*STAGES, *ROLES} == set(FLOW) == set(sections)
+    assert {*STAGES, *ROLES} == set(FLOW)
+    assert set(sections) == {name for name in FLOW if "params" in FLOW[name]}
     for name in FLOW:
         assert (ROOT / "tests" / f"test_{name}.py").exists()
         others = [ROLES[name]] if name in ROLES else ["train"] if name == "compare" else []
-        assert FLOW[name]["params"] == [name, *others]
+        tracked = {key.partition(".")[0] for key in FLOW[name].get("params", [])}
+        assert tracked == {name, *others} & set(sections)
         assert (f"pipeline.{ROLES[name]} --as {name} " if name in ROLES else "") in FLOW[name][
             "cmd"
         ]
@@ -117,11 +138,45 @@ def test_code_dependencies_are_those_imported(name: str) -> None:
     listed = {*dependencies, *(folder for folder in folders if PACKAGE in folder.parents)}
     own = STAGES[ROLES.get(name, name)]
     modules = [own, *(STAGES[each] for each in _stages_started(own))]
-    imported = {*modules, *(each for path in modules for each in _all_modules(path))} - {STARTER}
+    imported = {*modules, *(each for path in modules for each in _all_modules(path))} - RUNNERS
     expected = {noun if (noun := _noun(path)).is_dir() else path for path in imported}
     assert {str(path.relative_to(ROOT)) for path in listed} == {
         str(path.relative_to(ROOT)) for path in expected
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "left_out"),
+    [
+        ("fetch", {"local", "goes", "nasa", "synthetic"}),  # but for the one that is the source
+        ("ingest", {"presets"}),  # but for the one that is used
+        ("train", {"recipes"}),  # but for the one that is named
+    ],
+)
+def test_all_keys_of_a_section_are_named_but_alternatives(name: str, left_out: set[str]) -> None:
+    section = yaml.safe_load((ROOT / "params.yaml").read_text())[name]
+    keys = [key.removeprefix(f"{name}.") for key in FLOW[name]["params"]]
+    alternatives = [key for key in keys if "${" in key]
+    assert len(alternatives) == 1
+    assert set(keys) - {*alternatives} == set(section) - left_out
+
+
+def test_what_fits_embeds_or_clusters_depends_on_no_figure() -> None:
+    dependent = {name for name in FLOW if str(FIGURES.relative_to(ROOT)) in FLOW[name]["deps"]}
+    assert dependent == DRAWING
+    for name in DRAWING:
+        assert PACKAGE / "core/encoder.py" not in _all_modules(STAGES[name])
+
+
+@pytest.mark.parametrize("name", sorted(FLOW))
+def test_every_path_of_a_command_is_a_dependency_or_a_product(name: str) -> None:
+    """But for what is kept between runs, and a folder that is a parameter."""
+    entry = FLOW[name]
+    outs = [next(iter(out)) for key in ("outs", "metrics") for out in entry.get(key, [])]
+    words = entry["cmd"].split()
+    given = {word for option, word in pairwise(words) if option.startswith("--")} - {name}
+    assert given - KEPT <= {*entry["deps"], *outs}
+    assert set(outs) <= given
 
 
 @pytest.mark.parametrize("name", sorted(FLOW))

@@ -130,13 +130,7 @@ def test_the_finding_and_what_was_left_out_are_told(product: xr.Dataset, folder:
     own = metrics["own encoder"]
     assert own["left"] == pytest.approx(1 - max(own["explained"].values()))
     assert metrics["pixel statistics"]["left"] < 0.2
-    assert sorted(path.name for path in (folder / "audit").iterdir()) == [
-        "audit.csv",
-        "audit.nc",
-        "components.png",
-        "correlation_ratio.png",
-        "explained.png",
-    ]
+    assert {path.name for path in (folder / "audit").iterdir()} == {"audit.csv", "audit.nc"}
     for variable in product.variables.values():
         assert variable.attrs["units"] == "1"
 

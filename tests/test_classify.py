@@ -18,7 +18,7 @@ from pipeline import classify
 from pipeline.core.classification.finetune import FineTuning
 from pipeline.core.classification.probe import Probe
 from pipeline.core.encoder import create_encoder, embed_tiles, rebuild_encoder
-from pipeline.files import classifiers, encoders, figures, stores
+from pipeline.files import classifiers, encoders, stores
 
 TILE_SIZE = 16
 GRID = 4  # tiles along the edge of a toy scene
@@ -39,7 +39,6 @@ PARAMS = classify.ClassifyParams(
         warm_up_share=0.1,
     ),
     kept_layer="layer4",
-    n_confused=3,
     seed=1,
 )
 OWN_ROWS = ["own embedding frozen", "own layer4 frozen", "own layer3 frozen", "own layer4 unfrozen"]
@@ -175,8 +174,6 @@ def test_table_and_metrics_agree_with_the_product(
     assert not any("ImageNet" in name for name in accuracies)
     expected = product["mean"].sel(classifier="own layer4 frozen", metric="balanced_accuracy")
     assert accuracies["own_layer4_frozen"] == pytest.approx(float(expected), abs=5e-5)
-    drawn = {path.name for path in product_paths["classifier"].glob("*.png")}
-    assert drawn == {"scores.png", "confusion.png", "reliability.png"}
 
 
 def test_labels_have_scores_of_their_own(
@@ -295,21 +292,6 @@ def test_probabilities_are_those_of_the_predictions(product: xr.Dataset) -> None
     np.testing.assert_allclose(told[scored].sum(axis=-1), 1, atol=1e-5)
     assert np.isnan(told[~scored]).all()
     np.testing.assert_array_equal(told[scored].argmax(axis=-1), product.predicted[scored])
-
-
-def test_tiles_that_are_told_wrong_are_on_a_sheet(
-    label_table: pd.DataFrame, paths: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sheets = []
-    monkeypatch.setattr(figures, "tile_sheet", lambda *_, **labels: sheets.append(labels))
-    mislabelled = label_table.copy()
-    is_checks = mislabelled.label == "checks"
-    mislabelled.loc[mislabelled.index[is_checks][::9], "label"] = "discs"
-    _run(mislabelled, paths, n_repeats=1)
-    [sheet] = sheets
-    assert sheet["row_labels"][0].startswith("discs\ntaken for checks")
-    assert all(len(labels) <= PARAMS.n_confused for labels in sheet["tile_labels"])
-    assert ", not 0." in sheet["tile_labels"][0][0]
 
 
 def test_incomplete_tiles_alone_are_refused(

@@ -19,15 +19,13 @@ PARAMS = cluster.ClusterParams(
     n_sample=1000,
     silhouette_sample=50,
     reference="none",
-    n_examples=5,
     seed=0,
 )
 
 
-def _run(params: cluster.ClusterParams, embeddings: Path, scenes: Path, folder: Path) -> xr.Dataset:
-    outs = [folder / "clusters.zarr", folder / "figures", folder / "cluster.json"]
-    cluster.run(params, embeddings, scenes, *outs)
-    return stores.open_product(outs[0]).load()
+def _run(params: cluster.ClusterParams, embeddings: Path, folder: Path) -> xr.Dataset:
+    cluster.run(params, embeddings, folder / "clusters.zarr", folder / "cluster.json")
+    return stores.open_product(folder / "clusters.zarr").load()
 
 
 def _rewrite(embeddings: Path, folder: Path, **variables: object) -> Path:
@@ -37,11 +35,9 @@ def _rewrite(embeddings: Path, folder: Path, **variables: object) -> Path:
 
 
 @pytest.fixture(scope="module")
-def folder(
-    toy_embeddings: Path, toy_scenes: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def folder(toy_embeddings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("cluster")
-    _run(PARAMS, toy_embeddings, toy_scenes, path)
+    _run(PARAMS, toy_embeddings, path)
     return path
 
 
@@ -97,19 +93,19 @@ def test_origins_tell_which_cluster_split(product: xr.Dataset, toy_embeddings: P
 
 
 def test_numbers_of_a_reference_are_kept(
-    product: xr.Dataset, toy_embeddings: Path, toy_scenes: Path, tmp_path: Path
+    product: xr.Dataset, toy_embeddings: Path, tmp_path: Path
 ) -> None:
     turned_round = product.assign(cluster=product.k - 1 - product.cluster).drop_encoding()
     stores.write_product(turned_round, tmp_path / "reference.zarr", None)
     params = dataclasses.replace(PARAMS, reference=str(tmp_path / "reference.zarr"), seed=1)
 
-    again = _run(params, toy_embeddings, toy_scenes, tmp_path)
+    again = _run(params, toy_embeddings, tmp_path)
 
     np.testing.assert_array_equal(again.cluster.sel(k=4), turned_round.cluster.sel(k=4))
 
 
 def test_a_reference_of_other_granules_is_refused(
-    product: xr.Dataset, toy_embeddings: Path, toy_scenes: Path, tmp_path: Path
+    product: xr.Dataset, toy_embeddings: Path, tmp_path: Path
 ) -> None:
     others = [f"other_{granule}" for granule in product.granule.values]
     other = product.assign_coords(granule=("scene_index", others)).drop_encoding()
@@ -117,7 +113,7 @@ def test_a_reference_of_other_granules_is_refused(
     params = dataclasses.replace(PARAMS, reference=str(tmp_path / "reference.zarr"))
 
     with pytest.raises(ValueError, match=r"reference\.zarr holds none of the 128 tiles"):
-        _run(params, toy_embeddings, toy_scenes, tmp_path)
+        _run(params, toy_embeddings, tmp_path)
 
 
 def test_distances_are_those_to_the_nearest_centroid(
@@ -154,7 +150,7 @@ def test_planted_textures_are_distinct_stable_and_the_same_when_turned(
 
 
 def test_a_gaussian_is_a_continuum(
-    toy_embeddings: Path, toy_scenes: Path, toy_textures: np.ndarray, tmp_path: Path
+    toy_embeddings: Path, toy_textures: np.ndarray, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(9)
     noise = rng.normal(size=(len(toy_textures), 6)).astype(np.float32) * np.arange(1, 7)
@@ -162,7 +158,7 @@ def test_a_gaussian_is_a_continuum(
         toy_embeddings, tmp_path, embedding=(("tile", "dimension"), noise.astype(np.float32))
     )
 
-    product = _run(PARAMS, embeddings, toy_scenes, tmp_path)
+    product = _run(PARAMS, embeddings, tmp_path)
 
     assert product.attrs["distinct"] == 0
     assert "a continuum, no distinct clusters" in product.attrs["verdict"]
@@ -171,31 +167,25 @@ def test_a_gaussian_is_a_continuum(
 
 
 def test_embeddings_without_turned_copies_have_no_agreement(
-    toy_embeddings: Path, toy_scenes: Path, tmp_path: Path
+    toy_embeddings: Path, tmp_path: Path
 ) -> None:
     source = stores.open_product(toy_embeddings).load().drop_encoding()
     plain = source.drop_vars(["turned_embedding", "turned_tile"])
     stores.write_product(plain, tmp_path / "plain.zarr", None)
 
-    product = _run(PARAMS, tmp_path / "plain.zarr", toy_scenes, tmp_path)
+    product = _run(PARAMS, tmp_path / "plain.zarr", tmp_path)
 
     assert "turned_agreement" not in product
     assert product.attrs["recommended_k"] == 4
 
 
-def test_metrics_and_figures_are_of_the_recommended_k(folder: Path, product: xr.Dataset) -> None:
+def test_metrics_are_of_the_recommended_k(folder: Path, product: xr.Dataset) -> None:
     metrics = json.loads((folder / "cluster.json").read_text())
 
     assert metrics["recommended_k"] == 4
     assert metrics["silhouette"] == pytest.approx(float(product.silhouette.sel(k=4)))
     assert metrics["n_training_tiles"] == 64
     assert metrics["n_judged_tiles"] == 64
-    assert sorted(path.name for path in (folder / "figures").iterdir()) == [
-        "dendrogram.png",
-        "examples.png",
-        "scores.png",
-        "splits.png",
-    ]
 
 
 def test_params_and_units_are_written_along(product: xr.Dataset) -> None:
@@ -209,22 +199,21 @@ def test_neither_a_second_run_nor_the_workers_change_the_clusters(
     n_workers: str,
     product: xr.Dataset,
     toy_embeddings: Path,
-    toy_scenes: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TILE2VEC_WORKERS", n_workers)
 
-    xr.testing.assert_identical(_run(PARAMS, toy_embeddings, toy_scenes, tmp_path), product)
+    xr.testing.assert_identical(_run(PARAMS, toy_embeddings, tmp_path), product)
 
 
 def test_without_temperatures_clusters_are_numbered_from_dark_to_bright(
-    toy_embeddings: Path, toy_scenes: Path, toy_textures: np.ndarray, tmp_path: Path
+    toy_embeddings: Path, toy_textures: np.ndarray, tmp_path: Path
 ) -> None:
     missing = ("tile", np.full(len(toy_textures), np.nan, np.float32))
     embeddings = _rewrite(toy_embeddings, tmp_path, brightness_temperature=missing)
 
-    product = _run(PARAMS, embeddings, toy_scenes, tmp_path)
+    product = _run(PARAMS, embeddings, tmp_path)
 
     assert adjusted_rand_score(product.cluster.sel(k=4), toy_textures) == 1
     assert (np.diff(product.mean_brightness.sel(k=2)[:2]) >= 0).all()
@@ -233,12 +222,12 @@ def test_without_temperatures_clusters_are_numbered_from_dark_to_bright(
 
 
 def test_training_tiles_judge_where_there_are_too_few_others(
-    toy_embeddings: Path, toy_scenes: Path, toy_textures: np.ndarray, tmp_path: Path
+    toy_embeddings: Path, toy_textures: np.ndarray, tmp_path: Path
 ) -> None:
     split = np.where(np.arange(len(toy_textures)) < 6, "validation", "train").astype(object)
     embeddings = _rewrite(toy_embeddings, tmp_path, split=("tile", split))
 
-    product = _run(dataclasses.replace(PARAMS, n_sample=32), embeddings, toy_scenes, tmp_path)
+    product = _run(dataclasses.replace(PARAMS, n_sample=32), embeddings, tmp_path)
 
     sentence = "judged on training tiles, since there are 6 others only"
     assert product.attrs["recommendation"].endswith(sentence)
@@ -256,9 +245,9 @@ def test_training_tiles_judge_where_there_are_too_few_others(
     ],
 )
 def test_impossible_ranges_of_k_are_refused(
-    changes: dict[str, int], sentence: str, toy_embeddings: Path, toy_scenes: Path, tmp_path: Path
+    changes: dict[str, int], sentence: str, toy_embeddings: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=sentence):
-        _run(dataclasses.replace(PARAMS, **changes), toy_embeddings, toy_scenes, tmp_path)
+        _run(dataclasses.replace(PARAMS, **changes), toy_embeddings, tmp_path)
 
     assert not any(tmp_path.iterdir())

@@ -75,7 +75,6 @@ def test_synthetic_granules_have_truth_and_labels(
 def test_one_seed_gives_the_same_granules_whatever_the_workers(
     tmp_path: Path, synthetic: fetch.FetchParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TILE2VEC_WORKERS", "1")
     fetch.run(synthetic, tmp_path / "alone", tmp_path / "archive", tmp_path / "a.json")
     monkeypatch.setenv("TILE2VEC_WORKERS", "2")
     fetch.run(synthetic, tmp_path / "together", tmp_path / "archive", tmp_path / "b.json")

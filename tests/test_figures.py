@@ -1,4 +1,4 @@
-"""What figures are drawn from: colours, coastlines, projections, outlines, and the files."""
+"""What figures are drawn from: coastlines, projections, outlines, and the files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,24 +15,6 @@ from pipeline.files.figures import coastlines, graticule, maps, projections, sca
 
 FloatArray = NDArray[np.float64]
 
-DEUTERANOPIA = np.array(  # linear RGB; Machado et al. (2009), doi:10.1109/TVCG.2009.113
-    [
-        [0.367322, 0.860646, -0.227968],
-        [0.280085, 0.672501, 0.047413],
-        [-0.011820, 0.042940, 0.968881],
-    ]
-)
-TO_CONES = np.linalg.inv(np.array(figures.colours.CONES_TO_RGB))
-TO_OKLAB = np.linalg.inv(np.array(figures.colours.OKLAB_TO_CONES))
-
-
-def oklab(rgb: FloatArray) -> dict[str, FloatArray]:
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    return {
-        name: np.cbrt(np.clip(linear @ seen.T, 0, 1) @ TO_CONES.T) @ TO_OKLAB.T
-        for name, seen in {"all": np.eye(3), "deuteranopia": DEUTERANOPIA}.items()
-    }
-
 
 def distance_degrees(lines: Sequence[FloatArray], latitude: float, longitude: float) -> float:
     points = np.concatenate(lines)
@@ -46,33 +28,6 @@ def square(latitude: float, longitude: float, size: float = 2.0) -> tuple[FloatA
 
 
 # Colours
-
-
-@pytest.mark.parametrize("n_clusters", [2, 9, 14, 30])
-def test_neighbouring_clusters_differ_for_every_reader(n_clusters: int) -> None:
-    colours = figures.cluster_colours(n_clusters)
-    assert colours.shape == (n_clusters, 4)
-    assert ((colours >= 0) & (colours <= 1)).all()
-    assert len(np.unique(colours.round(3), axis=0)) == n_clusters
-    for name, seen in oklab(colours[:, :3]).items():
-        steps = np.linalg.norm(np.diff(seen, axis=0), axis=1)
-        assert steps.min() > 0.12, name
-
-
-def test_nine_clusters_are_told_apart_by_colour_alone() -> None:
-    for name, seen in oklab(figures.cluster_colours(9)[:, :3]).items():
-        apart = np.linalg.norm(seen[:, None] - seen, axis=-1) + np.eye(9)
-        assert apart.min() > 0.08, name
-
-
-def test_a_number_has_one_colour_whatever_the_number_of_clusters() -> None:
-    np.testing.assert_array_equal(figures.cluster_colours(30)[:12], figures.cluster_colours(12))
-
-
-def test_colours_run_from_warm_to_cold() -> None:
-    red, _, blue, _ = figures.cluster_colours(9).T
-    assert (red > blue)[:4].all()
-    assert (blue > red)[-4:].all()
 
 
 def test_text_is_readable_on_any_cluster_colour() -> None:
@@ -248,17 +203,6 @@ def test_graticule_has_round_degrees() -> None:
 # Sheets, scatter plots and files
 
 
-@pytest.mark.parametrize(
-    ("n_channels", "expected"), [(1, [1, 1, 1]), (2, [1, 2, 0]), (3, [1, 2, 3]), (5, [1, 2, 3])]
-)
-def test_any_number_of_channels_is_shown(n_channels: int, expected: list[int]) -> None:
-    tiles = np.ones((2, n_channels, 4, 6), dtype=np.uint8)
-    tiles *= np.arange(1, n_channels + 1, dtype=np.uint8)[:, None, None]
-    rgb = figures.as_rgb(tiles)
-    assert rgb.shape == (2, 4, 6, 3)
-    assert rgb[1, 2, 3].tolist() == expected
-
-
 def test_sheet_holds_every_tile_where_it_belongs(tmp_path: Path) -> None:
     red, green = (np.zeros((3, 8, 8), dtype=np.uint8) for _ in range(2))
     red[0], green[1] = 255, 255
@@ -283,8 +227,6 @@ def test_sheet_refuses_unequal_labels(tmp_path: Path) -> None:
         figures.tile_sheet(tiles, tmp_path / "sheet.png", row_labels=["one"])
     with pytest.raises(ValueError, match=r"sheet\.png was given none"):
         figures.tile_sheet([], tmp_path / "sheet.png", row_labels=[])
-    with pytest.raises(ValueError, match=r"dimensions \(\.\.\., channel, row, column\)"):
-        figures.as_rgb(np.zeros((8, 8), dtype=np.uint8))
 
 
 @given(st.integers(1, 200), st.integers(2, 12))

@@ -113,14 +113,6 @@ def test_overlapping_scenes_of_a_day_are_shown_at_its_middle_time() -> None:
     np.testing.assert_array_equal(places.scene.values[groups["2020-02-01 16:30"]], 1)
 
 
-def test_tiles_that_overlap_are_drawn_as_their_middles() -> None:
-    places = lay_tiles([(0.0, 178.0)]).assign_attrs(stride=16, tile_size=64)
-    latitude, longitude = map_clusters._cells_of_tiles(places)
-    np.testing.assert_allclose(np.ptp(latitude, axis=1), 0.25, atol=1e-5)
-    np.testing.assert_allclose(np.ptp(longitude, axis=1), 0.25, atol=1e-4)
-    np.testing.assert_allclose(latitude.mean(axis=1), places.latitude, atol=1e-5)
-
-
 def test_of_many_days_an_evenly_spaced_dozen_is_mapped() -> None:
     groups = map_clusters.group_tiles(lay_tiles([(0.0, 0.0)] * 23))
     assert list(groups)[:3] == ["2020-02-01", "2020-02-03", "2020-02-05"]

@@ -1,7 +1,9 @@
 """The whole flow: granules in, every product out, morphologies told apart."""
 
 import json
-from collections.abc import Callable, Mapping
+import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -13,13 +15,13 @@ from shortcuts import true_morphology
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from tiny_flow import TINY, change_params, prepare, run_stage, stages
 
 from pipeline.core.classification.probe import pixel_statistics
 from pipeline.core.synthetic import EQUAL_HISTOGRAM, MORPHOLOGIES
 from pipeline.files import stores
 
 Dvc = Callable[..., CompletedProcess[str]]
-SetParams = Callable[[Path, Mapping[str, Any]], None]
 
 DATASETS = {
     "data/granules/manifest.nc": {"file"},
@@ -36,6 +38,30 @@ DATASETS = {
     "data/nearest/nearest.nc": {"query", "rank"},
     "data/paths/paths.nc": {"path", "step"},
     "data/classifier/scores.nc": {"classifier", "fold", "metric"},
+}
+
+SEEDED = {
+    "sample": ["data/triplets.zarr"],
+    "train": ["data/encoder"],
+    "cluster": ["data/clusters.zarr"],
+    "tsne": ["data/tsne.zarr"],
+}
+DEMANDED = {"label", "finetune", "distil", "compare", "plot_comparison"}
+# Stages that depend on the modules of figures: none of them fits, embeds or clusters.
+DRAWING = {
+    "grid_clusters",
+    "interpolate",
+    "map_clusters",
+    "plot_applied",
+    "plot_audit",
+    "plot_classifier",
+    "plot_clusters",
+    "plot_composites",
+    "plot_dense",
+    "plot_label_maps",
+    "plot_tsne",
+    "report",
+    "retrieve",
 }
 
 
@@ -60,20 +86,18 @@ def _accuracies(flow: Path) -> tuple[float, float]:
     return accuracies[0], accuracies[1]
 
 
-@pytest.mark.parametrize("name", ["small_flow", "default_flow"])
-def test_embedding_sees_organisation_that_histograms_do_not(
-    name: str, request: pytest.FixtureRequest
-) -> None:
-    embedding, statistics = _accuracies(request.getfixturevalue(name))
+@pytest.mark.slow("flow")
+def test_embedding_sees_organisation_that_histograms_do_not(default_flow: Path) -> None:
+    embedding, statistics = _accuracies(default_flow)
     assert embedding >= 0.85
     assert embedding >= statistics + 0.25
 
 
 @pytest.mark.parametrize(("path", "dimensions"), DATASETS.items())
 def test_products_open_in_xarray_with_names_and_units(
-    path: str, dimensions: set[str], default_flow: Path
+    path: str, dimensions: set[str], tiny_flow: Path
 ) -> None:
-    file = default_flow / path
+    file = tiny_flow / path
     product = xr.open_zarr(file) if file.suffix == ".zarr" else xr.open_dataset(file)
     assert set(map(str, product.sizes)) >= dimensions
     assert json.loads(product.attrs["parameters"])
@@ -86,84 +110,146 @@ def test_products_open_in_xarray_with_names_and_units(
             assert {"long_name", "standard_name"} & set(variable.attrs), f"{name} of {path}"
 
 
-def test_triplets_open_with_the_dimensions_of_tiles(default_flow: Path) -> None:
+def test_triplets_open_with_the_dimensions_of_tiles(tiny_flow: Path) -> None:
     for split in ("train", "validation", "test"):
-        triplets = xr.open_zarr(default_flow / "data/triplets.zarr", group=split)
+        triplets = xr.open_zarr(tiny_flow / "data/triplets.zarr", group=split)
         assert triplets.tiles.dims == ("triplet", "member", "channel", "row", "column")
         assert triplets.tiles.dtype == np.uint8
         assert triplets.time.dims == ("triplet", "member")
 
 
-def test_nothing_is_pickled(default_flow: Path) -> None:
-    names = {path.suffix for path in (default_flow / "data/encoder").iterdir()}
+def test_nothing_is_pickled(tiny_flow: Path) -> None:
+    names = {path.suffix for path in (tiny_flow / "data/encoder").iterdir()}
     assert names == {".safetensors", ".json"}
-    assert not list((default_flow / "data").rglob("*.p*kl*"))
+    assert not list((tiny_flow / "data").rglob("*.p*kl*"))
 
 
+@pytest.mark.parametrize("name", [name for name, _ in stages()])
+def test_every_stage_leaves_its_products_and_nothing_else(tiny_flow: Path, name: str) -> None:
+    entry = dict(stages())[name]
+    outs = [next(iter(out)) for key in ("outs", "metrics") for out in entry.get(key, [])]
+    for out in outs:
+        path = tiny_flow / out
+        assert path.exists()
+        assert path.is_file() or any(path.iterdir())
+        assert not (path.parent / f".{name}").exists()
+
+
+def test_one_seed_gives_the_same_products(tiny_flow: Path, tmp_path: Path) -> None:
+    """Of stages that draw at random, started once more."""
+    for name, products in SEEDED.items():
+        command = dict(stages())[name]["cmd"]
+        shutil.copytree(tiny_flow, tmp_path / name, symlinks=True)
+        for product in products:
+            shutil.rmtree(tmp_path / name / product)
+        assert run_stage(tmp_path / name, command) == 0
+        for product in products:
+            found, expected = (_files(root / product) for root in (tmp_path / name, tiny_flow))
+            assert found == expected
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.mark.slow("flow")
 def test_night_is_rejected_and_counted(default_flow: Path) -> None:
     metrics = json.loads((default_flow / "data/metrics/ingest.json").read_text())
     assert metrics["rejected"]["night"] > 0
     assert metrics["scenes"] + sum(metrics["rejected"].values()) == metrics["granules"]
 
 
-def test_a_second_repro_does_nothing(small_flow: Path, dvc: Dvc) -> None:
-    result = dvc(small_flow, "repro")
+@pytest.mark.slow("flow")
+def test_a_second_repro_does_nothing(default_flow: Path, dvc: Dvc) -> None:
+    result = dvc(default_flow, "repro")
     assert result.returncode == 0
     assert "Running stage" not in result.stdout
     assert "Data and pipelines are up to date" in result.stdout
 
 
+BAD_INPUT = [
+    (
+        {"cluster.k_max": 100_000},
+        "cluster",
+        r"training tiles are too few for cluster\.k_max 100000; lower k_max",
+    ),
+    ({"tsne.perplexity": "high"}, "tsne", "tsne.perplexity is 'high' in params.yaml"),
+    ({"sample.tile_size": 501}, "sample", "tiles of 501 pixels are larger than every scene"),
+    ({"ingest.preset": "true_color"}, "ingest", "ingest.preset 'true_color' is unknown"),
+]
+
+
+@pytest.mark.parametrize(("change", "name", "sentence"), BAD_INPUT)
+def test_bad_input_ends_in_a_sentence(
+    change: dict[str, Any],
+    name: str,
+    sentence: str,
+    tiny_flow: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    prepare(tmp_path, {**TINY, **change})
+    (tmp_path / "data").symlink_to(tiny_flow / "data")
+    assert run_stage(tmp_path, dict(stages())[name]["cmd"]) == 1
+    [line] = capsys.readouterr().err.splitlines()[-1:]
+    assert line.startswith(f"{name}: ")
+    assert re.search(sentence, line)
+
+
+@pytest.mark.slow("flow")
+@pytest.mark.parametrize(("change", "name", "sentence"), BAD_INPUT[-1:])
+def test_a_stage_that_refuses_its_input_leaves_the_products_of_the_flow(
+    change: dict[str, Any], name: str, sentence: str, default_flow: Path, dvc: Dvc
+) -> None:
+    before = (default_flow / "params.yaml").read_text()
+    change_params(default_flow, change)
+    result = dvc(default_flow, "repro", "--single-item", name)
+    (default_flow / "params.yaml").write_text(before)
+    assert result.returncode != 0
+    [line] = [line for line in result.stderr.splitlines() if line.startswith(f"{name}: ")][-1:]
+    assert sentence in line
+    assert "Traceback" not in result.stderr
+    assert "up to date" in dvc(default_flow, "status", "dvc.yaml").stdout
+
+
+def _stages_to_run(flow: Path, dvc: Dvc) -> set[str]:
+    """The stages that `dvc status` names."""
+    status = json.loads(dvc(flow, "status", "--json").stdout)
+    return {name.rpartition(":")[2] for name in status} - DEMANDED
+
+
+@pytest.mark.slow("flow")
 @pytest.mark.parametrize(
-    ("change", "stage", "sentence"),
+    ("change", "expected"),
     [
-        (
-            {"cluster.k_max": 100_000},
-            "cluster",
-            r"training tiles are too few for cluster\.k_max 100000; lower k_max",
-        ),
-        ({"tsne.perplexity": "high"}, "tsne", "tsne.perplexity is 'high' in params.yaml"),
-        ({"sample.tile_size": 501}, "sample", "tiles of 501 pixels are larger than every scene"),
-        ({"ingest.preset": "true_color"}, "ingest", "ingest.preset 'true_color' is unknown"),
+        ({"plot_clusters.n_examples": 5}, {"plot_clusters"}),
+        ({"cluster.n_bootstraps": 11}, {"cluster"}),
+        ({"fetch.goes.satellite": 18}, set()),
+        ({"ingest.presets.true_colour.physics": "Blue is the sea."}, set()),
+        ({"ingest.presets.day_microphysics.max_solar_zenith": 80.0}, {"ingest"}),
+        ({"train.recipes.from_weights.keep": "best"}, set()),
     ],
 )
-def test_bad_input_ends_in_a_sentence_and_leaves_products(
-    change: dict[str, Any],
-    stage: str,
-    sentence: str,
-    small_flow: Path,
-    dvc: Dvc,
-    set_params: SetParams,
+def test_a_parameter_reruns_what_it_can_change(
+    change: dict[str, Any], expected: set[str], default_flow: Path, dvc: Dvc
 ) -> None:
-    before = (small_flow / "params.yaml").read_text()
-    set_params(small_flow, change)
-    result = dvc(small_flow, "repro", "--single-item", stage)
-    (small_flow / "params.yaml").write_text(before)
-    assert result.returncode != 0
-    [line] = [line for line in result.stderr.splitlines() if line.startswith(f"{stage}: ")][-1:]
-    assert sentence.replace("\\", "") in line
-    assert "Traceback" not in result.stderr
-    assert "up to date" in dvc(small_flow, "status", "dvc.yaml").stdout
+    before = (default_flow / "params.yaml").read_text()
+    change_params(default_flow, change)
+    found = _stages_to_run(default_flow, dvc)
+    (default_flow / "params.yaml").write_text(before)
+    assert found == expected
 
 
-def test_a_parameter_reruns_what_depends_on_it_alone(
-    small_flow: Path, dvc: Dvc, set_params: SetParams
+@pytest.mark.slow("flow")
+def test_no_figures_module_reruns_a_stage_that_fits_embeds_or_clusters(
+    default_flow: Path, dvc: Dvc
 ) -> None:
-    set_params(small_flow, {"cluster.n_examples": 5})
-    result = dvc(small_flow, "repro")
-    assert result.returncode == 0
-    running = [
-        line.split("'")[1] for line in result.stdout.splitlines() if line.startswith("Running")
-    ]
-    assert set(running) == {
-        "audit",
-        "cluster",
-        "composite",
-        "freeze",
-        "grid_clusters",
-        "interpolate",
-        "map_clusters",
-        "map_granule",
-        "report",
-        "retrieve",
-        "tsne",
-    }
+    modules = list((default_flow / "pipeline/files/figures").glob("*.py"))
+    before = {module: module.read_text() for module in modules}
+    for module, text in before.items():
+        module.write_text(text + "# a comment\n")
+    found = _stages_to_run(default_flow, dvc)
+    for module, text in before.items():
+        module.write_text(text)
+    assert found == DRAWING

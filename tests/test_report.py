@@ -3,21 +3,15 @@
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
+from test_describe_clusters import K, describe
 
 from pipeline import report
-from pipeline.core.card_product import NO_TILE
-from pipeline.core.encoder import create_encoder
-from pipeline.files import encoders, stage, stores
 from pipeline.files import figures as draw
-from pipeline.report import ReportParams
-
-K = 4
-CLASSES = ("stripes", "checks")
+from pipeline.files import stores
 
 
 class Page(HTMLParser):
@@ -43,38 +37,19 @@ class Page(HTMLParser):
         return [str(found[name]) for _, found in self.tags for name in names if name in found]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
+def toys(toy_scenes: Path, toy_embeddings: Path, toy_clusters: Path) -> tuple[Path, Path, Path]:
+    return toy_scenes, toy_embeddings, toy_clusters
+
+
+@pytest.fixture(scope="module")
 def inputs(
-    toy_scenes: Path,
-    toy_embeddings: Path,
-    toy_clusters: Path,
-    tmp_path_factory: pytest.TempPathFactory,
+    toys: tuple[Path, Path, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
-    """Toy products with local time, composites, an untrained encoder and no rejected granule."""
+    """Toy products with cards and composites."""
     folder = tmp_path_factory.mktemp("inputs")
-    source = stores.open_product(toy_embeddings).load().drop_encoding()
-    hour = source.time.dt.hour.values + source.longitude.values / 15
-    source["local_solar_time"] = "tile", hour.astype(np.float32)
-    stores.write_product(source, folder / "embeddings.zarr", None)
     write_composites(folder / "composites")
-    network = create_encoder(backbone="resnet10t", n_channels=3, n_dimensions=6, seed=1)
-    description = {
-        "backbone": "resnet10t",
-        "channels": ["red", "green", "blue"],
-        "n_dimensions": 6,
-        "standardise": False,
-        "tile_size": source.attrs["tile_size"],
-    }
-    encoders.write_encoder(folder / "encoder", network.state_dict(), description)
-    (folder / "rejected.csv").write_text("granule,reason,detail\n")
-    return {
-        "scenes": toy_scenes,
-        "embeddings": folder / "embeddings.zarr",
-        "clusters": toy_clusters,
-        "composites": folder / "composites",
-        "encoder": folder / "encoder",
-        "rejected": folder / "rejected.csv",
-    }
+    return describe(folder, *toys) | {"composites": folder / "composites"}
 
 
 def write_composites(folder: Path, k: int = K) -> None:
@@ -92,35 +67,13 @@ def write_composites(folder: Path, k: int = K) -> None:
     stores.write_product(product, folder / "composites.nc", None)
 
 
-@pytest.fixture(scope="session")
-def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("labels") / "labels.csv"
-    lines = [
-        f"granule_{scene}.nc,0,{16 * column},16,{CLASSES[column % 2]}"
-        for scene in range(3)
-        for column in range(4)
-    ]
-    path.write_text("\n".join(["granule,row,column,tile_size,label", *lines]) + "\n")
-    return path
-
-
-def make(inputs: dict[str, Path], folder: Path, **changes: Any) -> Path:
-    params = {"k": "recommended", "n_examples": 3, "labels": "none", "seed": 1} | changes
-    report.run(ReportParams(**params), **inputs, report=folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def labelled(
-    inputs: dict[str, Path], labels: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+@pytest.fixture(scope="module")
+def labelled(inputs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TILE2VEC_WORKERS", "0")
-        return make(inputs, tmp_path_factory.mktemp("report"), labels=str(labels))
-
-
-def test_parameters_are_read_from_params_yaml(params: dict[str, Any]) -> None:
-    assert stage.parse_params("report", params["report"], ReportParams).n_examples > 0
+        report.run(**inputs, report=folder)
+    return folder
 
 
 def test_every_reference_is_on_disk(labelled: Path) -> None:
@@ -161,42 +114,43 @@ def test_the_table_of_contents_names_every_cluster(labelled: Path) -> None:
         assert f"cluster_{number:02d}.pdf" in page.values("href")
 
 
-def test_cards_hold_what_they_show(labelled: Path, inputs: dict[str, Path]) -> None:
-    cards = stores.open_product(labelled / "cards.nc")
-    clusters = stores.open_product(inputs["clusters"]).cluster.sel(k=K).values
-    np.testing.assert_array_equal(cards.n_tiles, np.bincount(clusters))
-    for kind in ("nearest", "edge", "random"):
-        for number, tiles in enumerate(cards[kind].values):
-            assert (clusters[tiles[tiles != NO_TILE]] == number).all()
-    np.testing.assert_allclose(cards.month_share.values[:, 0], cards.share)  # January alone
-    assert int(cards.labelled_tiles.sum()) == 12
-    assert len(cards.attrs["labels_sha256"]) == 64
-    assert cards.attrs["labels_sha256"] in Page(labelled / "index.html").text
-
-
-def test_clusters_without_labels_say_so(labelled: Path) -> None:
-    cards = stores.open_product(labelled / "cards.nc")
+def test_clusters_without_labels_say_so(labelled: Path, inputs: dict[str, Path]) -> None:
+    cards = stores.open_product(inputs["cards"] / "cards.nc")
+    text = Page(labelled / "index.html").text
     n_empty = int((cards.labelled_tiles.sum("class") == 0).sum())
     assert n_empty > 0
-    assert Page(labelled / "index.html").text.count("no labels fall here.") == n_empty
+    assert text.count("no labels fall here.") == n_empty
+    assert cards.attrs["labels_sha256"] in text
 
 
-@pytest.mark.parametrize("given", ["none", "nowhere/labels.csv"])
+def test_cards_show_tiles_of_the_clusters(
+    inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = draw_only(monkeypatch)
+    report.run(**inputs, report=tmp_path)
+    cards = stores.open_product(inputs["cards"] / "cards.nc").load()
+    tiles = stores.open_product(inputs["embeddings"])
+    for number, card in enumerate(drawn):
+        edge = tiles.isel(tile=cards.edge.values[number])
+        row = card.rows[1]
+        cut = stores.cut_embedded_tiles(inputs["scenes"], edge)
+        np.testing.assert_array_equal(np.stack(row.tiles), cut)
+        rivals = cards.edge_rival.values[number]
+        days = edge.time.dt.strftime("%Y-%m-%d").values
+        assert row.labels == [f"{d}\nor cluster {r}" for d, r in zip(days, rivals, strict=True)]
+
+
 def test_without_labels_cards_name_no_class(
+    toys: tuple[Path, Path, Path],
     inputs: dict[str, Path],
     tmp_path: Path,
-    given: str,
-    caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    caplog.set_level("INFO")
     drawn = draw_only(monkeypatch)
-    make(inputs, tmp_path, labels=given)
-    said = "No labels are given." if given == "none" else "There are no labels at nowhere"
-    assert "cards name no classes" in caplog.text
-    assert "labelled_tiles" not in stores.open_product(tmp_path / "cards.nc")
-    assert said in Page(tmp_path / "index.html").text
-    assert all(card.class_sentence.startswith(said) for card in drawn)
+    without = describe(tmp_path, *toys, labels="none")
+    report.run(**inputs | without, report=tmp_path / "report")
+    assert "No labels are given." in Page(tmp_path / "report/index.html").text
+    assert {card.class_sentence for card in drawn} == {"No labels are given."}
     assert [card.classes for card in drawn] == [{}] * K
 
 
@@ -215,29 +169,21 @@ def draw_only(monkeypatch: pytest.MonkeyPatch, *numbers: int) -> list[draw.Card]
 
 
 def test_a_rerun_gives_the_same_bytes_and_leaves_nothing_behind(
-    inputs: dict[str, Path],
-    labels: Path,
-    labelled: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    inputs: dict[str, Path], labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "cluster_07.png").write_text("of an earlier run")
     draw_only(monkeypatch, 0)
-    make(inputs, tmp_path, labels=str(labels))
+    report.run(**inputs, report=tmp_path)
     figures = ["cluster_00.pdf", "cluster_00.png", "cluster_00_tile.png"]
     assert sorted(path.name for path in tmp_path.glob("cluster*")) == figures
     for name in ["index.html", *figures]:
         assert (tmp_path / name).read_bytes() == (labelled / name).read_bytes(), name
-    xr.testing.assert_identical(
-        stores.open_product(tmp_path / "cards.nc").load(),
-        stores.open_product(labelled / "cards.nc").load(),
-    )
 
 
 def test_composites_of_another_k_are_refused(inputs: dict[str, Path], tmp_path: Path) -> None:
     write_composites(tmp_path / "composites", k=5)
     others = inputs | {"composites": tmp_path / "composites"}
     with pytest.raises(
-        ValueError, match=r"are of k = 5, but the report is of k = 4; give report.k"
+        ValueError, match=r"are of k = 5, but the cards are of k = 4; give describe_clusters\.k"
     ):
-        make(others, tmp_path / "report")
+        report.run(**others, report=tmp_path / "report")

@@ -7,9 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,6 +19,7 @@ import timm
 import torch
 import xarray as xr
 import yaml
+from fault_points import SECONDS, FaultPoint, run_stage
 from safetensors.torch import save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -298,34 +299,18 @@ def _project(folder: Path, products: Path, params: TrainParams) -> Path:
     return folder
 
 
-def _start(folder: Path, launcher: tuple[str, ...] = (), **more: Any) -> subprocess.Popen[str]:
-    # dask leaves one thread for each library in the environment of a process that starts workers.
-    n_threads = dict.fromkeys(
-        ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
-        str(torch.get_num_threads()),
-    )
-    return subprocess.Popen(
-        [*launcher, sys.executable, "-m", "pipeline.train"],
-        cwd=folder,
-        env={**os.environ, **n_threads, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        **more,
-    )
-
-
-def _finish(process: subprocess.Popen[str], code: int = 0) -> str:
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == code, output
-    return output
+def _train(folder: Path, fault: FaultPoint | None = None, code: int = 0) -> str:
+    """What the stage says in a process of its own."""
+    found, said = run_stage(train.run, TrainParams, folder, fault)
+    assert found == code, said
+    return said
 
 
 @pytest.fixture(scope="module")
 def whole(products: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was never killed, by itself."""
     folder = _project(tmp_path_factory.mktemp("whole") / "project", products, PARAMS)
-    _finish(_start(folder))
+    _train(folder)
     return folder
 
 
@@ -368,43 +353,45 @@ def _check_resumption(
     assert _same(expected, _weights(run(params, "killed", triplets)))
 
 
-def test_a_run_killed_while_its_products_are_put_in_place_goes_on(
+@pytest.mark.slow("kill")
+def test_a_run_whose_products_cannot_be_put_in_place_goes_on(
     products: Path, whole: Path, tmp_path: Path
 ) -> None:
     folder = _project(tmp_path / "killed", products, PARAMS)
     (folder / "data/curves").symlink_to("nowhere")  # which no folder can replace
-    assert "Not a directory" in _finish(_start(folder), code=1)
+    assert "Not a directory" in _train(folder, code=1)
     assert encoders.read_state(folder / "data/checkpoint.safetensors")["epoch"] == PARAMS.n_epochs
     (folder / "data/curves").unlink()
-    assert f"resuming after epoch {PARAMS.n_epochs}" in _finish(_start(folder))
+    assert f"resuming after epoch {PARAMS.n_epochs}" in _train(folder)
     assert _same(_weights(whole / "data"), _weights(folder / "data"))
     assert not (folder / "data/checkpoint.safetensors").exists()
 
 
-@pytest.mark.parametrize("epoch", [0, 1, 2])
+PUT_CHECKPOINT = FaultPoint("pathlib.Path.replace", of="*/checkpoint.safetensors", call=2)
+PUT_ENCODER = FaultPoint("pathlib.Path.replace", of="data/encoder", is_done=True)
+
+
+@pytest.mark.slow("kill")
+@pytest.mark.parametrize(
+    ("fault", "kept"),
+    [
+        pytest.param(FaultPoint("pipeline.train._judge", call=2), 0, id="without a checkpoint"),
+        pytest.param(PUT_CHECKPOINT, 1, id="between two checkpoints"),
+        pytest.param(
+            FaultPoint("pipeline.core.views.ViewMaker.make", call=25), 2, id="in mid epoch"
+        ),
+        pytest.param(PUT_ENCODER, 3, id="with one of its products"),
+    ],
+)
 def test_a_killed_run_resumes_and_ends_the_same(
-    products: Path, whole: Path, tmp_path: Path, epoch: int
+    products: Path, whole: Path, tmp_path: Path, fault: FaultPoint, kept: int
 ) -> None:
     folder = _project(tmp_path / "killed", products, PARAMS)
     checkpoint = folder / "data/checkpoint.safetensors"
-    process = _start(folder)
-    moment = np.random.default_rng(epoch).uniform(0, 0.2)
-    until = time.monotonic() + 120
-    curve = folder / "data/.train/curves/plots/metrics/validation_loss.tsv"
-    while (
-        not (curve.exists() and len(curve.read_text().splitlines()) > 1 + epoch)
-        and process.poll() is None
-        and time.monotonic() < until
-    ):
-        time.sleep(0.002)
-    time.sleep(moment)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    assert not (folder / "data/encoder").exists()
-    kept = encoders.read_state(checkpoint)["epoch"] if checkpoint.exists() else 0
-    assert epoch - 1 <= kept < PARAMS.n_epochs
-    output = _finish(_start(folder))
+    _train(folder, fault, code=-signal.SIGKILL)
+    assert (folder / "data/encoder").exists() == (kept == PARAMS.n_epochs)
+    assert (encoders.read_state(checkpoint)["epoch"] if checkpoint.exists() else 0) == kept
+    output = _train(folder)
     assert (f"resuming after epoch {kept}" in output) == (kept > 0)
     assert _same(_weights(whole / "data"), _weights(folder / "data"))
     losses = "data/curves/plots/metrics/validation_loss.tsv"
@@ -449,56 +436,70 @@ def test_a_run_goes_on_with_other_limits_of_progress(
     assert len(json.loads((first / "train.json").read_text())) == len(SPLITS)
 
 
+@pytest.mark.slow("kill")
 def test_two_processes_have_the_losses_of_one(products: Path, tmp_path: Path) -> None:
     """Of 161 triplets, which neither two lanes nor batches of 16 divide."""
     params = replace(PARAMS, micro_batches=2, learning_rate=0.0001)
     alone = _project(tmp_path / "alone", products, params)
     together = _project(tmp_path / "together", products, params)
-    _finish(_start(alone))
+    _train(alone)
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone")
-    output = _finish(_start(together, (*torchrun, "--nproc-per-node", "2", "--no-python")))
-    assert output.count("after epoch 3") == 1  # one of them speaks and writes
-    curves = {}
-    for folder in (alone, together):
-        for name in ("train_loss", "validation_loss", "validation_spread"):
-            path = folder / f"data/curves/plots/metrics/{name}.tsv"
-            values = [line.split("\t")[-1] for line in path.read_text().splitlines()[1:]]
-            curves[folder.name, name] = np.array(values, float)
+    result = subprocess.run(
+        [*torchrun, "--nproc-per-node", "2", "--no-python", sys.executable, "-m", "pipeline.train"],
+        cwd=together,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("after epoch 3") == 1  # one of them speaks and writes
     for name in ("train_loss", "validation_loss", "validation_spread"):
-        np.testing.assert_allclose(
-            curves["together", name], curves["alone", name], rtol=LOSS_TOLERANCE
-        )
-    assert len(curves["alone", "train_loss"]) == PARAMS.n_epochs
+        losses = [
+            [line.split("\t")[-1] for line in path.read_text().splitlines()[1:]]
+            for folder in (alone, together)
+            for path in [folder / f"data/curves/plots/metrics/{name}.tsv"]
+        ]
+        one, two = np.array(losses, float)
+        np.testing.assert_allclose(two, one, rtol=LOSS_TOLERANCE)
+        assert len(one) == PARAMS.n_epochs + (name != "train_loss")
 
 
-def test_processes_that_cannot_share_a_batch_are_told_so(products: Path, tmp_path: Path) -> None:
-    folder = _project(tmp_path / "project", products, replace(PARAMS, micro_batches=3))
-    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone")
-    output = _finish(_start(folder, (*torchrun, "--nproc-per-node", "2", "--no-python")), code=1)
-    assert (
+def test_processes_that_cannot_share_a_batch_are_told_so(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_epoch = train.train_epoch
+
+    def train_as_one_of_two(*arguments: Any) -> float:
+        monkeypatch.setattr(engine, "n_processes", lambda: 2)
+        return train_epoch(*arguments)
+
+    monkeypatch.setattr(train, "train_epoch", train_as_one_of_two)
+    message = (
         "2 processes cannot share the 3 micro-batches of a batch; let train.micro_batches be 2 or "
         "a multiple of it"
-    ) in output
+    )
+    with pytest.raises(ValueError, match=message):
+        run(replace(PARAMS, micro_batches=3))
 
 
+@pytest.mark.slow("kill")
 def test_a_full_disk_leaves_the_last_good_checkpoint(
     products: Path, whole: Path, tmp_path: Path
 ) -> None:
     folder = _project(tmp_path / "full", products, PARAMS)
     checkpoint = folder / "data/checkpoint.safetensors"
-    process = _start(folder)
-    until = time.monotonic() + 120
-    while not checkpoint.exists() and process.poll() is None and time.monotonic() < until:
-        time.sleep(0.002)
-    # From here on the system refuses to write more than half of a checkpoint into a file.
-    limit = checkpoint.stat().st_size // 2
-    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-    output = _finish(process, code=1)
+    # At the second, the system refuses to write more than half of a checkpoint into a file.
+    least = (whole / "data/encoder" / encoders.WEIGHTS).stat().st_size
+    act = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (least // 2, resource.RLIM_INFINITY))
+    full = FaultPoint("pipeline.files.encoders.write_checkpoint", act, call=2)
+    output = _train(folder, full, code=1)
     assert "train: the checkpoint of epoch 2 could not be written to" in output
     assert "that of epoch 1 is kept; free some space and start again" in output
     assert encoders.read_state(checkpoint)["epoch"] == 1
     assert [path.name for path in checkpoint.parent.glob("checkpoint*")] == [checkpoint.name]
-    _finish(_start(folder))
+    _train(folder)
     assert _same(_weights(whole / "data"), _weights(folder / "data"))
 
 

@@ -9,23 +9,18 @@ from sklearn.neighbors import KNeighborsClassifier
 from pipeline import tsne
 from pipeline.files import stores
 
-PARAMS = tsne.TsneParams(n_sample=90, perplexity=8.0, n_thumbnails=10, seed=3)
+PARAMS = tsne.TsneParams(n_sample=90, perplexity=8.0, seed=3)
 
 
-def _run(products: tuple[Path, Path, Path], folder: Path) -> xr.Dataset:
-    tsne.run(PARAMS, *products, folder / "tsne.zarr", folder / "figures")
+def _run(embeddings: Path, folder: Path) -> xr.Dataset:
+    tsne.run(PARAMS, embeddings, folder / "tsne.zarr")
     return stores.open_product(folder / "tsne.zarr").load()
 
 
 @pytest.fixture(scope="module")
-def products(toy_embeddings: Path, toy_clusters: Path, toy_scenes: Path) -> tuple[Path, Path, Path]:
-    return toy_embeddings, toy_clusters, toy_scenes
-
-
-@pytest.fixture(scope="module")
-def folder(products: tuple[Path, Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(toy_embeddings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tsne")
-    _run(products, path)
+    _run(toy_embeddings, path)
     return path
 
 
@@ -41,45 +36,36 @@ def test_placed_tiles_lie_among_sampled_ones_of_their_texture(
     assert classifier.score(positions[~in_sample], toy_textures[~in_sample]) > 0.95
 
 
-def test_the_figures_are_drawn(folder: Path) -> None:
-    assert sorted(path.name for path in (folder / "figures").iterdir()) == [
-        "brightness_temperature.png",
-        "clusters.png",
-        "latitude.png",
-        "thumbnails.png",
-    ]
-
-
 def test_a_second_run_gives_the_same_positions(
-    folder: Path, products: tuple[Path, Path, Path], tmp_path: Path
+    folder: Path, toy_embeddings: Path, tmp_path: Path
 ) -> None:
     first = stores.open_product(folder / "tsne.zarr").load()
 
-    xr.testing.assert_identical(_run(products, tmp_path), first)
+    xr.testing.assert_identical(_run(toy_embeddings, tmp_path), first)
 
 
 def test_workers_do_not_change_the_positions(
     folder: Path,
-    products: tuple[Path, Path, Path],
+    toy_embeddings: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     first = stores.open_product(folder / "tsne.zarr").load()
     monkeypatch.setenv("TILE2VEC_WORKERS", "3")
 
-    xr.testing.assert_identical(_run(products, tmp_path), first)
+    xr.testing.assert_identical(_run(toy_embeddings, tmp_path), first)
 
 
 def test_blocks_do_not_change_where_tiles_are_placed(
     folder: Path,
-    products: tuple[Path, Path, Path],
+    toy_embeddings: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     first = stores.open_product(folder / "tsne.zarr").load()
     monkeypatch.setattr(tsne, "TILES_PER_BLOCK", 7)
 
-    np.testing.assert_array_equal(_run(products, tmp_path).position, first.position)
+    np.testing.assert_array_equal(_run(toy_embeddings, tmp_path).position, first.position)
 
 
 def test_a_sample_larger_than_the_tiles_takes_them_all() -> None:

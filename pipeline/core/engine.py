@@ -1,14 +1,20 @@
 """The training engine: the steps of an epoch, and triplets embedded in their order.
 
-A batch is put together from lanes (`pipeline.core.lane`). A process takes its lanes one after the
-other and adds up their gradients, and several processes add up theirs, so that neither changes more
-than the rounding: batch normalisation sees one lane at a time, and what it learns of the mean and
-variance for later is averaged over the lanes at the end of each epoch.
+A batch is put together from lanes (`pipeline.core.lane`). A process adds up the gradients of its
+lanes, and several processes add up theirs, so that neither changes more than the rounding: batch
+normalisation sees one lane at a time, and what it learns of the mean and variance for later is
+averaged over the lanes at the end of each epoch.
+
+On a CPU a process computes its lanes side by side, in a thread each. Threads that share every layer
+of one lane wait for each other hundreds of times a step, for milliseconds each where other
+processes use the cores as well; lanes meet once a step.
 """
 
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import deepcopy
 
 import numpy as np
 import torch
@@ -17,8 +23,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.core.encoder import Encoder, autocast
-from pipeline.core.objective.learner import Learner, MicroBatch
+from pipeline.core.objective.learner import Learner, MicroBatch, Step
 from pipeline.core.processes import n_processes, rank, summed
+from pipeline.core.threads import map_ahead, sharing_cores
+
+# Makes a step of every lane, whose gradients add up, weighted by its share of the batch.
+TakeSteps = Callable[[Sequence[float]], list[Step]]
 
 CHECK_EVERY = 200  # batches
 
@@ -82,38 +92,26 @@ def train_epoch(
     """
     learner.train()
     device = next(learner.parameters()).device
-    statistics = [
-        buffer
-        for layer in learner.modules()
-        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)
-        for buffer in layer.buffers()
-    ]
-    chains = [[statistic.clone() for statistic in statistics] for _ in lanes]
+    side_by_side = device.type == "cpu" and n_processes() == 1 and len(lanes) > 1
+    started = _side_by_side(learner, lanes) if side_by_side else _in_turn(learner, network, lanes)
     total = torch.zeros((), device=device, dtype=torch.float64)
-    for number, sizes in enumerate(batches):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(number)
-        optimizer.zero_grad()
-        own_sizes = sizes[rank() :: n_processes()]
-        seen, keys = [], []
-        for lane, size, chain in zip(lanes, own_sizes, chains, strict=True):
-            batch = next(lane)
-            _assign(statistics, chain)
-            with _in_step(network, last=lane is lanes[-1]):
-                step = network(batch)
-                # Processes take the mean of their gradients, where the sum is meant.
-                (step.loss * (n_processes() * int(size) / int(sizes.sum()))).backward()
-            _assign(chain, statistics)
-            total += step.loss.detach() * int(size)
-            seen.append(step.embeddings)
-            keys.append(step.keys)
-        if max_gradient_norm:
-            nn.utils.clip_grad_norm_(learner.parameters(), max_gradient_norm)
-        optimizer.step()
-        learner.after_step(_gather(keys, sizes))
-        if (number + 1) % CHECK_EVERY == 0:
-            check(nn.functional.normalize(torch.cat(seen), dim=1))
-    _average(statistics, chains)
+    with started as take_steps:
+        for number, sizes in enumerate(batches):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(number)
+            optimizer.zero_grad()
+            own_sizes = sizes[rank() :: n_processes()]
+            # Processes take the mean of their gradients, where the sum is meant.
+            steps = take_steps((n_processes() * own_sizes / sizes.sum()).tolist())
+            for step, size in zip(steps, own_sizes, strict=True):
+                total += step.loss.detach() * int(size)
+            if max_gradient_norm:
+                nn.utils.clip_grad_norm_(learner.parameters(), max_gradient_norm)
+            optimizer.step()
+            learner.after_step(_gather([step.keys for step in steps], sizes))
+            if (number + 1) % CHECK_EVERY == 0:
+                seen = torch.cat([step.embeddings for step in steps])
+                check(nn.functional.normalize(seen, dim=1))
     if not all(parameter.isfinite().all() for parameter in learner.parameters()):
         raise ValueError(
             f"the weights are not finite at a learning rate of {learning_rate(number):.2g}; lower "
@@ -139,11 +137,17 @@ def embed_triplets(
     encoder.eval()
     device = next(encoder.parameters()).device
     embeddings = torch.zeros((n_triplets, 3, encoder.n_dimensions), device=device)
-    with torch.inference_mode(), autocast(device):
-        for triplets, tiles in batches:
+    n_threads = torch.get_num_threads() if device.type == "cpu" else 1
+
+    def embed(batch: tuple[NDArray[np.int64], NDArray[np.uint8]]) -> None:
+        triplets, tiles = batch
+        with torch.inference_mode(), autocast(device):
             members = on_device(tiles, device)
             vectors = encoder(members.flatten(0, 1)).unflatten(0, members.shape[:2])
             embeddings[torch.from_numpy(triplets).to(device)] = vectors
+
+    with sharing_cores(n_threads) as threads:
+        deque(map_ahead(threads, embed, batches, n_ahead=n_threads), maxlen=0)
     return summed(embeddings).cpu()
 
 
@@ -163,6 +167,75 @@ def _gather(keys: Sequence[Tensor | None], sizes: NDArray[np.int64]) -> Tensor |
         assert own is not None
         part.copy_(own)
     return summed(gathered)
+
+
+@contextmanager
+def _in_turn(
+    learner: Learner, network: nn.Module, lanes: Sequence[Iterator[MicroBatch]]
+) -> Iterator[TakeSteps]:
+    """Lanes one after the other, each with statistics of batch normalisation of its own."""
+    statistics = _statistics(learner)
+    chains = [[statistic.clone() for statistic in statistics] for _ in lanes]
+
+    def take_steps(shares: Sequence[float]) -> list[Step]:
+        steps = []
+        for lane, share, chain in zip(lanes, shares, chains, strict=True):
+            batch = next(lane)
+            _assign(statistics, chain)
+            with _in_step(network, last=lane is lanes[-1]):
+                step: Step = network(batch)
+                (step.loss * share).backward()
+            _assign(chain, statistics)
+            steps.append(step)
+        return steps
+
+    yield take_steps
+    _average(statistics, chains)
+
+
+@contextmanager
+def _side_by_side(learner: Learner, lanes: Sequence[Iterator[MicroBatch]]) -> Iterator[TakeSteps]:
+    """Lanes in a thread each, where all but the first have a twin of the learner."""
+    twins = [learner, *(_twin(learner) for _ in lanes[1:])]
+    parameters = [list(twin.parameters()) for twin in twins]
+
+    def take_step(twin: Learner, lane: Iterator[MicroBatch], share: float) -> Step:
+        step: Step = twin(next(lane))
+        (step.loss * share).backward()
+        return step
+
+    def take_steps(shares: Sequence[float]) -> list[Step]:
+        for same in zip(*parameters, strict=True):
+            for other in same[1:]:
+                other.data = same[0].data
+        steps = list(threads.map(take_step, twins, lanes, shares))
+        for first, *others in zip(*parameters, strict=True):
+            for other in others:
+                if other.grad is not None:
+                    first.grad = other.grad if first.grad is None else first.grad + other.grad
+                other.grad = None
+        return steps
+
+    with sharing_cores(len(lanes)) as threads:
+        yield take_steps
+    _average(_statistics(learner), [_statistics(twin) for twin in twins])
+
+
+def _twin(learner: Learner) -> Learner:
+    """A copy that has all but the statistics of batch normalisation in common with `learner`."""
+    own = {id(statistic) for statistic in _statistics(learner)}
+    common = {id(each): each for each in learner.buffers() if id(each) not in own}
+    return deepcopy(learner, dict(common))
+
+
+def _statistics(learner: Learner) -> list[Tensor]:
+    """Means and variances that batch normalisation has gathered."""
+    return [
+        buffer
+        for layer in learner.modules()
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)
+        for buffer in layer.buffers()
+    ]
 
 
 def _assign(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:

@@ -45,8 +45,8 @@ class RasterGrid:
     is_own: bool
 
     def lay(self, values: NDArray[Scalar], missing: float) -> NDArray[Scalar]:
-        """Values (row, column) of the scene on this grid, `missing` where it has no pixel."""
-        laid = values.reshape(-1)[self.pixels]
+        """Values (row, column, …) of the scene on this grid, `missing` where it has no pixel."""
+        laid = values.reshape(-1, *values.shape[2:])[self.pixels]
         laid[self.pixels < 0] = missing
         return laid
 

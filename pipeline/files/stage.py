@@ -129,7 +129,7 @@ def with_recipe(section: Mapping[str, Any], recipe: str | None = None) -> dict[s
     if chosen not in recipes:
         raise ValueError(
             f"recipe {chosen!r} is not among the recipes in {PARAMS_FILE}; name one of "
-            f"{', '.join([NO_RECIPE, *recipes])}"
+            f"{', '.join(dict.fromkeys([NO_RECIPE, *recipes]))}"
         )
     return merged(own, recipes[chosen])
 

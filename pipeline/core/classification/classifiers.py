@@ -13,13 +13,13 @@ from pipeline.core.classification.probe import (
     pixel_statistics,
     probabilities_from_features,
 )
+from pipeline.core.classification.scores import MAJORITY
 from pipeline.core.encoder import LAYERS, Encoder, embed_tiles
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.floating]
 Predict = Callable[[IntArray, IntArray], FloatArray]
 
-MAJORITY = "commonest label"
 PIXEL_STATISTICS = "pixel statistics"
 LAST, BEFORE_LAST = LAYERS[-1], LAYERS[-2]
 

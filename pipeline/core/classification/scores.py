@@ -7,6 +7,7 @@ from scipy import stats
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.int64]
 
+MAJORITY = "commonest label"  # the classifier that always predicts it
 METRICS = ("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1")
 LABEL_METRICS = ("precision", "recall", "f1")
 CONFIDENCE = 0.95

@@ -1,5 +1,6 @@
 """One look for every figure."""
 
+from pipeline.files.base.palette import cluster_colours
 from pipeline.files.figures.card_panels import ShareBars, ShareMap, Strip
 from pipeline.files.figures.cards import Card, TileRow, cluster_card, thumbnail
 from pipeline.files.figures.climatology import (
@@ -7,11 +8,10 @@ from pipeline.files.figures.climatology import (
     frequency_maps,
     transition_matrix,
 )
-from pipeline.files.figures.colours import cluster_colours
 from pipeline.files.figures.comparison import ComparedRow, Interval, comparison
 from pipeline.files.figures.composites import Dots, cluster_dots, quantity_label
 from pipeline.files.figures.cycles import diurnal_cycle, seasonal_cycle, zonal_means
-from pipeline.files.figures.dense import dense_map
+from pipeline.files.figures.dense import dense_map, granule_picture
 from pipeline.files.figures.layers import map_grid, map_tiles
 from pipeline.files.figures.maps import map_axes, map_panels
 from pipeline.files.figures.marked import map_marked, scatter_placed
@@ -23,7 +23,7 @@ from pipeline.files.figures.scatter import (
     scatter_values,
     thumbnails,
 )
-from pipeline.files.figures.sheets import as_rgb, tile_sheet
+from pipeline.files.figures.sheets import tile_sheet
 from pipeline.files.figures.style import PAGE_WIDTH, new, save, style, text_colour
 from pipeline.files.figures.trees import dendrogram, splits
 
@@ -39,7 +39,6 @@ __all__ = [
     "Strip",
     "TileRow",
     "anomaly_maps",
-    "as_rgb",
     "cluster_card",
     "cluster_colours",
     "cluster_dots",
@@ -50,6 +49,7 @@ __all__ = [
     "dense_map",
     "diurnal_cycle",
     "frequency_maps",
+    "granule_picture",
     "heat_map",
     "intervals",
     "map_axes",

@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from matplotlib.patches import Rectangle
 
+from pipeline.files.base.palette import cluster_colours
+from pipeline.files.base.pictures import as_rgb
 from pipeline.files.figures.card_panels import (
     HEIGHT,
     LEFT,
@@ -26,8 +28,6 @@ from pipeline.files.figures.card_panels import (
     explain_bars,
     title,
 )
-from pipeline.files.figures.colours import cluster_colours
-from pipeline.files.figures.sheets import as_rgb
 from pipeline.files.figures.style import (
     DOTS_PER_INCH,
     PAGE_WIDTH,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.files.figures.colours import cluster_colours
+from pipeline.files.base.palette import cluster_colours
 from pipeline.files.figures.style import INK, PAGE_WIDTH, FloatArray, hide_spare, new, save, style
 
 PAGE_HEIGHT = 9.0  # inches

@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from pipeline.files.base.palette import cluster_colours
 from pipeline.files.figures.climatology import save_both
-from pipeline.files.figures.colours import cluster_colours
 from pipeline.files.figures.style import INK, FloatArray, hide_spare, new, style
 
 INTERVAL_ERRORS = 2.0  # standard errors on either side, about 95 %

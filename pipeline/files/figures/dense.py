@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from scipy.ndimage import distance_transform_edt
 
-from pipeline.files.figures.colours import cluster_colours
+from pipeline.files.base.palette import cluster_colours
+from pipeline.files.base.pictures import as_rgb
 from pipeline.files.figures.maps import map_panels
 from pipeline.files.figures.projections import project
 from pipeline.files.figures.style import INK, ByteArray, FloatArray, IntArray, save, style
@@ -23,6 +25,20 @@ LEGEND_TITLE, LEGEND_ROW = 0.3, 0.16  # inches
 LABEL_SHARE = 0.02  # of the shorter edge: a patch with less room around its middle has no name
 
 
+def granule_picture(scenes: xr.Dataset, product: xr.Dataset) -> ByteArray:
+    """Return the picture (row, column, 3) of the granule that `product` maps, without padding.
+
+    Raises:
+        ValueError: If it is not among `scenes`.
+    """
+    name, time = product.granule.item(), product.time.values
+    found = np.flatnonzero((scenes.granule.values == name) & (scenes.time.values == time))
+    if not len(found):
+        raise ValueError(f"{name} is mapped but not among the scenes; map it again")
+    inside = {axis: slice(product.sizes[axis]) for axis in ("row", "column")}
+    return as_rgb(scenes.colour.isel(scene=found[0], **inside).values)
+
+
 def dense_map(
     picture: ByteArray,
     kinds: IntArray,
@@ -31,7 +47,8 @@ def dense_map(
     stem: Path,
     *,
     names: Sequence[str],
-    title: str,
+    platform: str,
+    time: np.datetime64,
     subtitle: str,
     legend_title: str,
 ) -> None:
@@ -44,7 +61,8 @@ def dense_map(
         longitude_edges: Likewise, shape (column + 1,), possibly beyond 180.
         stem: Figures to write, without the suffix.
         names: Of every kind there is, in this scene or another.
-        title: Above the scene.
+        platform: Above the scene, with the time.
+        time: UTC.
         subtitle: Above its kinds.
         legend_title: Above the kinds there are and their shares.
     """
@@ -60,7 +78,8 @@ def dense_map(
             _show(panel, shown, *edges)
         _outline(maps[1], kinds, *edges)
         _name(maps[1], kinds, *edges, names)
-        maps[0].set_title(title)
+        minute = np.datetime_as_string(time, unit="m").replace("T", " ")
+        maps[0].set_title(f"{platform}, {minute} UTC")
         maps[1].set_title(subtitle)
         _add_legend(figure, kinds, colours, names, legend_title)
     for suffix in (".png", ".pdf"):

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from pipeline.files.figures.colours import cluster_colours
+from pipeline.files.base.palette import cluster_colours
 from pipeline.files.figures.layers import map_tiles
 from pipeline.files.figures.maps import map_axes
 from pipeline.files.figures.style import (

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
-from pipeline.files.figures.colours import cluster_colours
-from pipeline.files.figures.sheets import as_rgb
+from pipeline.files.base.palette import cluster_colours
+from pipeline.files.base.pictures import as_rgb
 from pipeline.files.figures.style import (
     INK,
     PAGE_WIDTH,

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from pipeline.files.base.pictures import as_rgb
 from pipeline.files.figures.style import PAGE_WIDTH, ByteArray, save, style
 
 GAP = 0.06  # between tiles, in tile widths
@@ -18,25 +19,6 @@ ROW_LABEL_WIDTH = 0.075  # inches a character
 BAR_WIDTH = 0.09
 
 Sheet = npt.NDArray[np.uint8] | Sequence[Sequence[ByteArray | None]]
-
-
-def as_rgb(tiles: ByteArray) -> ByteArray:
-    """Return `tiles` (..., channel, row, column) as pictures (..., row, column, 3).
-
-    One channel is shown grey; of more than three the first three are red, green and blue; with
-    two, blue stays zero.
-    """
-    tiles = np.asarray(tiles, dtype=np.uint8)
-    if tiles.ndim < 3 or tiles.shape[-3] == 0:
-        raise ValueError(
-            f"tiles need dimensions (..., channel, row, column), this array has {tiles.shape}"
-        )
-    n_channels = tiles.shape[-3]
-    if n_channels == 1:
-        tiles = np.repeat(tiles, 3, axis=-3)
-    elif n_channels == 2:
-        tiles = np.concatenate([tiles, np.zeros_like(tiles[..., :1, :, :])], axis=-3)
-    return np.ascontiguousarray(np.moveaxis(tiles[..., :3, :, :], -3, -1))
 
 
 def tile_sheet(

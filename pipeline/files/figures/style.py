@@ -1,4 +1,4 @@
-"""One look for every figure: sizes, fonts, cluster colours, and the writing of files."""
+"""One look for every figure: sizes, fonts, and the writing of files."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

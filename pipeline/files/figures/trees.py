@@ -11,8 +11,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import dendrogram as lay_out
 
-from pipeline.files.figures.colours import cluster_colours
-from pipeline.files.figures.sheets import as_rgb
+from pipeline.files.base.palette import cluster_colours
+from pipeline.files.base.pictures import as_rgb
 from pipeline.files.figures.style import (
     INK,
     PAGE_WIDTH,

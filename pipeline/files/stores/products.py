@@ -111,6 +111,8 @@ def described(dataset: xr.Dataset, params: object) -> xr.Dataset:
             described[name] = variable.astype(object)
         described[name].attrs = {**ATTRIBUTES.get(str(name), {}), **variable.attrs}
     if dataclasses.is_dataclass(params) and not isinstance(params, type):
-        described.attrs["parameters"] = json.dumps(dataclasses.asdict(params), default=str)
+        params = dataclasses.asdict(params)
+    if params is not None:
+        described.attrs["parameters"] = json.dumps(params, default=str)
     described.attrs["Conventions"] = CONVENTIONS
     return described

@@ -1,9 +1,9 @@
-"""Colours of clusters: one ordered sequence for every figure."""
+"""Colours of clusters and labels: one ordered sequence for every figure, map and atlas."""
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.files.figures.style import FloatArray
+FloatArray = npt.NDArray[np.floating]
 
 WARM_HUE, COLD_HUE = 15.0, 310.0  # degrees: red, through yellow, green and blue, to purple
 COLOURS_PER_ROUND = 9
