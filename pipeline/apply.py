@@ -14,7 +14,6 @@ import xarray as xr
 import yaml
 from numpy.typing import NDArray
 from pydantic import PositiveFloat, PositiveInt
-from threadpoolctl import threadpool_limits
 
 from pipeline.core import clustering, novelty
 from pipeline.core.device import compute_device
@@ -237,10 +236,9 @@ def _score(
     for first in progress(blocks, "novelty", unit=f"{TILES_AT_ONCE} tiles"):
         block = tiles.isel(tile=slice(first, first + TILES_AT_ONCE))
         cut = stores.cut_embedded_tiles(scenes, block)
-        with threadpool_limits(limits=1):  # their number would change the rounding
-            features = embed_tiles(
-                network, cut, device=compute_device(), layer=reference.attrs["layer"]
-            )
+        features = embed_tiles(
+            network, cut, device=compute_device(), layer=reference.attrs["layer"]
+        )
         days = block.time.values.astype("datetime64[D]")
         scores.append(novelty.novelty(features, days, seen))
     return np.concatenate(scores)

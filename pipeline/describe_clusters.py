@@ -9,7 +9,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from pydantic import NonNegativeInt, PositiveInt
-from threadpoolctl import threadpool_limits
 
 from pipeline.core.card_product import choose_tiles, count_shares, match_labels
 from pipeline.core.choice import KOrRecommended, choose_k
@@ -87,8 +86,7 @@ def _match_labels(
         )
     network = fused(rebuild_encoder(weights, description))
     tiles = stores.cut_tiles(source, given.scene, given.row, given.column, given.tile_size)
-    with threadpool_limits(limits=1):  # whose number would change the rounding
-        embeddings = embed_tiles(network, tiles, device=compute_device())
+    embeddings = embed_tiles(network, tiles, device=compute_device())
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return match_labels(embeddings, given.label.astype(str), centroids).assign_attrs(
         labels=f"{len(embeddings)} labelled tiles of {path}, SHA-256 {digest}.",

@@ -12,7 +12,6 @@ import xarray as xr
 import yaml
 from matplotlib.colors import to_hex
 from pydantic import Field, NonNegativeInt, PositiveInt
-from threadpoolctl import threadpool_limits
 
 from pipeline.core import novelty
 from pipeline.core.choice import KOrRecommended, choose_k
@@ -124,8 +123,7 @@ def _freeze_reference(
     tiles = source.isel(tile=np.sort(drawn))
     network = rebuild_encoder(*encoders.read_encoder(encoder))
     cut = stores.cut_embedded_tiles(scenes, tiles)
-    with threadpool_limits(limits=1):  # their number would change the rounding
-        features = embed_tiles(network, cut, device=compute_device(), layer=params.novelty_layer)
+    features = embed_tiles(network, cut, device=compute_device(), layer=params.novelty_layer)
     days = tiles.time.values.astype("datetime64[D]")
     seen = novelty.measure_spacing(features, days, n_nearest=params.n_nearest)
     own = novelty.novelty(features, days, seen)

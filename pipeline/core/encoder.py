@@ -13,6 +13,8 @@ from timm.models.resnet import ResNet
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
+from pipeline.core.threads import side_by_side
+
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 EMBEDDING = "embedding"  # named as a layer, it is the vector before it comes to unit length
 COLOUR_MEAN = 127.5
@@ -177,6 +179,9 @@ def embed_tiles(
 ) -> NDArray[np.float32]:
     """Embeddings of tiles, or pooled features of one layer, without gradients.
 
+    On a CPU batches are computed side by side, with a thread each, so that the number of cores does
+    not change the rounding.
+
     Args:
         encoder: Put on `device` and in evaluation mode here.
         tiles: Shape (tile, channel, row, column), 0 … 255.
@@ -191,12 +196,17 @@ def embed_tiles(
     forward: Callable[[Tensor], Tensor] = (
         encoder if layer is None else lambda batch: encoder.features(batch, layer)
     )
-    batches = []
-    with torch.inference_mode(), autocast(device):
-        for first in range(0, len(tiles), batch_size):
+
+    def embed(first: int) -> NDArray[np.float32]:
+        with torch.inference_mode(), autocast(device):
             batch = torch.from_numpy(tiles[first : first + batch_size])
-            batches.append(forward(batch.to(device, non_blocking=True)).cpu().numpy())
-    return np.concatenate(batches)
+            vectors: NDArray[np.float32] = (
+                forward(batch.to(device, non_blocking=True)).cpu().numpy()
+            )
+        return vectors
+
+    with side_by_side(device) as threads:
+        return np.concatenate(list(threads.map(embed, range(0, len(tiles), batch_size))))
 
 
 def rebuild_encoder(weights: Mapping[str, Tensor], description: Mapping[str, Any]) -> Encoder:

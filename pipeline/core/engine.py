@@ -25,7 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 from pipeline.core.encoder import Encoder, autocast
 from pipeline.core.objective.learner import Learner, MicroBatch, Step
 from pipeline.core.processes import n_processes, rank, summed
-from pipeline.core.threads import map_ahead, sharing_cores
+from pipeline.core.threads import map_ahead, sharing_cores, side_by_side
 
 # Makes a step of every lane, whose gradients add up, weighted by its share of the batch.
 TakeSteps = Callable[[Sequence[float]], list[Step]]
@@ -137,7 +137,6 @@ def embed_triplets(
     encoder.eval()
     device = next(encoder.parameters()).device
     embeddings = torch.zeros((n_triplets, 3, encoder.n_dimensions), device=device)
-    n_threads = torch.get_num_threads() if device.type == "cpu" else 1
 
     def embed(batch: tuple[NDArray[np.int64], NDArray[np.uint8]]) -> None:
         triplets, tiles = batch
@@ -146,8 +145,8 @@ def embed_triplets(
             vectors = encoder(members.flatten(0, 1)).unflatten(0, members.shape[:2])
             embeddings[torch.from_numpy(triplets).to(device)] = vectors
 
-    with sharing_cores(n_threads) as threads:
-        deque(map_ahead(threads, embed, batches, n_ahead=n_threads), maxlen=0)
+    with side_by_side(device) as threads:
+        deque(map_ahead(threads, embed, batches, n_ahead=torch.get_num_threads()), maxlen=0)
     return summed(embeddings).cpu()
 
 

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 import torch
@@ -23,6 +23,11 @@ def sharing_cores(n_threads: int) -> Iterator[ThreadPoolExecutor]:
     torch.set_num_threads(n_cores)
 
 
+def side_by_side(device: torch.device) -> AbstractContextManager[ThreadPoolExecutor]:
+    """Threads of one core each on a CPU; a single one that asks another device to compute."""
+    return sharing_cores(torch.get_num_threads() if device.type == "cpu" else 1)
+
+
 def map_ahead(
     threads: ThreadPoolExecutor,
     function: Callable[[Item], Result],
@@ -30,7 +35,14 @@ def map_ahead(
     *,
     n_ahead: int,
 ) -> Iterator[Result]:
-    """Results of `function` in the order of `items`, of which few are held at a time."""
+    """Results of `function` in the order of `items`, of which few are held at a time.
+
+    Args:
+        threads: That do the work.
+        function: Of an item.
+        items: Taken as they are needed.
+        n_ahead: Items that are under way or done before their result is asked for.
+    """
     pending: deque[Future[Result]] = deque()
     for item in items:
         pending.append(threads.submit(function, item))
