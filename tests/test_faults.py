@@ -2,37 +2,46 @@
 
 import csv
 import hashlib
+import itertools
 import json
-import os
 import shutil
-import subprocess
-import sys
-import time
+import signal
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import chdir
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import fault_points
 import numpy as np
-import psutil
 import pytest
 import xarray as xr
-from distributed import LocalCluster
+from fault_points import (
+    Fault,
+    FaultPoint,
+    StartFault,
+    WorkerFault,
+    crash,
+    hang,
+    lose_stage,
+    run_stage,
+)
 from instruments.damage import KINDS, damage
-from instruments.small import UNITS, WRITERS, write_small_geotiff, write_small_mcmip
+from instruments.small import UNITS, WRITERS, write_small_geotiff
 
-from pipeline import fetch, ingest
+from pipeline import embed, fetch, ingest, sample
 from pipeline.core.encoder import create_encoder
-from pipeline.files import encoders, stage, stores
+from pipeline.files import encoders, stage, stores, workers
 
 ROOT = Path(__file__).parents[1]
 FIRST = datetime(2025, 3, 20, 15)
 N_DAMAGED = 1000
 N_GOOD = 50
+N_WORKERS = 2
+GOOD = "good"
 FORMATS = {"mcmip": 0.22, "abi_l1b": 0.13, "viirs": 0.13, "modis": 0.13, "geotiff": 0.2}
 FORMATS["netcdf"] = 1 - sum(FORMATS.values())
 KIND_SHARES = {
@@ -67,25 +76,29 @@ class _Case:
     name: str
     form: str
     start: datetime
-    kind: str = "good"
-    how: str = ""
+    kind: str
+    how: str
 
 
-def _write_cases(folder: Path) -> list[_Case]:
-    """Damaged granules, with a good one after every twentieth."""
-    rng = np.random.default_rng(11)
-    cases = []
+def _draw_damage(rng: np.random.Generator) -> Iterator[tuple[str, str]]:
+    """Formats and kinds of damage at random, with a good granule after every twentieth."""
     every = N_DAMAGED // N_GOOD + 1
     for number in range(N_DAMAGED + N_GOOD):
         form = str(rng.choice(list(FORMATS), p=list(FORMATS.values())))
+        is_good = number % every == every - 1
+        kind = GOOD if is_good else rng.choice(list(KIND_SHARES), p=list(KIND_SHARES.values()))
+        yield form, str(kind)
+
+
+def _write_cases(
+    folder: Path, damages: Iterable[tuple[str, str]], rng: np.random.Generator
+) -> list[_Case]:
+    cases = []
+    for number, (form, kind) in enumerate(damages):
         start = FIRST + timedelta(days=number // 60, minutes=number % 60)
         files = WRITERS[form](folder, start)
         name = min(file.name for file in files)
-        if number % every == every - 1:
-            cases.append(_Case(name, form, start))
-            continue
-        kind = str(rng.choice(list(KIND_SHARES), p=list(KIND_SHARES.values())))
-        how = damage(files[rng.integers(len(files))], kind, rng)
+        how = "" if kind == GOOD else damage(files[rng.integers(len(files))], kind, rng)
         cases.append(_Case(name, form, start, kind, how))
     return cases
 
@@ -127,58 +140,70 @@ def _differences(found: xr.Dataset, expected: xr.Dataset) -> list[str]:
     return different
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of damaged values, as in workers
+def test_every_kind_of_damage_to_every_format_is_read_as_it_was_or_rejected(
+    tmp_path: Path, params: dict[str, Any]
+) -> None:
+    rng = np.random.default_rng(12)
+    damages = itertools.product(FORMATS, (*KINDS, GOOD))
+    cases = _write_cases(tmp_path / "damaged/raw", damages, rng)
+    assert not _check_cases(cases, tmp_path, params)
+
+
+@pytest.mark.slow("many")
 def test_a_thousand_damaged_granules_are_read_as_they_were_or_rejected(
     tmp_path: Path, params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TILE2VEC_WORKERS", "2")
-    cases = _write_cases(tmp_path / "damaged/raw")
+    monkeypatch.setenv("TILE2VEC_WORKERS", str(N_WORKERS))
+    rng = np.random.default_rng(11)
+    cases = _write_cases(tmp_path / "damaged/raw", _draw_damage(rng), rng)
     kinds = Counter(case.kind for case in cases)
-    assert set(kinds) == {*KINDS, "good"}
+    assert set(kinds) == {*KINDS, GOOD}
     assert min(kinds.values()) > 10
-    scenes, rejected = _run(tmp_path / "damaged", params, max_seconds=60.0)
-    names = set(scenes.scene.values)
-    assert names.isdisjoint(rejected)
-    assert names | set(rejected) == {case.name for case in cases}
-    assert all(rejected.values())
-    good = [case for case in cases if case.kind == "good"]
-    assert not {case.name for case in good} & set(rejected)
-
-    read = [case for case in cases if case.name in names]
-    for case in read:
-        WRITERS[case.form](tmp_path / "whole/raw", case.start)
-    whole, _ = _run(tmp_path / "whole", params, max_seconds=60.0)
-    for case in good:
-        for name, variable in scenes.sel(scene=case.name).data_vars.items():
-            np.testing.assert_array_equal(variable, whole.sel(scene=case.name)[name])
-    unnoticed = [
-        (case, different)
-        for case in read
-        if (different := _differences(scenes.sel(scene=case.name), whole.sel(scene=case.name)))
-    ]
+    unnoticed = _check_cases(cases, tmp_path, params)
     assert {case.form for case, _ in unnoticed} <= UNCHECKED, unnoticed
     assert {case.kind for case, _ in unnoticed} <= {"flipped"}, unnoticed
     assert len(unnoticed) <= MOST_UNNOTICED, unnoticed
 
 
-# --- stages as processes, to be killed ---
+def _check_cases(
+    cases: list[_Case], folder: Path, params: dict[str, Any]
+) -> list[tuple[_Case, list[str]]]:
+    """Cases that were read although they differ from what was written, and in what."""
+    scenes, rejected = _run(folder / "damaged", params, max_seconds=600.0)
+    names = set(scenes.scene.values)
+    assert names.isdisjoint(rejected)
+    assert names | set(rejected) == {case.name for case in cases}
+    assert all(rejected.values())
+    good = [case for case in cases if case.kind == GOOD]
+    assert not {case.name for case in good} & set(rejected)
 
-# Stands for a library that a damaged file crashes, or sends around in circles.
-STALLING_LIBRARY = """
-import os, signal, time
-import rasterio
-open_file = rasterio.open
-def stall(path, *arguments, **options):
-    if path.name.startswith("crash"):
-        os.kill(os.getpid(), signal.SIGSEGV)
-    if path.name.startswith("hang"):
-        time.sleep(3600)
-    return open_file(path, *arguments, **options)
-rasterio.open = stall
-"""
+    read = [case for case in cases if case.name in names]
+    for case in read:
+        WRITERS[case.form](folder / "whole/raw", case.start)
+    whole, _ = _run(folder / "whole", params, max_seconds=600.0)
+    for case in good:
+        for name, variable in scenes.sel(scene=case.name).data_vars.items():
+            np.testing.assert_array_equal(variable, whole.sel(scene=case.name)[name])
+    return [
+        (case, different)
+        for case in read
+        if (different := _differences(scenes.sel(scene=case.name), whole.sel(scene=case.name)))
+    ]
+
+
+# --- processes that are killed ---
+
 OUTS = {
     "ingest": ("scenes.zarr", "rejected.csv", "metrics/ingest.json"),
     "sample": ("triplets.zarr", "metrics/sample.json"),
     "embed": ("embeddings.zarr",),
+}
+STAGES: dict[str, tuple[Callable[..., None], type]] = {
+    "fetch": (fetch.run, fetch.FetchParams),
+    "ingest": (ingest.run, ingest.IngestParams),
+    "sample": (sample.run, sample.SampleParams),
+    "embed": (embed.run, embed.EmbedParams),
 }
 FLOW: dict[str, Any] = {
     "fetch.source": "local",
@@ -192,29 +217,27 @@ OTHER: dict[str, dict[str, Any]] = {
     "sample": {"sample.seed": 2},
     "embed": {"embed.stride": 16},
 }
-N_SCENES = 12
-N_WORKERS = 2
-ATTEMPTS = 5  # to meet a moment of milliseconds, such as a file that is being written
-SECONDS_TO_DIE = 30
+N_SCENES = 8
 
-Flow = tuple[Path, dict[str, dict[str, dict[str, str]]]]
+Content = dict[str, dict[str, str]]
+Flow = Callable[[str], tuple[Path, Content]]
 
 
-def _start(folder: Path, name: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", f"pipeline.{name}"],
-        cwd=folder,
-        env={**os.environ, "TILE2VEC_WORKERS": str(N_WORKERS), **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+@pytest.fixture(autouse=True)
+def _no_endless_wait() -> Iterator[None]:
+    with fault_points.no_endless_wait():
+        yield
 
 
-def _finish(process: subprocess.Popen[str]) -> str:
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
-    return output
+@pytest.fixture
+def _quick_starts() -> Iterator[None]:
+    with fault_points.quick_starts():
+        yield
+
+
+def _run_stage(folder: Path, name: str) -> None:
+    with chdir(folder):
+        assert stage.main(*STAGES[name], []) == 0
 
 
 def _content(folder: Path, name: str) -> dict[str, dict[str, str]]:
@@ -244,121 +267,56 @@ def _copy(path: Path, to: Path) -> None:
         shutil.copy(path, to)
 
 
-def _children(process: subprocess.Popen[str], command: str = "") -> list[psutil.Process]:
-    below = psutil.Process(process.pid).children(recursive=True)
-    return [child for child in below if command in " ".join(child.cmdline())]
-
-
-class TooLateError(AssertionError):
-    """A stage ended before the moment that was waited for was seen."""
-
-
-def _in_time(attempt: Callable[[], Any]) -> Any:
-    """What the first attempt gives that was not too late."""
-    for _ in range(ATTEMPTS):
-        with suppress(TooLateError):
-            return attempt()
-    raise TooLateError(f"the moment was missed in {ATTEMPTS} runs of the stage")
-
-
-def _until(reached: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
-    """What `reached` gives once that is something."""
-    while process.poll() is None:
-        with suppress(psutil.NoSuchProcess):
-            if found := reached():
-                return found
-        time.sleep(0.0005)
-    raise TooLateError(f"the stage ended before it could be killed: {process.communicate()[0]}")
-
-
-def _worker_at_work(process: subprocess.Popen[str], seconds: float) -> psutil.Process:
-    """A worker that has computed for so many seconds since both reported for work."""
-
-    def reported() -> dict[psutil.Process, float]:
-        workers = _children(process, "spawn_main")
-        found = {each: each.cpu_times().user for each in workers if each.net_connections()}
-        return found if len(found) == N_WORKERS else {}
-
-    before = _until(reported, process)
-    return _until(
-        lambda: next(
-            (each for each in before if each.cpu_times().user > before[each] + seconds), None
-        ),
-        process,
-    )
-
-
-def _stop(process: psutil.Process) -> None:
-    """Suspend a process, and wait until the last of its threads stands still."""
-    process.suspend()
-    while any(
-        "State:\tT" not in (thread / "status").read_text()
-        for thread in Path(f"/proc/{process.pid}/task").iterdir()
-    ):
-        time.sleep(0.0001)
-
-
-def _worker_in_mid_write(process: subprocess.Popen[str]) -> tuple[psutil.Process, Path] | None:
-    """A worker, stopped, and the file it has not finished."""
-    for worker in _children(process, "spawn_main"):
-        _stop(worker)
-        for file in worker.open_files():
-            if file.path.endswith(".partial"):
-                return worker, Path(file.path)
-        worker.resume()
-    return None
-
-
-def _stopped_in_mid_write(
-    folder: Path,
-) -> tuple[subprocess.Popen[str], tuple[psutil.Process, Path]]:
-    """The stage sample at work, a worker of it that is stopped, and the file that is not whole."""
-    process = _start(folder, "sample")
-    return process, _until(partial(_worker_in_mid_write, process), process)
-
-
-def _finished_without_a_worker(folder: Path, name: str, seconds: float) -> None:
-    """A stage of which a worker is killed that has computed for so many seconds."""
-    process = _start(folder, name)
-    _worker_at_work(process, seconds).kill()
-    if "a worker died of item" not in _finish(process):
-        raise TooLateError("the worker was not at work on an item")
-
-
-def _finished_without_two_workers(folder: Path, name: str) -> None:
-    """A stage of which a worker is killed, and another that starts in its place."""
-    process = _start(folder, name)
-    worker = _worker_at_work(process, 0.3)
-    known = _children(process)
-    worker.kill()
-    _until(lambda: [each for each in _children(process) if each not in known], process)[0].kill()
-    _finish(process)
-
-
-def _started_until(folder: Path, name: str, moment: float | str) -> subprocess.Popen[str]:
-    """A stage after so many seconds, or once its unfinished products have such a file."""
-    process = _start(folder, name)
-    if isinstance(moment, str):
-        _until(lambda: list((folder / "data" / f".{name}").glob(moment)), process)
-    else:
-        time.sleep(moment)
-    return process
+def _project(folder: Path, set_params: Callable[..., None], changes: dict[str, Any]) -> None:
+    """Make `folder` one in which stages can run."""
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, folder)
+    set_params(folder, changes)
 
 
 @pytest.fixture(scope="module")
-def flow(tmp_path_factory: pytest.TempPathFactory, set_params: Callable[..., None]) -> Flow:
-    """A folder in which the stages have run unharmed, and what each of them made.
+def flow(
+    tmp_path_factory: pytest.TempPathFactory,
+    set_params: Callable[..., None],
+    write_geotiff: Callable[..., Path],
+) -> Flow:
+    """The folder in which a stage and those before it have run unharmed, and what it made.
 
-    In its folder `former` is what they make of other parameters.
+    In its folder `former` is what it makes of other parameters.
     """
     folder = tmp_path_factory.mktemp("flow")
+
+    @cache
+    def unharmed(name: str) -> tuple[Path, Content]:
+        if name == "ingest":
+            _prepare_flow(folder, set_params, write_geotiff)
+        else:
+            unharmed("ingest")
+        params = (folder / "params.yaml").read_text()
+        set_params(folder, OTHER[name])
+        _run_stage(folder, name)
+        for out in OUTS[name]:
+            _copy(folder / "data" / out, folder / "former" / out)
+        (folder / "params.yaml").write_text(params)
+        _run_stage(folder, name)
+        return folder, _content(folder, name)
+
+    return unharmed
+
+
+def _prepare_flow(
+    folder: Path, set_params: Callable[..., None], write_geotiff: Callable[..., Path]
+) -> None:
+    rng = np.random.default_rng(13)
+    column = np.arange(128)
     for number in range(N_SCENES):
-        write_small_mcmip(folder / "raw", FIRST + timedelta(days=number), n_pixels=160)
-    (spoilt,) = write_small_mcmip(folder / "raw", FIRST - timedelta(days=1))
-    damage(spoilt, "truncated", np.random.default_rng(0))
-    for name in ("params.yaml", "dvc.yaml"):
-        shutil.copy(ROOT / name, folder)
-    set_params(folder, {**FLOW, "fetch.local.granules": [str(folder / "raw")]})
+        bright = 20 + 60 * ((column // 8 + number) % 2) + rng.uniform(0, 5, (128, 128))
+        bands = {"visible": bright, "infrared_10_7um": 290 - 0.4 * bright}
+        time = f"{FIRST + timedelta(days=number):%Y-%m-%dT%H:%M:%SZ}"
+        write_geotiff(folder / f"raw/{number:02d}.tif", bands, start_time=time)
+    (spoilt,) = write_small_geotiff(folder / "raw", FIRST - timedelta(days=1))
+    damage(spoilt, "truncated", rng)
+    _project(folder, set_params, {**FLOW, "fetch.local.granules": [str(folder / "raw")]})
     network = create_encoder(backbone="resnet10t", n_channels=3, n_dimensions=8, seed=0)
     description = {
         "backbone": "resnet10t",
@@ -369,130 +327,204 @@ def flow(tmp_path_factory: pytest.TempPathFactory, set_params: Callable[..., Non
         "days": {},
     }
     encoders.write_encoder(folder / "data/encoder", network.state_dict(), description)
-    _finish(_start(folder, "fetch"))
-    params = (folder / "params.yaml").read_text()
-    for name in OUTS:
-        set_params(folder, OTHER[name])
-        _finish(_start(folder, name))
-        for out in OUTS[name]:
-            _copy(folder / "data" / out, folder / "former" / out)
-        (folder / "params.yaml").write_text(params)
-        _finish(_start(folder, name))
-    return folder, {name: _content(folder, name) for name in OUTS}
+    _run_stage(folder, "fetch")
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("name", ["ingest", "embed"])
-def test_a_worker_killed_in_mid_scene_changes_no_byte(flow: Flow, name: str, seed: int) -> None:
-    folder, unharmed = flow
-    rng = np.random.default_rng(seed)
-    _in_time(lambda: _finished_without_a_worker(folder, name, rng.uniform(0.1, 0.9)))
-    assert _content(folder, name) == unharmed[name]
+@pytest.mark.slow("matrix")
+@pytest.mark.usefixtures("_quick_starts")
+@pytest.mark.parametrize("n_workers", ["1", "2", "a cluster's"])
+@pytest.mark.parametrize("name", OUTS)
+def test_the_number_of_workers_changes_no_byte(
+    flow: Flow, name: str, n_workers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The unharmed products were made without workers."""
+    folder, unharmed = flow(name)
+    if n_workers.isdecimal():
+        monkeypatch.setenv("TILE2VEC_WORKERS", n_workers)
+    else:
+        address = workers._start(N_WORKERS).cluster.scheduler_address
+        monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", address)
+    _run_stage(folder, name)
+    assert _content(folder, name) == unharmed
 
 
-def test_a_worker_killed_while_it_starts_again_changes_no_byte(flow: Flow) -> None:
-    folder, unharmed = flow
-    _in_time(partial(_finished_without_two_workers, folder, "ingest"))
-    assert _content(folder, "ingest") == unharmed["ingest"]
-
-
-def test_a_worker_killed_in_mid_write_changes_no_byte(flow: Flow) -> None:
-    folder, unharmed = flow
-    process, (worker, unfinished) = _in_time(partial(_stopped_in_mid_write, folder))
-    worker.kill()
-    worker.wait(SECONDS_TO_DIE)
-    assert unfinished.exists()
-    assert "a worker died of item" in _finish(process)
-    assert _content(folder, "sample") == unharmed["sample"]
-
-
+@pytest.mark.slow("kill")
+@pytest.mark.usefixtures("_quick_starts")
 @pytest.mark.parametrize(
-    ("name", "moment"),
+    ("name", "function"),
     [
-        ("ingest", 0.5),
-        ("ingest", "parts/*"),
-        ("ingest", "scenes.zarr/colour/c/3"),
-        ("ingest", "replaced-*"),
-        ("sample", "triplets.zarr/train/tiles/c/1"),
-        ("embed", 5.0),
-        ("embed", "replaced-*"),
+        ("ingest", "pipeline.ingest.compose_scene"),
+        ("ingest", "pipeline.files.stores.write_part"),
+        ("embed", "pipeline.embed.embed_tiles"),
+        ("embed", "pipeline.embed.describe_tiles"),
     ],
 )
-def test_a_killed_stage_leaves_whole_products_and_starts_again(
-    flow: Flow, name: str, moment: float | str
+def test_a_worker_killed_in_mid_scene_changes_no_byte(
+    flow: Flow,
+    name: str,
+    function: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    folder, unharmed = flow
+    folder, unharmed = flow(name)
+    monkeypatch.setenv("TILE2VEC_WORKERS", str(N_WORKERS))
+    fifth = {"ingest": "Entry(number=5,*", "embed": "5"}[name]
+    with WorkerFault(FaultPoint(function, mark=tmp_path / "killed"), fifth).armed():
+        _run_stage(folder, name)
+    assert (tmp_path / "killed").exists()
+    assert "a worker died of item" in caplog.text
+    assert _content(folder, name) == unharmed
+
+
+@pytest.mark.slow("kill")
+@pytest.mark.usefixtures("_quick_starts")
+def test_a_worker_killed_while_it_starts_again_changes_no_byte(
+    flow: Flow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, unharmed = flow("ingest")
+    monkeypatch.setenv("TILE2VEC_WORKERS", "1")  # so that nothing goes on without it
+    monkeypatch.setattr(workers, "SECONDS_BETWEEN_LOOKS", 0.2)
+    workers._start(1)  # before the fault is armed
+    point = FaultPoint("pipeline.ingest.compose_scene", mark=tmp_path / "killed")
+    with WorkerFault(point).armed(), StartFault(tmp_path / "killed again").armed():
+        _run_stage(folder, "ingest")
+    assert (tmp_path / "killed again").exists()
+    assert _content(folder, "ingest") == unharmed
+
+
+@pytest.mark.slow("kill")
+@pytest.mark.usefixtures("_quick_starts")
+def test_a_worker_killed_in_mid_write_changes_no_byte(
+    flow: Flow,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    folder, unharmed = flow("sample")
+    monkeypatch.setenv("TILE2VEC_WORKERS", str(N_WORKERS))
+    consolidate, unfinished = stores.consolidate, []
+
+    def look(path: Path) -> None:
+        unfinished.extend(str(file) for file in path.rglob("*.partial"))
+        consolidate(path)
+
+    monkeypatch.setattr(stores, "consolidate", look)
+    opened = replace(OPEN_CHUNK, call=1, mark=tmp_path / "killed")
+    with WorkerFault(opened).armed():
+        _run_stage(folder, "sample")
+    assert (tmp_path / "killed").read_text() in unfinished
+    assert "a worker died of item" in caplog.text
+    assert _content(folder, "sample") == unharmed
+
+
+READ_PARAMS = FaultPoint("pipeline.files.stage.read_params", is_done=True)
+WRITE_PART = WorkerFault(FaultPoint("pipeline.files.stores.write_part", lose_stage, is_done=True))
+TAKE_UP_FOURTH = FaultPoint("pipeline.files.stores.SceneStore.take_up", call=4, is_done=True)
+SET_ASIDE = FaultPoint("pathlib.Path.replace", of="*/replaced-*", is_done=True)
+SET_ASIDE_SECOND = replace(SET_ASIDE, call=2)
+OPEN_CHUNK = FaultPoint("pathlib.Path.open", of="*/train/tiles/c/*.partial", call=2, is_done=True)
+EMBED_FIFTH = FaultPoint("pipeline.embed.embed_tiles", call=5)
+
+
+def _check_killed(flow: Flow, name: str, fault: Fault, **how: Any) -> None:
+    folder, unharmed = flow(name)
     for out in OUTS[name]:
         _remove(folder / "data" / out)
         _copy(folder / "former" / out, folder / "data" / out)
     former = _content(folder, name)
-    process = _in_time(partial(_started_until, folder, name, moment))
-    workers = _children(process)
-    process.kill()
-    process.communicate()
-    assert not psutil.wait_procs(workers, SECONDS_TO_DIE)[1]
+    code, said = run_stage(*STAGES[name], folder, fault, **how)
+    assert code == -signal.SIGKILL, said
     for out, files in _content(folder, name).items():
-        assert files in ({}, former[out], unharmed[name][out])
-    _finish(_start(folder, name))
-    assert _content(folder, name) == unharmed[name]
+        assert files in ({}, former[out], unharmed[out])
+    _run_stage(folder, name)
+    assert _content(folder, name) == unharmed
 
 
-def test_fetch_killed_at_random_instants_makes_the_same_product(
+def test_ingest_killed_without_its_first_product_starts_again(flow: Flow) -> None:
+    _check_killed(flow, "ingest", SET_ASIDE, method="spawn")
+
+
+@pytest.mark.slow("kill")
+@pytest.mark.usefixtures("_quick_starts")
+@pytest.mark.parametrize(
+    ("name", "fault", "n_workers"),
+    [
+        pytest.param("ingest", READ_PARAMS, 0, id="ingest at its start"),
+        pytest.param("ingest", WRITE_PART, N_WORKERS, id="ingest by its first part"),
+        pytest.param("ingest", TAKE_UP_FOURTH, N_WORKERS, id="ingest in mid product"),
+        pytest.param("ingest", SET_ASIDE_SECOND, 0, id="ingest without its second product"),
+        pytest.param("sample", OPEN_CHUNK, 0, id="sample in mid chunk"),
+        pytest.param("embed", EMBED_FIFTH, 0, id="embed in mid scene"),
+        pytest.param("embed", SET_ASIDE, 0, id="embed without its product"),
+    ],
+)
+def test_a_killed_stage_leaves_whole_products_and_starts_again(
+    flow: Flow, name: str, fault: Fault, n_workers: int
+) -> None:
+    _check_killed(flow, name, fault, n_workers=n_workers)
+
+
+@pytest.mark.slow("kill")
+@pytest.mark.usefixtures("_quick_starts")
+def test_fetch_killed_again_and_again_makes_the_same_product(
     tmp_path: Path, set_params: Callable[..., None]
 ) -> None:
-    for name in ("params.yaml", "dvc.yaml"):
-        shutil.copy(ROOT / name, tmp_path)
-    small = {"n_days": 3, "hours_utc": [15, 17], "n_pixels": 96, "label_tile_size": 32}
-    set_params(tmp_path, {f"fetch.synthetic.{key}": value for key, value in small.items()})
-    rng = np.random.default_rng(0)
+    small = {
+        "n_days": 2,
+        "n_new_days": 1,
+        "hours_utc": [15],
+        "sectors": [[-20.0, -86.0], [17.0, -48.0]],
+        "n_pixels": 96,
+        "label_tile_size": 32,
+    }
+    _project(tmp_path, set_params, {f"fetch.synthetic.{key}": small[key] for key in small})
     product, checksums = tmp_path / "data/granules", tmp_path / "data/checksums.json"
-    for _ in range(4):
-        process = _start(tmp_path, "fetch")
-        _until(lambda: list((tmp_path / "data").glob(".fetch/granules/synthetic/*.nc")), process)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(rng.uniform(0, 3))
-        workers = _children(process) if process.poll() is None else []
-        process.kill()
-        process.communicate()
-        assert not psutil.wait_procs(workers, SECONDS_TO_DIE)[1]
-        assert not product.exists() or (product / "manifest.nc").exists()
+    write_truth = FaultPoint("pipeline.files.stores.write_product", lose_stage)
+    for fault, n_workers in (
+        (WorkerFault(write_truth), N_WORKERS),
+        (FaultPoint("pipeline.files.mcmip.write_mcmip", call=3, is_done=True), 0),
+        (FaultPoint("pipeline.fetch._write_labels"), 0),
+        (FaultPoint("pipeline.files.manifests.sha256", call=2), 0),
+        (FaultPoint("pathlib.Path.replace", of="*checksums.json"), 0),
+        (FaultPoint("pipeline.files.stores.write_product", of="*manifest.nc"), 0),
+        (FaultPoint("pathlib.Path.replace", of="data/granules", is_done=True), 0),
+    ):
+        assert not product.exists()
+        code, said = run_stage(*STAGES["fetch"], tmp_path, fault, n_workers=n_workers)
+        assert code == -signal.SIGKILL, said
         assert not checksums.exists() or json.loads(checksums.read_text())
-    _finish(_start(tmp_path, "fetch"))
+    assert (product / "manifest.nc").exists()
+    _run_stage(tmp_path, "fetch")
     killed = _digests(product)
     shutil.rmtree(tmp_path / "data")
-    _finish(_start(tmp_path, "fetch"))
+    _run_stage(tmp_path, "fetch")
     assert _digests(product) == killed
 
 
-@pytest.mark.parametrize("name", OUTS)
-def test_the_number_of_workers_changes_no_byte(flow: Flow, name: str) -> None:
-    folder, unharmed = flow
-    for n_workers in ("0", "1"):
-        _finish(_start(folder, name, TILE2VEC_WORKERS=n_workers))
-        assert _content(folder, name) == unharmed[name]
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1"
-    ) as cluster:
-        _finish(_start(folder, name, DASK_SCHEDULER_ADDRESS=cluster.scheduler_address))
-    assert _content(folder, name) == unharmed[name]
-
-
+@pytest.mark.slow("kill")
+@pytest.mark.usefixtures("_quick_starts")
+@pytest.mark.parametrize(("act", "hurry"), [(crash, 1), (hang, 600)])
 def test_what_crashes_or_hangs_a_library_is_rejected(
-    tmp_path: Path, set_params: Callable[..., None]
+    tmp_path: Path,
+    set_params: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    act: Callable[[], None],
+    hurry: float,
 ) -> None:
-    for number, name in enumerate(("a", "crash", "b", "hang", "c")):
+    monkeypatch.setenv("TILE2VEC_WORKERS", str(N_WORKERS))
+    for number, name in enumerate(("a", "bad", "b", "c")):
         (file,) = write_small_geotiff(tmp_path / "raw", FIRST + timedelta(days=number))
         file.rename(file.with_stem(name))
-    (tmp_path / "library").mkdir()
-    (tmp_path / "library/sitecustomize.py").write_text(STALLING_LIBRARY)
-    for name in ("params.yaml", "dvc.yaml"):
-        shutil.copy(ROOT / name, tmp_path)
-    set_params(tmp_path, {**FLOW, "fetch.local.granules": [str(tmp_path / "raw")]})
-    set_params(tmp_path, {"fetch.max_seconds": 10.0, "ingest.quality.max_seconds": 10.0})
-    for name in ("fetch", "ingest"):
-        _finish(_start(tmp_path, name, PYTHONPATH=str(tmp_path / "library")))
+    seconds = {"fetch.max_seconds": 600.0, "ingest.quality.max_seconds": 600.0}
+    granules = [str(tmp_path / "raw")]
+    _project(tmp_path, set_params, {**FLOW, "fetch.local.granules": granules, **seconds})
+    point = FaultPoint("rasterio.open", act, of="*/bad.tif")
+    with WorkerFault(point, "*/bad.tif*", hurry).armed():
+        for name in ("fetch", "ingest"):
+            _run_stage(tmp_path, name)
     with (tmp_path / "data/rejected.csv").open() as file:
         reasons = {row["granule"]: row["reason"] for row in csv.DictReader(file)}
-    assert reasons == {"crash.tif": "crashes its reader", "hang.tif": "crashes its reader"}
+    assert reasons == {"bad.tif": "crashes its reader"}
     scenes = stores.open_product(tmp_path / "data/scenes.zarr")
     assert list(scenes.granule.values) == ["a.tif", "b.tif", "c.tif"]

@@ -1,14 +1,32 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import dask
+import fault_points
 import pytest
+from distributed import LocalCluster
+from fault_points import StartFault, hang
 
+from pipeline.files import workers
 from pipeline.files.workers import n_workers, ordered_map
+
+
+@pytest.fixture(autouse=True)
+def _no_endless_wait() -> Iterator[None]:
+    with fault_points.no_endless_wait():
+        yield
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    """One that was started elsewhere, with one worker at first."""
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1"
+    ) as cluster:
+        yield cluster
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
@@ -62,40 +80,60 @@ def test_an_item_that_kills_is_told_from_its_neighbours(monkeypatch: pytest.Monk
         list(ordered_map(die_of_three, [3]))
 
 
+def test_a_worker_killed_while_it_starts_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die_once(folder: Path) -> str:
+        if not (folder / "died").exists():
+            (folder / "died").touch()
+            os._exit(1)
+        return "alive"
+
+    monkeypatch.setenv("TILE2VEC_WORKERS", "1")
+    monkeypatch.setattr(workers, "SECONDS_BETWEEN_LOOKS", 0.2)
+    workers._start(1)  # before the fault is armed
+    with StartFault(tmp_path / "killed").armed():
+        assert list(ordered_map(die_once, [tmp_path])) == ["alive"]
+    assert (tmp_path / "killed").exists()
+
+
 def test_an_item_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    def sleep_long(number: int) -> int:
+    def hang_of_one(number: int) -> int:
         if number == 1:
-            time.sleep(600)
+            hang()
         return number
 
     monkeypatch.setenv("TILE2VEC_WORKERS", "2")
-    results = ordered_map(sleep_long, range(3), max_seconds=1, after_death=lambda number: -number)
+    results = ordered_map(hang_of_one, range(3), max_seconds=1, after_death=lambda number: -number)
     assert list(results) == [0, -1, 2]
 
 
-def test_a_dask_cluster_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    from distributed import LocalCluster
-
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1"
-    ) as cluster:
-        monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.scheduler_address)
-        assert list(ordered_map(str.upper, "abc")) == ["A", "B", "C"]
+def test_a_dask_cluster_gives_the_same(
+    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.scheduler_address)
+    assert list(ordered_map(str.upper, "abc")) == ["A", "B", "C"]
 
 
-def test_workers_that_come_later_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    from distributed import LocalCluster
+def test_workers_that_come_later_are_used(
+    cluster: LocalCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second and the third item wait for each other, so two workers must do them."""
 
-    with LocalCluster(
-        n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1"
-    ) as cluster:
-        monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.scheduler_address)
-        slow_process_id = "__import__('time').sleep(0.2) or __import__('os').getpid()"
-        results = ordered_map(eval, [slow_process_id] * 12)
-        first = next(results)
-        cluster.scale(2)
-        cluster.wait_for_workers(2)
-        assert len({first, *results}) == 2
+    def meet(mode: str) -> int:
+        if mode:
+            (tmp_path / "meeting").open(mode).close()  # returns once the other end is open
+        return os.getpid()
+
+    os.mkfifo(tmp_path / "meeting")
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.scheduler_address)
+    results = ordered_map(meet, ["", "r", "w"])
+    first = next(results)
+    cluster.scale(2)
+    cluster.wait_for_workers(2)
+    second, third = results
+    assert second != third
+    assert first in (second, third)
 
 
 @pytest.mark.parametrize("value", ["-1", "two", ""])
@@ -109,7 +147,7 @@ def test_a_number_of_workers_that_is_none_is_named(
 
 def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://127.0.0.1:9")
-    soon = dask.config.set({"distributed.comm.timeouts.connect": "1s"})
+    soon = dask.config.set({"distributed.comm.timeouts.connect": "100ms"})
     with soon, pytest.raises(ConnectionError, match=r"no dask scheduler answers at tcp://127\.0"):
         list(ordered_map(str.upper, "abc"))
 
@@ -130,7 +168,10 @@ cluster.close()
     )
     # Like SLURM's own, it keeps a copy of the script, which is gone once sbatch has returned.
     commands = {
-        "sbatch": 'cp "$1" job\nsetsid bash job >job.log 2>&1 & echo "Submitted batch job $!"',
+        "sbatch": (
+            'job=$(mktemp job.XXXXXX)\ncp "$1" "$job"\n'
+            'setsid bash "$job" >"$job.log" 2>&1 & echo "Submitted batch job $!"'
+        ),
         "scancel": 'kill -- "-$1"',
     }
     for name, command in commands.items():
@@ -142,7 +183,7 @@ cluster.close()
         env={**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=fault_points.SECONDS,
         check=False,
     )
     assert "['A', 'B', 'C', 'D', 'E']" in result.stdout, result.stderr
