@@ -16,7 +16,7 @@ import yaml
 from archive_server import Bucket
 from filelock import FileLock
 from moto.server import ThreadedMotoServer
-from tiny_flow import change_params, run_tiny_flow
+from tiny_flow import change_params, run_children_here, run_tiny_flow
 
 from pipeline.files import stores
 
@@ -288,6 +288,12 @@ def dvc() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return dvc
+
+
+@pytest.fixture
+def children_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages that a stage starts run in this process."""
+    run_children_here(monkeypatch)
 
 
 @pytest.fixture(scope="session")

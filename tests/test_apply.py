@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,10 +14,13 @@ import pytest
 import xarray as xr
 from sklearn.metrics import roc_auc_score
 from small_products import K, read_section, write_atlas, write_products
+from tiny_flow import run_stage
 
 from pipeline import apply
 from pipeline.core.synthetic import MORPHOLOGIES
 from pipeline.files import stores
+
+pytestmark = pytest.mark.usefixtures("children_here")
 
 ROOT = Path(__file__).parents[1]
 UNSEEN_CODE = len(MORPHOLOGIES)
@@ -44,19 +48,25 @@ def look_up(
     return look_up
 
 
+def _apply_here(words: list[str]) -> int:
+    return run_stage(ROOT, shlex.join(["-m", "pipeline.apply", *words]))
+
+
+def _apply_in_processes(words: list[str]) -> int:
+    """As people do: apply is a process, and so are the stages that it starts."""
+    return subprocess.run([sys.executable, "-m", "pipeline.apply", *words], cwd=ROOT).returncode
+
+
+@pytest.mark.parametrize(
+    "start",
+    [_apply_here, pytest.param(_apply_in_processes, marks=pytest.mark.slow("flow"))],
+)
 def test_granules_of_the_run_get_the_same_clusters_and_places(
-    products: Path, granule_folder: Path, tmp_path: Path
+    products: Path, granule_folder: Path, tmp_path: Path, start: Callable[[list[str]], int]
 ) -> None:
     options = {"atlas": products / "atlas", "granules": granule_folder, "applied": tmp_path / "new"}
     words = [word for name, path in options.items() for word in (f"--{name}", str(path))]
-    result = subprocess.run(
-        [sys.executable, "-m", "pipeline.apply", *words],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
+    assert start(words) == 0
     tiles = stores.open_product(tmp_path / "new/tiles.zarr").load()
     own = stores.open_product(products / "embeddings.zarr").load()
     clusters = stores.open_product(products / "clusters.zarr").sel(k=K).load()
@@ -174,6 +184,7 @@ def test_missing_granules_and_earlier_results_are_refused(
         look_up(tmp_path / "gone")
 
 
+@pytest.mark.slow("flow")
 def test_the_default_run_flags_the_morphology_it_has_never_seen(default_flow: Path) -> None:
     tiles = stores.open_product(default_flow / "data/applied/tiles.zarr").load()
     truth = _true_morphology(tiles, default_flow / "data/granules/truth")

@@ -1,7 +1,4 @@
 import json
-import os
-import subprocess
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,8 +17,10 @@ from test_train import _changed
 from pipeline import compare
 from pipeline.core.classification.finetune import FineTuning
 from pipeline.core.comparison import table
-from pipeline.files import encoders, stores
+from pipeline.files import encoders, stage, stores
 from pipeline.files.child_stages import StageRefusedError
+
+pytestmark = pytest.mark.usefixtures("children_here")
 
 ROOT = Path(__file__).parents[1]
 SIZE = 32
@@ -326,14 +325,12 @@ def test_rows_that_are_not_there_are_refused(project: Path, inputs: Path) -> Non
         _run(project, inputs, rows="triplet, BYOL")
 
 
-def test_the_help_says_how_to_choose_rows(project: Path) -> None:
-    result = subprocess.run(
-        [sys.executable, "-m", "pipeline.compare", "--help"],
-        cwd=project,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "--rows a,b judges\nonly those, by name" in result.stdout
-    assert "Here they are: NT-Xent, triplet, pixel statistics" in result.stdout
+def test_the_help_says_how_to_choose_rows(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project)
+    epilog = compare._epilog()
+    assert stage.main(compare.run, compare.CompareParams, ["--help"], epilog=epilog) == 0
+    said = capsys.readouterr().out
+    assert "--rows a,b judges\nonly those, by name" in said
+    assert "Here they are: NT-Xent, triplet, pixel statistics" in said

@@ -115,7 +115,9 @@ def _train_together(rank: int, folder: Path, max_gradient_norm: float) -> None:
     torch.distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("max_gradient_norm", [0.0, 0.01])
+@pytest.mark.parametrize(
+    "max_gradient_norm", [0.0, pytest.param(0.01, marks=pytest.mark.slow("matrix"))]
+)
 def test_two_processes_step_as_one_does(
     encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_gradient_norm: float
 ) -> None:
@@ -215,6 +217,7 @@ def trained_together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow("matrix")
 @pytest.mark.parametrize("loss", LOSSES)
 def test_two_processes_learn_by_every_loss_what_one_does(
     trained_together: Path, monkeypatch: pytest.MonkeyPatch, loss: Loss

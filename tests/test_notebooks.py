@@ -17,6 +17,7 @@ def test_outputs_are_stripped(path: Path) -> None:
             assert cell.execution_count is None
 
 
+@pytest.mark.slow("flow")
 @pytest.mark.filterwarnings("ignore")  # of the kernel's own machinery
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs_on_the_default_products(path: Path, default_flow: Path) -> None:

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import json
 import os
 import re
@@ -324,6 +325,7 @@ def test_a_resumed_run_ends_the_same_with_all_that_has_a_state(
 
 
 # What keeps a state beside the encoder's, or draws: heads, followers, queue, prototypes, crops.
+@pytest.mark.slow("matrix")
 @pytest.mark.parametrize("loss", ["nt_xent", "byol", "moco", "swav", "rotation", "colour"])
 def test_a_resumed_run_of_every_kind_of_loss_ends_the_same(
     run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, loss: Loss
@@ -436,7 +438,7 @@ def test_a_run_goes_on_with_other_limits_of_progress(
     assert len(json.loads((first / "train.json").read_text())) == len(SPLITS)
 
 
-@pytest.mark.slow("kill")
+@pytest.mark.slow("many")
 def test_two_processes_have_the_losses_of_one(products: Path, tmp_path: Path) -> None:
     """Of 161 triplets, which neither two lanes nor batches of 16 divide."""
     params = replace(PARAMS, micro_batches=2, learning_rate=0.0001)
@@ -539,6 +541,7 @@ def test_collapse_ends_a_run_with_a_sentence(run: Callable[..., Path], tmp_path:
         run(triplets=str(tmp_path / "blank.zarr"))
 
 
+@pytest.mark.slow("matrix")
 @pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss != "distillation"])
 def test_every_loss_stops_when_the_embedding_has_collapsed(
     run: Callable[..., Path], tmp_path: Path, loss: Loss
@@ -549,14 +552,30 @@ def test_every_loss_stops_when_the_embedding_has_collapsed(
         run(_of_loss(loss), triplets=str(tmp_path / "blank.zarr"))
 
 
-@pytest.mark.parametrize("views", ["neighbour", "augmented", "both"])
+VIEWS = get_args(Views)
+OF_VIEWS = [loss for loss in LOSSES if loss not in (*PRETEXTS, "distillation")]
+IN_TURN = list(zip(OF_VIEWS, itertools.cycle(VIEWS), strict=False))
+
+
 @pytest.mark.parametrize(
-    "loss",
-    [loss for loss in LOSSES if loss not in (*PRETEXTS, "distillation")],
+    ("loss", "views"), list(zip(OF_VIEWS, itertools.cycle(VIEWS), strict=False))
 )
+def test_every_loss_tells_textures_apart_with_views_in_turn(
+    run: Callable[..., Path], loss: Loss, views: Views
+) -> None:
+    _check_textures_are_told_apart(run, loss, views)
+
+
+@pytest.mark.slow("matrix")
+@pytest.mark.parametrize("views", VIEWS)
+@pytest.mark.parametrize("loss", OF_VIEWS)
 def test_every_loss_tells_textures_apart_with_every_kind_of_views(
     run: Callable[..., Path], loss: Loss, views: Views
 ) -> None:
+    _check_textures_are_told_apart(run, loss, views)
+
+
+def _check_textures_are_told_apart(run: Callable[..., Path], loss: Loss, views: Views) -> None:
     params = replace(_of_loss(loss), views=views, keep="last")
     results = json.loads((run(params) / "train.json").read_text())
     assert results["test"]["epoch"] == params.n_epochs
@@ -675,6 +694,7 @@ def test_embeddings_are_looked_at_during_an_epoch(
     assert len(judged) == 1  # before the first epoch, which was not brought to its end
 
 
+@pytest.mark.slow("matrix")
 @pytest.mark.parametrize(
     "changes",
     [
@@ -694,6 +714,7 @@ def test_every_way_of_training_tells_textures_apart(
     assert results["test"]["triplet_accuracy"] > 0.95
 
 
+@pytest.mark.slow("matrix")
 @pytest.mark.parametrize(
     "change",
     [

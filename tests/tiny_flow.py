@@ -4,7 +4,8 @@ import importlib
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import chdir
+from contextlib import chdir, redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -39,7 +40,7 @@ TINY: dict[str, Any] = {
     "cluster.n_bootstraps": 2,
     "cluster.n_surrogates": 2,
     "tsne.perplexity": 5,
-    "grid_clusters.grids": ["latitude_longitude"],
+    "grid_clusters.grids": ["equal_area"],
     "interpolate.n_far_apart": 1,
     "audit.n_sample": 120,
     "audit.n_folds": 2,
@@ -104,8 +105,17 @@ def run_stage(folder: Path, command: str) -> int:
 def run_child_here(name: str, folder: Path, **paths: Path | str) -> None:
     """`child_stages.start_stage`, in this process."""
     options = [word for key, path in paths.items() for word in (f"--{key}", str(path))]
-    if run_stage(folder, shlex.join(["-m", f"pipeline.{name}", *options])):
-        raise child_stages.StageRefusedError(name)
+    with redirect_stderr(StringIO()) as said:
+        status = run_stage(folder, shlex.join(["-m", f"pipeline.{name}", *options]))
+    if status:
+        sentence = said.getvalue().splitlines()[-1]
+        raise child_stages.StageRefusedError(sentence.removeprefix(f"{name}: "))
+
+
+def run_children_here(patch: pytest.MonkeyPatch) -> None:
+    """Let stages that start others do so in this process."""
+    for module in ("apply", "compare"):
+        patch.setattr(f"pipeline.{module}.start_stage", run_child_here)
 
 
 def run_tiny_flow(folder: Path) -> None:
@@ -113,8 +123,7 @@ def run_tiny_flow(folder: Path) -> None:
     prepare(folder, TINY)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TILE2VEC_WORKERS", "0")
-        for module in ("apply", "compare"):
-            patch.setattr(f"pipeline.{module}.start_stage", run_child_here)
+        run_children_here(patch)
         for name, entry in stages():
             assert run_stage(folder, entry["cmd"]) == 0, name
             if name == "ingest":
