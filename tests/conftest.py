@@ -15,6 +15,7 @@ import xarray as xr
 import yaml
 from archive_server import Bucket
 from filelock import FileLock
+from hypothesis import settings
 from moto.server import ThreadedMotoServer
 from tiny_flow import change_params, run_children_here, run_tiny_flow
 
@@ -38,6 +39,8 @@ REASONS = {"flow", "kill", "matrix", "many"}
 def pytest_configure() -> None:
     """Leave a thread to each process of the tests, before it imports torch."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    settings.register_profile("untimed", deadline=None)  # machines are busy, and differ
+    settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
