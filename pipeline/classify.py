@@ -1,7 +1,6 @@
 """Stage classify: labelled tiles → how well labels are told, and a classifier that tells them."""
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -34,6 +33,7 @@ from pipeline.core.classification.table import tabulate
 from pipeline.core.device import compute_device
 from pipeline.core.encoder import EMBEDDING, LAYERS, create_encoder, embed_tiles, rebuild_encoder
 from pipeline.core.pretrained import create_pretrained
+from pipeline.core.threads import sharing_cores
 from pipeline.files import classifiers, encoders, stage, stores
 from pipeline.files.labels import Labelled, gather_labelled
 from pipeline.files.progress import progress
@@ -191,10 +191,7 @@ def _fit_all(
     n_parallel = max(1, n_workers()) if device.type == "cpu" else 1
     # Small networks gain more from fits side by side, one thread each, than from threads within a
     # fit, and so the number of threads cannot change the rounding.
-    with (
-        threadpool_limits(limits=1),
-        ThreadPoolExecutor(n_parallel, initializer=torch.set_num_threads, initargs=(1,)) as threads,
-    ):
+    with threadpool_limits(limits=1), sharing_cores(n_parallel) as threads:
         done = threads.map(lambda fit: fit[0](fit[1], fit[3]), fits)
         for (_, _, into, test), found in zip(
             fits, progress(done, "classifiers", total=len(fits), unit="fits"), strict=True

@@ -6,14 +6,12 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import torch
 import xarray as xr
 import yaml
 from numpy.typing import NDArray
@@ -38,6 +36,7 @@ from pipeline.core.encoder import (
 )
 from pipeline.core.objective.choice import tiles_per_triplet
 from pipeline.core.pretrained import create_pretrained
+from pipeline.core.threads import sharing_cores
 from pipeline.core.triplet import SPLITS
 from pipeline.files import encoders, stage, stores
 from pipeline.files.child_stages import prepare_folder, start_stage
@@ -289,12 +288,7 @@ class Judge:
         n_fits = min(params.n_unfrozen_repeats * params.n_folds, len(scores))
         n_parallel = max(1, n_workers()) if device.type == "cpu" else 1
         # One thread a fit, so that the number of cores cannot change the rounding.
-        with (
-            threadpool_limits(limits=1),
-            ThreadPoolExecutor(
-                n_parallel, initializer=torch.set_num_threads, initargs=(1,)
-            ) as threads,
-        ):
+        with threadpool_limits(limits=1), sharing_cores(n_parallel) as threads:
             fits = threads.map(fit, range(n_fits))
             shown = progress(fits, f"fine-tuning {name} {layer}", total=n_fits, unit="fits")
             scores[:n_fits] = list(shown)

@@ -82,11 +82,11 @@ def _draw_reliability(shown: xr.Dataset, path: Path) -> None:
 def _draw_confused(
     params: PlotClassifierParams, kept: xr.Dataset, scenes: xr.Dataset, path: Path
 ) -> None:
-    """The tiles that the classifier that is kept is wrong about, were their day not in training."""
+    """Draw the tiles that the kept classifier misclassifies when their day is tested."""
     names = kept.true_label.values.tolist()
-    told = kept.probability.values.mean(axis=0)  # of all repeats
+    probability = kept.probability.values.mean(axis=0)  # over repeats, (tile, label)
     labels = pd.Index(names).get_indexer(kept.label.values)
-    pairs = find_confused(told, labels, n_examples=params.n_confused)[:SHEET_ROWS]
+    pairs = find_confused(probability, labels, n_examples=params.n_confused)[:SHEET_ROWS]
     if not pairs:
         log.info("no labelled tile is confused: no sheet is drawn")
         return
@@ -100,7 +100,8 @@ def _draw_confused(
         ],
         tile_labels=[
             [
-                f"{told[tile, pair.told]:.2f}, not {told[tile, pair.given]:.2f}\n{times[tile]}"
+                f"{probability[tile, pair.told]:.2f}, not {probability[tile, pair.given]:.2f}\n"
+                f"{times[tile]}"
                 for tile in pair.tiles
             ]
             for pair in pairs

@@ -91,7 +91,7 @@ def _plot_scores(product: xr.Dataset, path: Path) -> None:
 
 
 def _with_ends(product: xr.Dataset, *names: str) -> NDArray[np.floating[Any]]:
-    """A score and the ends of its interval, (3, k), or the score alone where there is none."""
+    """A score with the bounds of its interval, shape (3, k), or alone without an interval."""
     return np.stack([product[name].values for name in names if name in product])
 
 

@@ -179,9 +179,6 @@ def embed_tiles(
 ) -> NDArray[np.float32]:
     """Embeddings of tiles, or pooled features of one layer, without gradients.
 
-    On a CPU batches are computed side by side, with a thread each, so that the number of cores does
-    not change the rounding.
-
     Args:
         encoder: Put on `device` and in evaluation mode here.
         tiles: Shape (tile, channel, row, column), 0 … 255.
@@ -205,8 +202,7 @@ def embed_tiles(
             )
         return vectors
 
-    with side_by_side(device) as threads:
-        return np.concatenate(list(threads.map(embed, range(0, len(tiles), batch_size))))
+    return np.concatenate(list(side_by_side(embed, range(0, len(tiles), batch_size), device)))
 
 
 def rebuild_encoder(weights: Mapping[str, Tensor], description: Mapping[str, Any]) -> Encoder:

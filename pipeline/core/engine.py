@@ -11,7 +11,6 @@ processes use the cores as well; lanes meet once a step.
 """
 
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
@@ -25,7 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from pipeline.core.encoder import Encoder, autocast
 from pipeline.core.objective.learner import Learner, MicroBatch, Step
 from pipeline.core.processes import n_processes, rank, summed
-from pipeline.core.threads import map_ahead, sharing_cores, side_by_side
+from pipeline.core.threads import sharing_cores, side_by_side
 
 # Makes a step of every lane, whose gradients add up, weighted by its share of the batch.
 TakeSteps = Callable[[Sequence[float]], list[Step]]
@@ -92,8 +91,8 @@ def train_epoch(
     """
     learner.train()
     device = next(learner.parameters()).device
-    side_by_side = device.type == "cpu" and n_processes() == 1 and len(lanes) > 1
-    started = _side_by_side(learner, lanes) if side_by_side else _in_turn(learner, network, lanes)
+    in_threads = device.type == "cpu" and n_processes() == 1 and len(lanes) > 1
+    started = _in_threads(learner, lanes) if in_threads else _in_turn(learner, network, lanes)
     total = torch.zeros((), device=device, dtype=torch.float64)
     with started as take_steps:
         for number, sizes in enumerate(batches):
@@ -138,15 +137,15 @@ def embed_triplets(
     device = next(encoder.parameters()).device
     embeddings = torch.zeros((n_triplets, 3, encoder.n_dimensions), device=device)
 
-    def embed(batch: tuple[NDArray[np.int64], NDArray[np.uint8]]) -> None:
+    def embed(batch: tuple[NDArray[np.int64], NDArray[np.uint8]]) -> tuple[Tensor, Tensor]:
         triplets, tiles = batch
         with torch.inference_mode(), autocast(device):
             members = on_device(tiles, device)
             vectors = encoder(members.flatten(0, 1)).unflatten(0, members.shape[:2])
-            embeddings[torch.from_numpy(triplets).to(device)] = vectors
+        return torch.from_numpy(triplets).to(device), vectors
 
-    with side_by_side(device) as threads:
-        deque(map_ahead(threads, embed, batches, n_ahead=torch.get_num_threads()), maxlen=0)
+    for triplets, vectors in side_by_side(embed, batches, device):
+        embeddings[triplets] = vectors
     return summed(embeddings).cpu()
 
 
@@ -193,7 +192,7 @@ def _in_turn(
 
 
 @contextmanager
-def _side_by_side(learner: Learner, lanes: Sequence[Iterator[MicroBatch]]) -> Iterator[TakeSteps]:
+def _in_threads(learner: Learner, lanes: Sequence[Iterator[MicroBatch]]) -> Iterator[TakeSteps]:
     """Lanes in a thread each, where all but the first have a twin of the learner."""
     twins = [learner, *(_twin(learner) for _ in lanes[1:])]
     parameters = [list(twin.parameters()) for twin in twins]
@@ -204,9 +203,9 @@ def _side_by_side(learner: Learner, lanes: Sequence[Iterator[MicroBatch]]) -> It
         return step
 
     def take_steps(shares: Sequence[float]) -> list[Step]:
-        for same in zip(*parameters, strict=True):
-            for other in same[1:]:
-                other.data = same[0].data
+        for first, *others in zip(*parameters, strict=True):
+            for other in others:
+                other.data = first.data
         steps = list(threads.map(take_step, twins, lanes, shares))
         for first, *others in zip(*parameters, strict=True):
             for other in others:
