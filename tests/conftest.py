@@ -17,7 +17,7 @@ from archive_server import Bucket
 from filelock import FileLock
 from hypothesis import settings
 from moto.server import ThreadedMotoServer
-from tiny_flow import change_params, run_children_here, run_tiny_flow
+from tiny_flow import run_children_here, run_tiny_flow
 
 from pipeline.files import stores
 
@@ -342,9 +342,3 @@ def default_flow(
 def tiny_flow(made_once: Callable[..., Path]) -> Path:
     """A folder in which every stage has run on a few scenes of 64 pixels."""
     return made_once("tiny_flow", run_tiny_flow)
-
-
-@pytest.fixture(scope="session")
-def set_params() -> Callable[[Path, Mapping[str, Any]], None]:
-    """`change_params` for tests."""
-    return change_params

@@ -83,6 +83,11 @@ def _noun(path: Path) -> Path:
     return path if BASE in path.parents else PACKAGE.joinpath(*parts[:2])
 
 
+def products(entry: dict[str, Any]) -> list[str]:
+    """Paths that a stage of the flow writes."""
+    return [next(iter(out)) for key in ("outs", "metrics") for out in entry.get(key, [])]
+
+
 def test_core_and_files_do_not_meet() -> None:
     for path in (PACKAGE / "core").rglob("*.py"):
         assert {module.relative_to(PACKAGE).parts[0] for module in _modules_imported(path)} <= {
@@ -172,7 +177,7 @@ def test_what_fits_embeds_or_clusters_depends_on_no_figure() -> None:
 def test_every_path_of_a_command_is_a_dependency_or_a_product(name: str) -> None:
     """But for what is kept between runs, and a folder that is a parameter."""
     entry = FLOW[name]
-    outs = [next(iter(out)) for key in ("outs", "metrics") for out in entry.get(key, [])]
+    outs = products(entry)
     words = entry["cmd"].split()
     given = {word for option, word in pairwise(words) if option.startswith("--")} - {name}
     assert given - KEPT <= {*entry["deps"], *outs}

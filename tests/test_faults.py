@@ -1,14 +1,12 @@
 """Damaged granules, killed workers and killed stages: the same product, byte for byte."""
 
 import csv
-import hashlib
 import itertools
 import json
 import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import chdir
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -31,12 +29,13 @@ from fault_points import (
 )
 from instruments.damage import KINDS, damage
 from instruments.small import UNITS, WRITERS, write_small_geotiff
+from tiny_flow import change_params, digests, prepare
+from tiny_flow import run_stage as run_here
 
 from pipeline import embed, fetch, ingest, sample
 from pipeline.core.encoder import create_encoder
 from pipeline.files import encoders, stage, stores, workers
 
-ROOT = Path(__file__).parents[1]
 FIRST = datetime(2025, 3, 20, 15)
 N_DAMAGED = 1000
 N_GOOD = 50
@@ -236,20 +235,12 @@ def _quick_starts() -> Iterator[None]:
 
 
 def _run_stage(folder: Path, name: str) -> None:
-    with chdir(folder):
-        assert stage.main(*STAGES[name], []) == 0
+    assert run_here(folder, f"-m pipeline.{name}") == 0
 
 
 def _content(folder: Path, name: str) -> dict[str, dict[str, str]]:
     """Of each product of a stage the digest of every file, {} where it is absent."""
-    return {out: _digests(folder / "data" / out) for out in OUTS[name]}
-
-
-def _digests(path: Path) -> dict[str, str]:
-    files = sorted(file for file in [path, *path.rglob("*")] if file.is_file())
-    return {
-        str(file.relative_to(path)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files
-    }
+    return {out: digests(folder / "data" / out) for out in OUTS[name]}
 
 
 def _remove(path: Path) -> None:
@@ -267,17 +258,9 @@ def _copy(path: Path, to: Path) -> None:
         shutil.copy(path, to)
 
 
-def _project(folder: Path, set_params: Callable[..., None], changes: dict[str, Any]) -> None:
-    """Make `folder` one in which stages can run."""
-    for name in ("params.yaml", "dvc.yaml"):
-        shutil.copy(ROOT / name, folder)
-    set_params(folder, changes)
-
-
 @pytest.fixture(scope="module")
 def flow(
     tmp_path_factory: pytest.TempPathFactory,
-    set_params: Callable[..., None],
     write_geotiff: Callable[..., Path],
 ) -> Flow:
     """The folder in which a stage and those before it have run unharmed, and what it made.
@@ -289,11 +272,11 @@ def flow(
     @cache
     def unharmed(name: str) -> tuple[Path, Content]:
         if name == "ingest":
-            _prepare_flow(folder, set_params, write_geotiff)
+            _prepare_flow(folder, write_geotiff)
         else:
             unharmed("ingest")
         params = (folder / "params.yaml").read_text()
-        set_params(folder, OTHER[name])
+        change_params(folder, OTHER[name])
         _run_stage(folder, name)
         for out in OUTS[name]:
             _copy(folder / "data" / out, folder / "former" / out)
@@ -304,9 +287,7 @@ def flow(
     return unharmed
 
 
-def _prepare_flow(
-    folder: Path, set_params: Callable[..., None], write_geotiff: Callable[..., Path]
-) -> None:
+def _prepare_flow(folder: Path, write_geotiff: Callable[..., Path]) -> None:
     rng = np.random.default_rng(13)
     column = np.arange(128)
     for number in range(N_SCENES):
@@ -316,7 +297,7 @@ def _prepare_flow(
         write_geotiff(folder / f"raw/{number:02d}.tif", bands, start_time=time)
     (spoilt,) = write_small_geotiff(folder / "raw", FIRST - timedelta(days=1))
     damage(spoilt, "truncated", rng)
-    _project(folder, set_params, {**FLOW, "fetch.local.granules": [str(folder / "raw")]})
+    prepare(folder, {**FLOW, "fetch.local.granules": [str(folder / "raw")]})
     network = create_encoder(backbone="resnet10t", n_channels=3, n_dimensions=8, seed=0)
     description = {
         "backbone": "resnet10t",
@@ -467,9 +448,7 @@ def test_a_killed_stage_leaves_whole_products_and_starts_again(
 
 @pytest.mark.slow("kill")
 @pytest.mark.usefixtures("_quick_starts")
-def test_fetch_killed_again_and_again_makes_the_same_product(
-    tmp_path: Path, set_params: Callable[..., None]
-) -> None:
+def test_fetch_killed_again_and_again_makes_the_same_product(tmp_path: Path) -> None:
     small = {
         "n_days": 2,
         "n_new_days": 1,
@@ -478,7 +457,7 @@ def test_fetch_killed_again_and_again_makes_the_same_product(
         "n_pixels": 96,
         "label_tile_size": 32,
     }
-    _project(tmp_path, set_params, {f"fetch.synthetic.{key}": small[key] for key in small})
+    prepare(tmp_path, {f"fetch.synthetic.{key}": small[key] for key in small})
     product, checksums = tmp_path / "data/granules", tmp_path / "data/checksums.json"
     write_truth = FaultPoint("pipeline.files.stores.write_product", lose_stage)
     for fault, n_workers in (
@@ -496,10 +475,10 @@ def test_fetch_killed_again_and_again_makes_the_same_product(
         assert not checksums.exists() or json.loads(checksums.read_text())
     assert (product / "manifest.nc").exists()
     _run_stage(tmp_path, "fetch")
-    killed = _digests(product)
+    killed = digests(product)
     shutil.rmtree(tmp_path / "data")
     _run_stage(tmp_path, "fetch")
-    assert _digests(product) == killed
+    assert digests(product) == killed
 
 
 @pytest.mark.slow("kill")
@@ -507,7 +486,6 @@ def test_fetch_killed_again_and_again_makes_the_same_product(
 @pytest.mark.parametrize(("act", "hurry"), [(crash, 1), (hang, 600)])
 def test_what_crashes_or_hangs_a_library_is_rejected(
     tmp_path: Path,
-    set_params: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
     act: Callable[[], None],
     hurry: float,
@@ -518,7 +496,7 @@ def test_what_crashes_or_hangs_a_library_is_rejected(
         file.rename(file.with_stem(name))
     seconds = {"fetch.max_seconds": 600.0, "ingest.quality.max_seconds": 600.0}
     granules = [str(tmp_path / "raw")]
-    _project(tmp_path, set_params, {**FLOW, "fetch.local.granules": granules, **seconds})
+    prepare(tmp_path, {**FLOW, "fetch.local.granules": granules, **seconds})
     point = FaultPoint("rasterio.open", act, of="*/bad.tif")
     with WorkerFault(point, "*/bad.tif*", hurry).armed():
         for name in ("fetch", "ingest"):

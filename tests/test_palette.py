@@ -1,4 +1,4 @@
-"""Colours of clusters: told apart by every reader, and the same in every product."""
+"""Cluster colours: distinguishable by every reader, and the same in every product."""
 
 import numpy as np
 import pytest

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+import yaml
 from shortcuts import true_morphology
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from tiny_flow import TINY, change_params, prepare, run_stage, stages
+from test_architecture import DRAWING, ROOT, products
+from tiny_flow import TINY, change_params, digests, prepare, run_stage, stages
 
 from pipeline.core.classification.probe import pixel_statistics
 from pipeline.core.synthetic import EQUAL_HISTOGRAM, MORPHOLOGIES
@@ -41,28 +43,12 @@ DATASETS = {
 }
 
 SEEDED = {
-    "sample": ["data/triplets.zarr"],
-    "train": ["data/encoder"],
-    "cluster": ["data/clusters.zarr"],
-    "tsne": ["data/tsne.zarr"],
+    "sample": "data/triplets.zarr",
+    "train": "data/encoder",
+    "cluster": "data/clusters.zarr",
+    "tsne": "data/tsne.zarr",
 }
-DEMANDED = {"label", "finetune", "distil", "compare", "plot_comparison"}
-# Stages that depend on the modules of figures: none of them fits, embeds or clusters.
-DRAWING = {
-    "grid_clusters",
-    "interpolate",
-    "map_clusters",
-    "plot_applied",
-    "plot_audit",
-    "plot_classifier",
-    "plot_clusters",
-    "plot_composites",
-    "plot_dense",
-    "plot_label_maps",
-    "plot_tsne",
-    "report",
-    "retrieve",
-}
+DEMANDED = set(yaml.safe_load((ROOT / "on_demand/dvc.yaml").read_text())["stages"])
 
 
 def _accuracies(flow: Path) -> tuple[float, float]:
@@ -126,9 +112,7 @@ def test_nothing_is_pickled(tiny_flow: Path) -> None:
 
 @pytest.mark.parametrize("name", [name for name, _ in stages()])
 def test_every_stage_leaves_its_products_and_nothing_else(tiny_flow: Path, name: str) -> None:
-    entry = dict(stages())[name]
-    outs = [next(iter(out)) for key in ("outs", "metrics") for out in entry.get(key, [])]
-    for out in outs:
+    for out in products(dict(stages())[name]):
         path = tiny_flow / out
         assert path.exists()
         assert path.is_file() or any(path.iterdir())
@@ -137,20 +121,11 @@ def test_every_stage_leaves_its_products_and_nothing_else(tiny_flow: Path, name:
 
 def test_one_seed_gives_the_same_products(tiny_flow: Path, tmp_path: Path) -> None:
     """Of stages that draw at random, started once more."""
-    for name, products in SEEDED.items():
-        command = dict(stages())[name]["cmd"]
-        shutil.copytree(tiny_flow, tmp_path / name, symlinks=True)
-        for product in products:
-            shutil.rmtree(tmp_path / name / product)
-        assert run_stage(tmp_path / name, command) == 0
-        for product in products:
-            found, expected = (_files(root / product) for root in (tmp_path / name, tiny_flow))
-            assert found == expected
-
-
-def _files(folder: Path) -> dict[str, bytes]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+    shutil.copytree(tiny_flow, tmp_path, dirs_exist_ok=True)
+    for name, product in SEEDED.items():
+        shutil.rmtree(tmp_path / product)
+        assert run_stage(tmp_path, dict(stages())[name]["cmd"]) == 0
+        assert digests(tmp_path / product) == digests(tiny_flow / product)
 
 
 @pytest.mark.slow("flow")
@@ -191,14 +166,17 @@ def test_bad_input_ends_in_a_sentence(
 ) -> None:
     prepare(tmp_path, {**TINY, **change})
     (tmp_path / "data").symlink_to(tiny_flow / "data")
-    assert run_stage(tmp_path, dict(stages())[name]["cmd"]) == 1
+    entry = dict(stages())[name]
+    before = [digests(tiny_flow / out) for out in products(entry)]
+    assert run_stage(tmp_path, entry["cmd"]) == 1
+    assert [digests(tiny_flow / out) for out in products(entry)] == before
     [line] = capsys.readouterr().err.splitlines()[-1:]
     assert line.startswith(f"{name}: ")
     assert re.search(sentence, line)
 
 
 @pytest.mark.slow("flow")
-@pytest.mark.parametrize(("change", "name", "sentence"), BAD_INPUT[1:2])
+@pytest.mark.parametrize(("change", "name", "sentence"), BAD_INPUT[:3])
 def test_a_stage_that_refuses_its_input_leaves_the_products_of_the_flow(
     change: dict[str, Any], name: str, sentence: str, default_flow: Path, dvc: Dvc
 ) -> None:
@@ -208,7 +186,7 @@ def test_a_stage_that_refuses_its_input_leaves_the_products_of_the_flow(
     (default_flow / "params.yaml").write_text(before)
     assert result.returncode != 0
     [line] = [line for line in result.stderr.splitlines() if line.startswith(f"{name}: ")][-1:]
-    assert sentence in line
+    assert re.search(sentence, line)
     assert "Traceback" not in result.stderr
     assert "up to date" in dvc(default_flow, "status", "dvc.yaml").stdout
 
@@ -252,4 +230,4 @@ def test_no_figures_module_reruns_a_stage_that_fits_embeds_or_clusters(
     found = _stages_to_run(default_flow, dvc)
     for module, text in before.items():
         module.write_text(text)
-    assert found == DRAWING
+    assert found == DRAWING - DEMANDED

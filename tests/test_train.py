@@ -554,28 +554,19 @@ def test_every_loss_stops_when_the_embedding_has_collapsed(
 
 VIEWS = get_args(Views)
 OF_VIEWS = [loss for loss in LOSSES if loss not in (*PRETEXTS, "distillation")]
-IN_TURN = list(zip(OF_VIEWS, itertools.cycle(VIEWS), strict=False))
+IN_TURN = set(zip(OF_VIEWS, itertools.cycle(VIEWS), strict=False))
 
 
 @pytest.mark.parametrize(
-    ("loss", "views"), list(zip(OF_VIEWS, itertools.cycle(VIEWS), strict=False))
+    ("loss", "views"),
+    [
+        pytest.param(*pair, marks=() if pair in IN_TURN else pytest.mark.slow("matrix"))
+        for pair in itertools.product(OF_VIEWS, VIEWS)
+    ],
 )
-def test_every_loss_tells_textures_apart_with_views_in_turn(
-    run: Callable[..., Path], loss: Loss, views: Views
-) -> None:
-    _check_textures_are_told_apart(run, loss, views)
-
-
-@pytest.mark.slow("matrix")
-@pytest.mark.parametrize("views", VIEWS)
-@pytest.mark.parametrize("loss", OF_VIEWS)
 def test_every_loss_tells_textures_apart_with_every_kind_of_views(
     run: Callable[..., Path], loss: Loss, views: Views
 ) -> None:
-    _check_textures_are_told_apart(run, loss, views)
-
-
-def _check_textures_are_told_apart(run: Callable[..., Path], loss: Loss, views: Views) -> None:
     params = replace(_of_loss(loss), views=views, keep="last")
     results = json.loads((run(params) / "train.json").read_text())
     assert results["test"]["epoch"] == params.n_epochs

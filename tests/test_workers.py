@@ -1,7 +1,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dask
@@ -56,15 +56,21 @@ def test_default_is_the_cores_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     assert n_workers() == len(os.sched_getaffinity(0))
 
 
-def test_a_worker_that_dies_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def die_once(folder: Path) -> str:  # local, since workers cannot import a test
+def _die_once() -> Callable[[Path], str]:
+    """A function that ends its first process; local, since workers cannot import a test."""
+
+    def die_once(folder: Path) -> str:
         if not (folder / "died").exists():
             (folder / "died").touch()
             os._exit(1)
         return "alive"
 
+    return die_once
+
+
+def test_a_worker_that_dies_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TILE2VEC_WORKERS", "2")
-    assert list(ordered_map(die_once, [tmp_path])) == ["alive"]
+    assert list(ordered_map(_die_once(), [tmp_path])) == ["alive"]
 
 
 def test_an_item_that_kills_is_told_from_its_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,17 +89,11 @@ def test_an_item_that_kills_is_told_from_its_neighbours(monkeypatch: pytest.Monk
 def test_a_worker_killed_while_it_starts_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def die_once(folder: Path) -> str:
-        if not (folder / "died").exists():
-            (folder / "died").touch()
-            os._exit(1)
-        return "alive"
-
     monkeypatch.setenv("TILE2VEC_WORKERS", "1")
     monkeypatch.setattr(workers, "SECONDS_BETWEEN_LOOKS", 0.2)
     workers._start(1)  # before the fault is armed
     with StartFault(tmp_path / "killed").armed():
-        assert list(ordered_map(die_once, [tmp_path])) == ["alive"]
+        assert list(ordered_map(_die_once(), [tmp_path])) == ["alive"]
     assert (tmp_path / "killed").exists()
 
 

@@ -1,5 +1,6 @@
 """The whole flow in seconds: every stage in this process, on three scenes of 64 pixels."""
 
+import hashlib
 import importlib
 import shlex
 import shutil
@@ -128,6 +129,14 @@ def run_tiny_flow(folder: Path) -> None:
             assert run_stage(folder, entry["cmd"]) == 0, name
             if name == "ingest":
                 write_labels(folder)
+
+
+def digests(path: Path) -> dict[str, str]:
+    """SHA-256 of a file, or of every file in a folder, by its name from there."""
+    files = sorted(file for file in [path, *path.rglob("*")] if file.is_file())
+    return {
+        str(file.relative_to(path)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files
+    }
 
 
 def write_labels(folder: Path) -> None:
