@@ -14,15 +14,14 @@ def run(comparison: Path, figures: Path) -> None:
     """Draw the rows of `comparison`."""
     product = stores.open_product(comparison / "comparison.nc").load()
     rows = {name: _read_row(product.sel(row=name)) for name in product.row.values.tolist()}
-    for suffix in ("png", "pdf"):
-        draw.comparison(
-            rows,
-            figures / f"comparison.{suffix}",
-            title="{n_tiles} labelled tiles of {n_days} days that no encoder was trained on".format(
-                **product.attrs
-            ),
-            chance=1 / product.attrs["n_labels"],
-        )
+    draw.comparison(
+        rows,
+        *(figures / f"comparison.{suffix}" for suffix in ("png", "pdf")),
+        title="{n_tiles} labelled tiles of {n_days} days that no encoder was trained on".format(
+            **product.attrs
+        ),
+        chance=1 / product.attrs["n_labels"],
+    )
 
 
 def _read_row(row: xr.Dataset) -> draw.ComparedRow:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 from numpy.typing import NDArray
 
@@ -267,6 +268,26 @@ def test_figures_are_written_alike_each_time(tmp_path: Path) -> None:
     assert len(written[0]) == 6
     assert written[0] == written[1]
     assert all(b"Software" not in content[:200] for content in written[0].values())
+
+
+def test_a_figure_of_several_files_is_alike_in_each(tmp_path: Path) -> None:
+    def draw() -> Figure:
+        figure, ((axes,),) = figures.new(width=3.0)
+        axes.plot([0, 1e6], label="a label beside the axes")
+        axes.set_ylabel("counts")
+        figure.legend(loc="outside right upper")
+        return figure
+
+    together = [tmp_path / f"together.{suffix}" for suffix in ("png", "pdf", "svg")]
+    figures.save(draw(), *together)
+    for path in together:
+        alone = path.with_stem("alone")
+        figures.save(draw(), alone)
+        assert alone.read_bytes() == path.read_bytes()
+    once = imread(together[0])
+    assert (once[0] == 1).all()  # nothing is cut off …
+    assert (once[:, -1] == 1).all()
+    assert (once < 0.5).any(axis=(0, 2)).nonzero()[0].max() > once.shape[1] - 40  # … nor far away
 
 
 def test_plots_refuse_what_does_not_fit(tmp_path: Path) -> None:

@@ -92,8 +92,7 @@ def cluster_card(card: Card, *paths: Path) -> None:
         draw_strips(figure, page, strips, card.number, colour)
         lower = MIDDLE + 0.5 + max(len(strips), 1) * STRIP_STEP
         draw_classes(figure, page, card.classes, card.class_sentence, colour, lower)
-    for path in paths:
-        save(figure, path)
+    save(figure, *paths)
 
 
 def thumbnail(tile: ByteArray, path: Path) -> None:

@@ -150,5 +150,4 @@ def _draw_matrix(
 
 def save_both(figure: Figure, stem: Path) -> None:
     """Raster for the screen, vector for print."""
-    for suffix in (".png", ".pdf"):
-        save(figure, stem.with_name(stem.name + suffix))
+    save(figure, *(stem.with_name(stem.name + suffix) for suffix in (".png", ".pdf")))

@@ -36,8 +36,7 @@ class ComparedRow:
 
 def comparison(
     rows: Mapping[str, ComparedRow],
-    path: Path,
-    *,
+    *paths: Path,
     title: str,
     chance: float,
 ) -> None:
@@ -45,7 +44,7 @@ def comparison(
 
     Args:
         rows: By name.
-        path: PNG to write.
+        paths: To write to, as of `save`.
         title: Above the figure.
         chance: Balanced accuracy of a guess.
     """
@@ -68,7 +67,7 @@ def comparison(
             panel.xaxis.set_major_locator(MaxNLocator(nbins=2))
             _name_rows(panel, names if number == 0 else None, len(names))
         figure.suptitle(title, x=0.01, ha="left")
-    save(figure, path)
+    save(figure, *paths)
 
 
 def _accuracy(

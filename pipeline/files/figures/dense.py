@@ -82,8 +82,7 @@ def dense_map(
         maps[0].set_title(f"{platform}, {minute} UTC")
         maps[1].set_title(subtitle)
         _add_legend(figure, kinds, colours, names, legend_title)
-    for suffix in (".png", ".pdf"):
-        save(figure, stem.with_suffix(suffix))
+    save(figure, *(stem.with_suffix(suffix) for suffix in (".png", ".pdf")))
 
 
 def _add_legend(

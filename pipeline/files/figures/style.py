@@ -17,6 +17,7 @@ BoolArray = npt.NDArray[np.bool_]
 ByteArray = npt.NDArray[np.uint8]
 
 PAGE_WIDTH = 7.2  # inches: two columns of a journal page
+MARGIN = 0.05  # inches
 DOTS_PER_INCH = 150
 INK = "#222222"
 PALE = "#d9d9d9"
@@ -93,18 +94,22 @@ def new(
     return figure, axes
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, *paths: Path) -> None:
     """Write `figure` as PNG, PDF or SVG, by the suffix; the same figure gives the same bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with style():
-        figure.savefig(
-            path,
-            dpi=DOTS_PER_INCH,
-            bbox_inches="tight",
-            pad_inches=0.05,
-            facecolor="white",
-            metadata=UNSTAMPED[path.suffix],
-        )
+        figure.set_dpi(DOTS_PER_INCH)
+        figure.draw_without_rendering()
+        figure.set_layout_engine(None)  # which would lay it out anew for each file
+        box = figure.get_tightbbox().padded(MARGIN)
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(
+                path,
+                dpi=DOTS_PER_INCH,
+                bbox_inches=box,
+                facecolor="white",
+                metadata=UNSTAMPED[path.suffix],
+            )
 
 
 def text_colour(colour: npt.ArrayLike) -> str:
