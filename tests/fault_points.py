@@ -16,12 +16,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import wraps
 from itertools import count
-from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import dask
 import pytest
 from distributed.nanny import WorkerProcess
 
@@ -29,9 +27,7 @@ from pipeline.files import stage, workers
 
 SECONDS = 3600  # only a broken run takes longer
 
-# Imported once, by the process of which others are forks.
-STAGES = ("fetch", "ingest", "sample", "embed", "train")
-forkserver.set_forkserver_preload([f"pipeline.{name}" for name in STAGES])
+STAGES = ("fetch", "ingest", "sample", "embed", "train")  # imported once, for all forks
 
 
 def die(*_: Any, **__: Any) -> None:
@@ -52,7 +48,10 @@ def hang() -> None:
 
 def lose_stage() -> None:
     """Kill the stage that this worker belongs to, and stand still in the middle of the work."""
-    os.kill(os.getppid(), signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    assert parent.pid is not None
+    os.kill(parent.pid, signal.SIGKILL)
     while True:
         signal.pause()
 
@@ -181,7 +180,7 @@ def run_stage(
         method: "spawn" for a new interpreter, "forkserver" for a fork of one.
     """
     if method == "forkserver":
-        _start_server()
+        workers._start_server(f"pipeline.{name}" for name in STAGES)
     context: Any = multiprocessing.get_context(method)
     reader, writer = context.Pipe(duplex=False)
     process = context.Process(
@@ -213,20 +212,6 @@ def _run(
     os.environ["TILE2VEC_WORKERS"] = str(n_workers)
     with fault.armed() if fault else nullcontext():
         sys.exit(stage.main(run, params_type, []))
-
-
-@contextmanager
-def quick_starts() -> Iterator[None]:
-    """Inside, workers start as forks of a process that has imported the stages."""
-    _start_server()
-    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
-        yield
-
-
-def _start_server() -> None:
-    """One thread for each library, as dask gives its workers; more of them slow each other down."""
-    with mock.patch.dict(os.environ, dict.fromkeys(workers.THREAD_COUNTS, "1")):
-        forkserver.ensure_running()
 
 
 @contextmanager

@@ -2,11 +2,15 @@
 
 import faulthandler
 import logging
+import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
+from functools import cache, partial
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any, TypeVar
+
+from dask.system import CPU_COUNT
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -25,7 +29,7 @@ def n_workers() -> int:
         ValueError: If it is set to anything but a number from 0 on.
     """
     if "TILE2VEC_WORKERS" not in os.environ:
-        return len(os.sched_getaffinity(0))
+        return CPU_COUNT
     if not (wanted := os.environ["TILE2VEC_WORKERS"]).isdecimal():
         raise ValueError(f"TILE2VEC_WORKERS is {wanted!r}, not a number; set it to 0, 1, 2 or more")
     return int(wanted)
@@ -50,7 +54,8 @@ def ordered_map(
         items: Whatever can be sent there.
         max_seconds: A worker that needs longer for an item is ended.
         after_death: Gives the result of an item whose worker died twice.
-        at_most: Bounds the processes of this machine.
+        at_most: Bounds the processes of this machine; 0 where they would take longer to start than
+            the work takes.
 
     Raises:
         ConnectionError: If no scheduler answers at `DASK_SCHEDULER_ADDRESS`.
@@ -62,11 +67,12 @@ def ordered_map(
         log.info("waiting for the first worker of %s", client.scheduler.address)
         client.wait_for_workers(1)
         n_processes = 0
-    elif n_workers() == 0:
-        yield from map(function, items)
-        return
     else:
-        n_processes = min(n_workers(), at_most or n_workers())
+        n_processes = n_workers() if at_most is None else min(n_workers(), at_most)
+        if n_processes == 0:
+            yield from map(function, items)
+            return
+        _start_server([_module(function)])
         client = _start(n_processes)
     yield from _Flow(client, n_processes, function, max_seconds, after_death).run(items)
 
@@ -83,15 +89,36 @@ def _connect(address: str) -> Any:
         ) from error
 
 
+def _module(function: Callable[..., Any]) -> str:
+    """In which `function` was written, or `builtins`."""
+    while isinstance(function, partial):
+        function = function.func
+    return getattr(function, "__module__", "builtins")
+
+
+def _start_server(modules: Iterable[str]) -> None:
+    """Start the process that workers are forked from, which imports once what all of them need."""
+    multiprocessing.set_forkserver_preload(["distributed", *modules])
+    kept = {name: os.environ[name] for name in THREAD_COUNTS if name in os.environ}
+    os.environ.update(dict.fromkeys(THREAD_COUNTS, "1"))  # read as they are imported
+    try:
+        forkserver.ensure_running()
+    finally:
+        for name in THREAD_COUNTS:
+            del os.environ[name]
+        os.environ.update(kept)
+
+
 @cache
 def _start(n_processes: int) -> Any:
-    """A client of processes that live as long as this one, since each takes a second to start."""
+    """A client of processes that live as long as this one."""
     import dask
     from distributed import Client, LocalCluster
 
     dask.config.set(
         {
             "distributed.scheduler.allowed-failures": 0,  # _Flow tries again by itself
+            "distributed.worker.multiprocessing-method": "forkserver",
             # How often a worker looks at itself, which by default takes a twentieth of a core.
             "distributed.worker.profile.enabled": False,
             "distributed.worker.memory.monitor-interval": "1s",
