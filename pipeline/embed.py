@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +11,6 @@ import xarray as xr
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
-from threadpoolctl import ThreadpoolController
 
 from pipeline.core.device import compute_device
 from pipeline.core.encoder import Encoder, embed_tiles, fused, rebuild_encoder
@@ -25,6 +24,7 @@ from pipeline.files.workers import ordered_map
 # A scene's tiles, and turned copies of some of them.
 _Embedded = tuple[xr.Dataset, xr.Dataset | None]
 
+FEWEST_FOR_PROCESSES = 100  # scenes; fewer are embedded before processes have started
 TILES_AT_ONCE = 1024  # cut from a scene; whole batches of `embed_tiles`
 
 
@@ -58,6 +58,8 @@ def run(params: EmbedParams, scenes: Path, encoder: Path, embeddings: Path) -> N
     )
     n_scenes = opened.sizes["scene"]
     at_most = 1 if compute_device().type == "cuda" else None  # process for each device
+    if n_scenes < FEWEST_FOR_PROCESSES:
+        at_most = 0
     parts = progress(
         ordered_map(embed, range(n_scenes), at_most=at_most),
         "embed",
@@ -106,12 +108,6 @@ def _read_network(folder: Path, digest: str) -> tuple[Encoder, dict[str, Any]]:
     return fused(rebuild_encoder(weights, description)), description
 
 
-@cache
-def _libraries() -> ThreadpoolController:
-    """Those with threads, looked for but once, which takes as long as embedding a tile."""
-    return ThreadpoolController()
-
-
 def _embed_scene(
     index: int, *, params: EmbedParams, scenes: xr.Dataset, encoder: Path, digest: str
 ) -> _Embedded | None:
@@ -132,9 +128,7 @@ def _embed_scene(
     for first in range(0, len(places), TILES_AT_ONCE):
         row, column = places[first : first + TILES_AT_ONCE].T
         tiles = windows[:, row, column].swapaxes(0, 1)  # (tile, channel, row, column)
-        # One thread, so that their number cannot change the rounding; workers are parallel anyway.
-        with _libraries().limit(limits=1):
-            embedding.append(embed_tiles(network, tiles, device=compute_device()))
+        embedding.append(embed_tiles(network, tiles, device=compute_device()))
         brightness.append(tiles.mean((1, 2, 3), dtype=np.float64).astype(np.float32) / 255)
     split_of_day = {day: split for split, days in description["days"].items() for day in days}
     split = split_of_day.get(str(scene.time.values.astype("datetime64[D]")), "unseen")
@@ -180,10 +174,7 @@ def _turn(
     row, column = places[chosen].T
     tiles = windows[:, row, column].swapaxes(0, 1)  # (turned, channel, row, column)
     copies = np.stack(orientations(tiles), axis=1)  # (turned, orientation, channel, row, column)
-    with _libraries().limit(limits=1):
-        embedding = embed_tiles(
-            network, copies.reshape(-1, *tiles.shape[1:]), device=compute_device()
-        )
+    embedding = embed_tiles(network, copies.reshape(-1, *tiles.shape[1:]), device=compute_device())
     long_name = "embedding of the tile as it is, turned by 90, 180 and 270 degrees, and mirrored"
     return xr.Dataset(
         {

@@ -24,7 +24,6 @@ from pipeline.core.dense import (
     split_places,
     without_padding,
 )
-from pipeline.core.device import compute_device
 from pipeline.core.raster import raster_grid
 from pipeline.core.tile import IntArray
 from pipeline.files import encoders, stage, stores
@@ -83,8 +82,7 @@ def run(
         encoder=encoders.store(encoder),
     )
     blocks = split_places(places)
-    at_most = 1 if compute_device().type == "cuda" else None  # process for each device
-    done = ordered_map(embed, blocks, at_most=at_most)
+    done = ordered_map(embed, blocks, at_most=0)  # which takes all cores of this machine by itself
     vectors = np.concatenate(list(progress(done, "map_granule", total=len(blocks), unit="blocks")))
     centroids = found.centroid.sel(k=k).values[:k]
     product = paint(params, scene, places, vectors, centroids, description["tile_size"])

@@ -15,7 +15,6 @@ from pydantic import Field, PositiveInt
 
 from pipeline.core.classification.probe import Probe
 from pipeline.core.dense import embed_block, lay_tiles, split_places, without_padding
-from pipeline.core.device import compute_device
 from pipeline.core.encoder import EMBEDDING
 from pipeline.core.label_map import NO_LABEL, map_labels
 from pipeline.core.raster import raster_grid
@@ -111,8 +110,7 @@ def _map_scene(
         layer=None if about["layer"] == EMBEDDING else about["layer"],
     )
     blocks = split_places(places)
-    at_most = 1 if compute_device().type == "cuda" else None  # process for each device
-    done = ordered_map(embed, blocks, at_most=at_most)
+    done = ordered_map(embed, blocks, at_most=0)  # which takes all cores of this machine by itself
     features = np.concatenate(list(progress(done, "map_labels", total=len(blocks), unit="blocks")))
     return map_labels(
         whole,

@@ -228,12 +228,6 @@ def _no_endless_wait() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def _quick_starts() -> Iterator[None]:
-    with fault_points.quick_starts():
-        yield
-
-
 def _run_stage(folder: Path, name: str) -> None:
     assert run_here(folder, f"-m pipeline.{name}") == 0
 
@@ -312,7 +306,6 @@ def _prepare_flow(folder: Path, write_geotiff: Callable[..., Path]) -> None:
 
 
 @pytest.mark.slow("matrix")
-@pytest.mark.usefixtures("_quick_starts")
 @pytest.mark.parametrize("n_workers", ["1", "2", "a cluster's"])
 @pytest.mark.parametrize("name", OUTS)
 def test_the_number_of_workers_changes_no_byte(
@@ -320,6 +313,7 @@ def test_the_number_of_workers_changes_no_byte(
 ) -> None:
     """The unharmed products were made without workers."""
     folder, unharmed = flow(name)
+    monkeypatch.setattr(embed, "FEWEST_FOR_PROCESSES", 0)
     if n_workers.isdecimal():
         monkeypatch.setenv("TILE2VEC_WORKERS", n_workers)
     else:
@@ -330,7 +324,6 @@ def test_the_number_of_workers_changes_no_byte(
 
 
 @pytest.mark.slow("kill")
-@pytest.mark.usefixtures("_quick_starts")
 @pytest.mark.parametrize(
     ("name", "function"),
     [
@@ -350,6 +343,7 @@ def test_a_worker_killed_in_mid_scene_changes_no_byte(
 ) -> None:
     folder, unharmed = flow(name)
     monkeypatch.setenv("TILE2VEC_WORKERS", str(N_WORKERS))
+    monkeypatch.setattr(embed, "FEWEST_FOR_PROCESSES", 0)
     fifth = {"ingest": "Entry(number=5,*", "embed": "5"}[name]
     with WorkerFault(FaultPoint(function, mark=tmp_path / "killed"), fifth).armed():
         _run_stage(folder, name)
@@ -359,7 +353,6 @@ def test_a_worker_killed_in_mid_scene_changes_no_byte(
 
 
 @pytest.mark.slow("kill")
-@pytest.mark.usefixtures("_quick_starts")
 def test_a_worker_killed_while_it_starts_again_changes_no_byte(
     flow: Flow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -375,7 +368,6 @@ def test_a_worker_killed_while_it_starts_again_changes_no_byte(
 
 
 @pytest.mark.slow("kill")
-@pytest.mark.usefixtures("_quick_starts")
 def test_a_worker_killed_in_mid_write_changes_no_byte(
     flow: Flow,
     tmp_path: Path,
@@ -427,7 +419,6 @@ def test_ingest_killed_without_its_first_product_starts_again(flow: Flow) -> Non
 
 
 @pytest.mark.slow("kill")
-@pytest.mark.usefixtures("_quick_starts")
 @pytest.mark.parametrize(
     ("name", "fault", "n_workers"),
     [
@@ -447,7 +438,6 @@ def test_a_killed_stage_leaves_whole_products_and_starts_again(
 
 
 @pytest.mark.slow("kill")
-@pytest.mark.usefixtures("_quick_starts")
 def test_fetch_killed_again_and_again_makes_the_same_product(tmp_path: Path) -> None:
     small = {
         "n_days": 2,
@@ -482,7 +472,6 @@ def test_fetch_killed_again_and_again_makes_the_same_product(tmp_path: Path) -> 
 
 
 @pytest.mark.slow("kill")
-@pytest.mark.usefixtures("_quick_starts")
 @pytest.mark.parametrize(("act", "hurry"), [(crash, 1), (hang, 600)])
 def test_what_crashes_or_hangs_a_library_is_rejected(
     tmp_path: Path,

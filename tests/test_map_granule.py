@@ -1,14 +1,17 @@
 import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
+import torch
 import xarray as xr
 
 from pipeline import map_granule
 from pipeline.core import dense as core_dense
+from pipeline.core.device import compute_device
 from pipeline.core.encoder import create_encoder, embed_tiles, fused
 from pipeline.files import encoders, stores
 from pipeline.files.base.palette import cluster_colours
@@ -78,7 +81,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     encoders.write_encoder(folder / "encoder", network.state_dict(), description)
     colour = scenes.colour.values[1]
     pure = np.stack([colour[:, 8:24, left : left + TILE_SIZE] for left in (4, 8, 36, 40)])
-    vectors = embed_tiles(fused(network), pure, device=map_granule.compute_device())
+    vectors = embed_tiles(fused(network), pure, device=compute_device())
     centroid = np.full((2, 4, 8), np.nan, np.float32)
     centroid[:, 0], centroid[:, 2] = vectors[:2].mean(axis=0), vectors[2:].mean(axis=0)
     centroid[:, 1] = -vectors.mean(axis=0)
@@ -223,15 +226,16 @@ def test_maps_are_written_beside_the_product(folder: Path) -> None:
     assert names == {"dense.nc", "clusters.tif", "margin.tif", "scene.tif"}
 
 
-@pytest.mark.parametrize("n_workers", ["0", "2"])
-def test_neither_a_second_run_nor_the_workers_change_a_byte(
-    n_workers: str,
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_neither_a_second_run_nor_the_threads_change_a_byte(
+    n_threads: int,
     workplace: Path,
     folder: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
-    monkeypatch.setenv("TILE2VEC_WORKERS", n_workers)
+    request.addfinalizer(partial(torch.set_num_threads, torch.get_num_threads()))
+    torch.set_num_threads(n_threads)
 
     _run(workplace, tmp_path / "dense")
 

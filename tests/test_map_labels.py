@@ -92,9 +92,7 @@ def _run(workplace: Path, into: Path, **changes: object) -> None:
 @pytest.fixture(scope="module")
 def folder(workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     into = tmp_path_factory.mktemp("maps") / "maps"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TILE2VEC_WORKERS", "0")
-        _run(workplace, into)
+    _run(workplace, into)
     return into
 
 
@@ -128,9 +126,8 @@ def test_shares_of_labels_add_up(folder: Path) -> None:
 
 
 def test_without_a_name_the_granule_of_map_granule_is_taken(
-    workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workplace: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("TILE2VEC_WORKERS", "0")
     _run(workplace, tmp_path / "maps", granules=(), min_probability=1.0)
     product = stores.open_product(tmp_path / "maps" / NAMES[0] / "labels.nc").load()
     assert np.isnan(product.label.values).all()  # nothing is certain

@@ -9,7 +9,6 @@ import xarray as xr
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from pipeline.core.device import compute_device
@@ -20,7 +19,7 @@ IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.floating]
 
 NO_TILE = -1
-TILES_AT_ONCE = 256  # of a block; whole batches of `embed_tiles`
+TILES_AT_ONCE = 1024  # of a block; whole batches of `embed_tiles`
 WANTED = ["colour", "valid", "latitude", "longitude"]
 
 
@@ -108,9 +107,8 @@ def embed_block(
     lines = colour.isel(row=slice(row.min(), row.max() + tile_size)).values
     windows = sliding_window_view(lines, (tile_size, tile_size), axis=(1, 2))
     tiles = windows[:, row - row.min(), column].swapaxes(0, 1)  # (tile, channel, row, column)
-    with threadpool_limits(limits=1):  # so that the number of threads cannot change the rounding
-        network = _read_network(encoder, fuse=layer is None)
-        return embed_tiles(network, tiles, device=compute_device(), layer=layer)
+    network = _read_network(encoder, fuse=layer is None)
+    return embed_tiles(network, tiles, device=compute_device(), layer=layer)
 
 
 @lru_cache(maxsize=1)
