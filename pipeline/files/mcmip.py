@@ -7,6 +7,7 @@ appendix A (Cloud and Moisture Imagery), https://www.goes-r.gov/products/docs/PU
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ class SectorGrid:
     longitude: FloatArray
 
 
+@lru_cache(maxsize=16)  # whose sectors are scanned again and again
 def sector_grid(*, latitude: float, longitude: float, n_pixels: int) -> SectorGrid:
     """The square sector of 2 km pixels around a place; NaN where a pixel looks past the Earth.
 

@@ -26,6 +26,7 @@ FLOW_FILE = Path("dvc.yaml")
 ON_DEMAND_FILE = Path("on_demand/dvc.yaml")  # stages that `dvc repro` alone does not run
 PACKAGE = Path(__file__).parents[1]
 NO_RECIPE = "none"
+YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast in C
 
 Params = TypeVar("Params")
 
@@ -273,7 +274,7 @@ def _flow_stage(name: str) -> dict[str, Any]:
 def _read_yaml(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise FileNotFoundError(f"{path} is not in {Path.cwd()}; start from the repository's root")
-    content: dict[str, Any] = yaml.safe_load(path.read_text())
+    content: dict[str, Any] = yaml.load(path.read_text(), YAML_LOADER)
     return content
 
 

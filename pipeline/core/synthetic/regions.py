@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 
 from pipeline.core.synthetic.noise import smooth_noise
 
@@ -30,5 +31,5 @@ def split_scene(shape: tuple[int, int], *, rng: np.random.Generator) -> IntArray
     bends = [12 * smooth_noise(shape, length=22, rng=rng) for _ in range(2)]
     rows, columns = np.indices(shape)
     pixels = np.stack([(rows + bends[0]).ravel(), (columns + bends[1]).ravel()], axis=1)
-    _, nearest = cKDTree(seeds).query(pixels)
-    return np.asarray(nearest, dtype=np.int64).reshape(shape)
+    nearest: IntArray = cdist(pixels, seeds, "sqeuclidean").argmin(axis=1)
+    return nearest.reshape(shape)
