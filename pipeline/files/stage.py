@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 import yaml
@@ -41,6 +42,7 @@ def start(
     module = importlib.import_module(spec.name)
     run = getattr(module, run.__name__)
     params_type = params_type and getattr(module, params_type.__name__)
+    sys.modules["__main__"] = ModuleType("__main__")  # which every worker would run once more
     sys.exit(main(run, params_type, sys.argv[1:], epilog=epilog))
 
 
