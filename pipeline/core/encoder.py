@@ -1,7 +1,7 @@
 """The ResNet that turns a tile into its embedding."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ LAYERS = ("layer1", "layer2", "layer3", "layer4")
 EMBEDDING = "embedding"  # named as a layer, it is the vector before it comes to unit length
 COLOUR_MEAN = 127.5
 COLOUR_DEVIATION = 63.75
+ONE_PIXEL_AT_LAYER4 = 16  # edge of tiles of which the layers before leave one pixel
 
 
 # What an encoder keeps of the layers behind its backbone: nothing, one linear layer, or one of a
@@ -70,7 +71,8 @@ class Encoder(nn.Module):
 
         Those that products hold are of unit length; only training sees the vectors before that.
         """
-        vectors: Tensor = self.projection(self.backbone(self._normalise(tiles))).float()
+        with _sound_precision(tiles):
+            vectors: Tensor = self.projection(self.backbone(self._normalise(tiles))).float()
         return nn.functional.normalize(vectors, dim=1) if unit_length else vectors
 
     def features(self, tiles: Tensor, layer: str) -> Tensor:
@@ -82,10 +84,12 @@ class Encoder(nn.Module):
             vectors: Tensor = self(tiles, unit_length=False)
             return vectors
         resnet = self.backbone
-        activations = resnet.maxpool(resnet.act1(resnet.bn1(resnet.conv1(self._normalise(tiles)))))  # type: ignore[operator]
-        for name in LAYERS[: LAYERS.index(layer) + 1]:
-            activations = getattr(resnet, name)(activations)
-        pooled: Tensor = activations.mean((2, 3)).float()
+        with _sound_precision(tiles):
+            colours = self._normalise(tiles)
+            activations = resnet.maxpool(resnet.act1(resnet.bn1(resnet.conv1(colours))))  # type: ignore[operator]
+            for name in LAYERS[: LAYERS.index(layer) + 1]:
+                activations = getattr(resnet, name)(activations)
+            pooled: Tensor = activations.mean((2, 3)).float()
         return pooled
 
     def _normalise(self, tiles: Tensor) -> Tensor:
@@ -94,6 +98,16 @@ class Encoder(nn.Module):
             deviation, mean = torch.std_mean(colours, dim=(2, 3), keepdim=True, correction=0)
             return (colours - mean) / deviation.clamp_min(1.0)  # not to magnify flat tiles' noise
         return (colours - self.mean) / self.deviation
+
+
+def _sound_precision(tiles: Tensor) -> AbstractContextManager[None]:
+    """float32 on a CPU where the last layer sees maps of one pixel.
+
+    There oneDNN's gradients of convolutions in bfloat16 are now and then not finite.
+    """
+    if tiles.device.type != "cpu" or min(tiles.shape[-2:]) > ONE_PIXEL_AT_LAYER4:
+        return nullcontext()
+    return torch.autocast("cpu", enabled=False)
 
 
 def _create_projection(projection: Projection, n_features: int, n_dimensions: int) -> nn.Module:
