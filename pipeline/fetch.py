@@ -246,7 +246,7 @@ def _write_synthetic(params: SyntheticParams, folder: Path) -> list[Path]:
         if not task.is_new:
             files.append(path)
             candidates += labels
-    _write_labels(candidates, params, folder / "labels.csv")
+    _write_labels(candidates, params, folder / "synthetic_labels.csv")
     return files
 
 
@@ -279,7 +279,7 @@ def _write_synthetic_granule(
     )
     sector = f"M{1 + params.sectors.index(task.sector) % 2}"
     path = mcmip.write_mcmip(
-        folder / ("new" if task.is_new else "synthetic"),
+        folder / ("synthetic_new" if task.is_new else "synthetic"),
         grid=grid,
         bands=scene.bands,
         start_time=task.start_time + timedelta(minutes=params.sectors.index(task.sector) // 2),

@@ -22,7 +22,13 @@ BASE = PACKAGE / "files/base"  # what its siblings may import; each of its modul
 # What only says how a stage is run, and never what comes of it: editing it reruns nothing.
 RUNNERS = {
     PACKAGE / name
-    for name in ("core/memory.py", "files/progress.py", "files/stage.py", "files/workers.py")
+    for name in (
+        "core/memory.py",
+        "files/base/ownership.py",
+        "files/progress.py",
+        "files/stage.py",
+        "files/workers.py",
+    )
 }
 KEPT = {
     *("data/archive", "data/checkpoint.safetensors", "data/checksums.json"),

@@ -60,7 +60,7 @@ def test_synthetic_granules_have_truth_and_labels(
         truth = stores.open_product(tmp_path / "granules/truth" / granule).load()
         assert truth.morphology.shape == (150, 150)
         assert truth.morphology.attrs["flag_meanings"].split() == [*MORPHOLOGIES, "off_earth"]
-    with (tmp_path / "granules/labels.csv").open() as table:
+    with (tmp_path / "granules/synthetic_labels.csv").open() as table:
         rows = list(csv.DictReader(table))
     assert rows
     for row in rows:
@@ -80,7 +80,9 @@ def test_one_seed_gives_the_same_granules_whatever_the_workers(
     fetch.run(synthetic, tmp_path / "together", tmp_path / "archive", tmp_path / "b.json")
     alone, together = _manifest(tmp_path / "alone"), _manifest(tmp_path / "together")
     xr.testing.assert_identical(alone, together)
-    labels = [(tmp_path / name / "labels.csv").read_text() for name in ("alone", "together")]
+    labels = [
+        (tmp_path / name / "synthetic_labels.csv").read_text() for name in ("alone", "together")
+    ]
     assert labels[0] == labels[1]
 
 
@@ -205,7 +207,7 @@ def test_new_days_change_nothing_else(tmp_path: Path, synthetic: fetch.FetchPara
             if path.name != "manifest.nc":  # its attributes hold the parameters
                 assert path.read_bytes() == (tmp_path / "with" / folder / path.name).read_bytes()
     xr.testing.assert_equal(_manifest(tmp_path / "with"), _manifest(tmp_path / "without"))
-    new = sorted((tmp_path / "with/new").iterdir())
+    new = sorted((tmp_path / "with/synthetic_new").iterdir())
     assert len(new) == 3
     assert not (tmp_path / "without/new").exists()
     for path in new:

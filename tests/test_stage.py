@@ -157,6 +157,38 @@ def test_failed_stage_leaves_products_whole(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["figures", "out.txt"]
 
 
+def test_files_of_people_in_a_product_are_kept(tmp_path: Path) -> None:
+    params = "double: {times: 2, fail: false}"
+    assert _run_double(tmp_path, params).returncode == 0
+    (tmp_path / "data/figures/notes.txt").write_text("mine")
+    result = _run_double(tmp_path, params.replace("2", "3"))
+    assert result.returncode == 1
+    assert result.stderr.startswith("double: data/figures holds notes.txt, which double did not")
+    assert (tmp_path / "data/figures/notes.txt").read_text() == "mine"
+    assert (tmp_path / "data/out.txt").read_text() == "abab"
+    (tmp_path / "data/figures/notes.txt").unlink()
+    assert _run_double(tmp_path, params.replace("2", "3")).returncode == 0
+
+
+def test_files_that_come_while_a_stage_runs_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("dvc.yaml").write_text(FLOW)
+    figures = Path("data/figures")
+
+    def run() -> None:
+        with stage._replacing("double", {"figures": figures}) as temporary:
+            temporary["figures"].mkdir()
+            figures.mkdir()
+            (figures / "late.tif").touch()
+
+    with pytest.raises(FileExistsError, match=r"holds late\.tif, which double did not write"):
+        run()
+    assert [path.name for path in Path("data").iterdir()] == ["figures"]
+    assert (figures / "late.tif").exists()
+
+
 def test_a_full_disk_ends_in_one_sentence() -> None:
     with pytest.raises(SystemExit) as ended, stage.one_sentence_errors("double"):
         Path("/dev/full").write_text("what no disk takes")

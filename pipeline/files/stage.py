@@ -22,6 +22,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from pipeline.files.base.ownership import refuse_to_lose, write_record
+
 PARAMS_FILE = Path("params.yaml")
 FLOW_FILE = Path("dvc.yaml")
 ON_DEMAND_FILE = Path("on_demand/dvc.yaml")  # stages that `dvc repro` alone does not run
@@ -238,12 +240,17 @@ def _replacing(name: str, given: Mapping[str, Path]) -> Iterator[dict[str, Path]
         for argument, path in given.items()
         if path in outs
     }
+    for argument in temporary:
+        refuse_to_lose(given[argument], name)
     folders = {path.parent for path in temporary.values()}
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     try:
         yield {**given, **temporary}
+        for argument, path in temporary.items():
+            refuse_to_lose(given[argument], name)  # what came while the stage was running
+            write_record(path)
         for argument, path in temporary.items():
             if given[argument].exists():
                 given[argument].replace(path.parent / f"replaced-{path.name}")
