@@ -21,7 +21,12 @@ from pipeline.core.scene import PHYSICAL, compose_scene, scene_angles
 from pipeline.core.sphere import lattice
 from pipeline.core.swath import on_equal_area_grid
 from pipeline.files import stage, stores
-from pipeline.files.granules import NetcdfConventions, UnusableGranuleError, read_granule
+from pipeline.files.granules import (
+    GeotiffConventions,
+    NetcdfConventions,
+    UnusableGranuleError,
+    read_granule,
+)
 from pipeline.files.manifests import Entry, read_entries
 from pipeline.files.progress import progress
 from pipeline.files.rejections import Rejection, count_reasons, write_rejections
@@ -70,6 +75,7 @@ class IngestParams:
     preset: str
     bands: dict[str, tuple[str, ...]]
     presets: dict[str, Preset]
+    geotiff: GeotiffConventions
     netcdf: NetcdfConventions
     grid: GridParams
     quality: QualityParams
@@ -163,7 +169,12 @@ def _ingest(entry: Entry, *, params: IngestParams, parts: Path) -> _Found | Reje
     bands = {name: params.bands.get(name, (name,)) for name in wanted}
     try:
         granule = read_granule(
-            entry.files, entry.reader, bands, netcdf=params.netcdf, step=entry.step
+            entry.files,
+            entry.reader,
+            bands,
+            geotiff=params.geotiff,
+            netcdf=params.netcdf,
+            step=entry.step,
         )
         _refuse_other_time(granule.attrs["time"], entry.start_time)
         _refuse_missing_bands(granule, preset, bands)

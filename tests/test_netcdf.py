@@ -27,7 +27,7 @@ from pipeline.files.mcmip import (
 )
 
 UNITS = {"rlut": "W m-2", "clt": "%", "COD": "1"}
-BANDS = {"infrared_window": ["rlut"], "visible": ["clt"], "near_infrared": ["COD"]}
+BANDS = {"infrared_window": ["rlut"], "visible": ["clt"], "optical_depth": ["COD"]}
 RLUT = np.arange(2 * 3 * 4).reshape(2, 3, 4) + 200.0
 LATITUDE, LONGITUDE = np.array([10.0, 0.0, -10.0]), np.array([0.0, 90.0, 180.0, 270.0])
 TIMES = np.array(["2020-06-01T00:00", "2020-06-01T06:00"], "M8[ns]")
@@ -309,7 +309,7 @@ def test_scanning_angles_become_places(rows: slice, tmp_path: Path) -> None:
     read = _read(tmp_path / "a.nc", projection="goes_imager_projection", platform="GOES-19")
     found = read.latitude.values.astype(float), read.longitude.values.astype(float)
     assert great_circle_km(*found, grid.latitude, grid.longitude).max() < 0.02
-    np.testing.assert_allclose(read.near_infrared, depth, atol=0.0013)
+    np.testing.assert_allclose(read.optical_depth, depth, atol=0.0013)
     assert read.attrs["time"] == np.datetime64("2025-03-20T17:00:17.3")
     assert read.attrs["platform"] == "GOES-19"
 
@@ -322,7 +322,7 @@ def test_the_limb_does_not_hide_where_north_is(rows: slice, tmp_path: Path) -> N
     assert np.isfinite(grid.latitude[-1]).any()
     read = _read(tmp_path / "a.nc", projection="goes_imager_projection")
     np.testing.assert_array_equal(np.isnan(read.latitude), np.isnan(grid.latitude))
-    np.testing.assert_allclose(read.near_infrared, depth, atol=0.0013)
+    np.testing.assert_allclose(read.optical_depth, depth, atol=0.0013)
 
 
 @pytest.mark.parametrize(("units", "metres"), [("m", 1), ("km", 1000)])
@@ -382,7 +382,11 @@ def test_other_units_are_refused(tmp_path: Path) -> None:
     read = partial(_read, path, units={"rlut": "K"})
     assert _refused(read, "its rlut is in W m-2, not in K") == "other units"
     read = partial(_read, path, units={})
-    assert _refused(read, r"ingest\.netcdf\.units has no rlut") == "other units"
+    detail = (
+        r"its rlut is in W m-2, but infrared_window should be in K; change ingest\.bands, "
+        r"or declare \{rlut: W m-2\} in ingest\.netcdf\.units"
+    )
+    assert _refused(read, detail) == "other units"
     bare = _model()
     del bare.rlut.attrs["units"]
     assert _read(_write(bare, tmp_path / "b.nc")).infrared_window.attrs["units"] == "W m-2"

@@ -1,11 +1,13 @@
 """Granules: instruments' files become named bands with units, places, angles and a time."""
 
 from pipeline.files.granules.finding import find_granules, without_description
+from pipeline.files.granules.geotiff import GeotiffConventions
 from pipeline.files.granules.granule import Granule, UnusableGranuleError
 from pipeline.files.granules.netcdf import NetcdfConventions
 from pipeline.files.granules.reading import read_granule
 
 __all__ = [
+    "GeotiffConventions",
     "Granule",
     "NetcdfConventions",
     "UnusableGranuleError",

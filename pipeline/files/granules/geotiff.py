@@ -1,6 +1,8 @@
 """GeoTIFF granules: bands by description, tags for time and platform."""
 
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,19 @@ from pipeline.files.granules.granule import (
     choose_bands,
     refuse_without,
 )
+from pipeline.files.granules.units import PERCENT, in_known_units
+
+
+@dataclass(frozen=True)
+class GeotiffConventions:
+    """What GeoTIFFs do not say themselves.
+
+    Attributes:
+        units: Of bands that state none, or are meant to be of another quantity than reflectance or
+            brightness temperature, by their names in the file.
+    """
+
+    units: Mapping[str, str]
 
 
 def describe_geotiff(path: Path) -> Granule:
@@ -33,7 +48,7 @@ def describe_geotiff(path: Path) -> Granule:
     return Granule(path.name, (path,), "geotiff", platform, time)
 
 
-def read_geotiff(path: Path, bands: Bands) -> Reading:
+def read_geotiff(path: Path, bands: Bands, conventions: GeotiffConventions) -> Reading:
     """Bands by their scale, offset and nodata or mask; plain bytes are display brightness."""
     with rasterio.open(path) as file:
         chosen = choose_bands(bands, [name for name in file.descriptions if name])
@@ -44,13 +59,18 @@ def read_geotiff(path: Path, bands: Bands) -> Reading:
             if (kind := np.dtype(file.dtypes[index])).kind in "iu":
                 refuse_absurd_scale(name, file.scales[index], np.iinfo(kind).max)
             counts = file.read(index + 1, masked=True).astype(np.float32).filled(np.nan)
-            values[wanted] = counts * file.scales[index] + file.offsets[index]
-            units = file.units[index]
-            plain = file.scales[index] == 1 and file.offsets[index] == 0
-            if units is None and plain and file.dtypes[index] == "uint8":
-                values[wanted] = counts * np.float32(100 / 255)
-                units = "percent"
-            attributes[wanted] = {"units": units or "1", "sun_corrected": True}
+            stated, declared = file.units[index], conventions.units.get(name)
+            if _is_display(file, index) and not declared:
+                counts, stated = counts * np.float32(100 / 255), PERCENT
+            values[wanted], known = in_known_units(
+                counts * file.scales[index] + file.offsets[index],
+                wanted=wanted,
+                name=name,
+                stated=stated,
+                declared=declared,
+                key="ingest.geotiff.units",
+            )
+            attributes[wanted] = {"units": known, "sun_corrected": True}
         latitude, longitude = _places(file)
         refuse_torn_places(latitude, longitude)
         time = _start_time(file)
@@ -58,6 +78,12 @@ def read_geotiff(path: Path, bands: Bands) -> Reading:
             raise UnusableGranuleError("unreadable", "it has no tag start_time")
         platform = file.tags().get("platform", "unknown")
     return Reading(values, attributes, latitude, longitude, time, platform)
+
+
+def _is_display(file: rasterio.DatasetReader, index: int) -> bool:
+    """Whether the band is of bytes that nothing gives a meaning."""
+    plain = file.scales[index] == 1 and file.offsets[index] == 0
+    return plain and not file.units[index] and file.dtypes[index] == "uint8"
 
 
 def _places(file: rasterio.DatasetReader) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -27,6 +27,7 @@ from pipeline.files.granules.granule import (
     refuse_without,
 )
 from pipeline.files.granules.times import find_times, time_axis
+from pipeline.files.granules.units import in_known_units
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class NetcdfConventions:
     """How plain netCDF files name things.
 
     Attributes:
-        units: Of each variable that serves as a band; a file with others is refused.
+        units: Of variables that serve as bands and state none, or are meant to be of another
+            quantity than reflectance or brightness temperature.
         latitude: Variable, along the rows or (row, column).
         longitude: Likewise, along the columns or (row, column).
         projection: Instead of the two: a grid-mapping variable, or a code such as EPSG:3857, of
@@ -76,8 +78,6 @@ def read_netcdf(path: Path, bands: Bands, conventions: NetcdfConventions, step: 
         times = find_times(file)
         if not times:
             raise UnusableGranuleError("unreadable", "it has no time")
-        for name in chosen.values():
-            _check_units(file[name], conventions)
         axis = time_axis(file)
         if step < 0 and len(times) > 1:
             detail = f"it has {len(times)} times, which could not be listed by fetch"
@@ -88,12 +88,18 @@ def read_netcdf(path: Path, bands: Bands, conventions: NetcdfConventions, step: 
             latitude, longitude = _unprojected(file, plane, conventions.projection)
         else:
             latitude, longitude = _places(file, conventions, axis, step)
-        values = {wanted: _along(plane, latitude.dims) for wanted, plane in planes.items()}
+        values, attributes = {}, {}
+        for wanted, plane in planes.items():
+            values[wanted], units = in_known_units(
+                _along(plane, latitude.dims),
+                wanted=wanted,
+                name=chosen[wanted],
+                stated=plane.attrs.get("units"),
+                declared=conventions.units.get(chosen[wanted]),
+                key="ingest.netcdf.units",
+            )
+            attributes[wanted] = {"units": units, "sun_corrected": True}
         platform = str(file.attrs.get("platform", conventions.platform or "unknown"))
-    attributes = {
-        wanted: {"units": conventions.units[name], "sun_corrected": True}
-        for wanted, name in chosen.items()
-    }
     refuse_torn_places(latitude.values, longitude.values)
     turn = _turn(latitude.values, longitude.values)
     return Reading(
@@ -124,17 +130,6 @@ def _along(plane: xr.DataArray, dimensions: tuple[Hashable, ...]) -> NDArray[Any
         detail = f"its {plane.name} lies along {found}, its places along {wanted}, not the same two"
         raise UnusableGranuleError("unreadable", detail)
     return plane.transpose(*dimensions).values
-
-
-def _check_units(variable: xr.DataArray, conventions: NetcdfConventions) -> None:
-    name = str(variable.name)
-    if name not in conventions.units:
-        raise UnusableGranuleError(
-            "other units", f"ingest.netcdf.units has no {name}; add what it is to be in"
-        )
-    found, wanted = variable.attrs.get("units"), conventions.units[name]
-    if found is not None and found != wanted:
-        raise UnusableGranuleError("other units", f"its {name} is in {found}, not in {wanted}")
 
 
 def _places(

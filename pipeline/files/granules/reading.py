@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from pipeline.files.granules.geotiff import read_geotiff
+from pipeline.files.granules.geotiff import GeotiffConventions, read_geotiff
 from pipeline.files.granules.granule import Bands, Reading, UnusableGranuleError
 from pipeline.files.granules.netcdf import NetcdfConventions, read_netcdf
 from pipeline.files.granules.satellite import read_satellite
@@ -33,6 +33,7 @@ def read_granule(
     bands: Bands,
     *,
     netcdf: NetcdfConventions,
+    geotiff: GeotiffConventions | None = None,
     step: int = 0,
 ) -> xr.Dataset:
     """Bands, places and angles of a granule, float32 (row, column).
@@ -43,6 +44,7 @@ def read_granule(
         bands: For each wanted name the bands that can stand for it; the first one there is taken,
             and the name is left out where the granule has none of them.
         netcdf: What variables of plain netCDF files mean.
+        geotiff: What bands of GeoTIFFs mean, where these do not say it.
         step: Place of the granule on the time axis of such a file.
 
     Returns:
@@ -68,7 +70,7 @@ def read_granule(
             warnings.simplefilter("ignore")  # readers warn of what real files are like
             match reader:
                 case "geotiff":
-                    reading = read_geotiff(files[0], bands)
+                    reading = read_geotiff(files[0], bands, geotiff or GeotiffConventions({}))
                 case "netcdf":
                     reading = read_netcdf(files[0], bands, netcdf, step)
                 case _:
