@@ -15,7 +15,7 @@ import xarray as xr
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from pipeline.core.false_colour import Preset, missing_bands, needed_bands
-from pipeline.core.quality import PLAUSIBLE, band_faults, is_flat
+from pipeline.core.quality import PLAUSIBLE, band_faults, is_flat, without_noise_floor
 from pipeline.core.repeats import Repeats, View
 from pipeline.core.scene import PHYSICAL, compose_scene, scene_angles
 from pipeline.core.sphere import lattice
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
+SHORTWAVE, WINDOW = "shortwave_infrared", "infrared_window"
 LATTICE_POINTS = 24  # along the edge of a scene, to see which others it overlaps
 DAYLIGHT_ZENITH = 85.0  # degrees; nearer to the horizon reflectances fade into noise
 LONGEST_SCAN = np.timedelta64(1, "h")  # names tell the start, the end or a nominal time
@@ -239,6 +240,10 @@ def _without_faults(
 
     The others, which only describe tiles, are left out where they have many.
     """
+    if SHORTWAVE in granule:
+        window = granule[WINDOW].values if WINDOW in granule else None
+        filled = without_noise_floor(granule[SHORTWAVE].values, window)
+        granule = granule.assign({SHORTWAVE: granule[SHORTWAVE].copy(data=filled)})
     on_earth = np.isfinite(granule.latitude.values)
     allowed = {
         "missing lines": limits.max_missing_lines,

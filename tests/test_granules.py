@@ -12,9 +12,11 @@ import xarray as xr
 from instruments.abi_l1b import write_abi_l1b
 from instruments.ahi import area_places, write_ahi_hsd
 from instruments.damage import rewrite
+from instruments.modis import radiance as modis_radiance
 from instruments.modis import write_modis
 from instruments.swath import swath_places
 from instruments.viirs import write_viirs
+from netCDF4 import Dataset
 from satpy.readers.core.config import configs_for_reader
 from satpy.readers.core.loading import load_reader
 
@@ -416,6 +418,49 @@ def test_ahi_is_read_on_the_coarsest_grid(tmp_path: Path, params: dict[str, Any]
     assert granule.attrs["time"] == np.datetime64("2025-03-20T17:00")
     assert granule.attrs["platform"] == "Himawari-9"
     assert granule.attrs["satellite_longitude"] == pytest.approx(140.7)
+
+
+def _overcast(shape: tuple[int, int]) -> dict[str, np.ndarray]:
+    """A storm whose core, the upper left quarter, is colder than 3.9 µm can tell."""
+    core = np.zeros(shape, bool)
+    core[: shape[0] // 2, : shape[1] // 2] = True
+    return {
+        "core": core,
+        "shortwave_infrared": np.where(core, 60.0, 230.0),
+        "infrared_window": np.where(core, 195.0, 228.0),
+    }
+
+
+@pytest.mark.parametrize("reader", ["abi_l1b", "ahi_hsd", "modis_l1b"])
+def test_cold_tops_without_a_signal_are_told_from_missing_pixels(
+    reader: str, tmp_path: Path, params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storm = _overcast((20, 20))
+    core = storm.pop("core")
+    storm["shortwave_infrared"][-1, -1] = np.nan
+    if reader == "modis_l1b":
+
+        def noisy(band: str, kelvin: np.ndarray) -> np.ndarray:
+            return np.where(kelvin < 100, -0.01, modis_radiance(band, kelvin))
+
+        monkeypatch.setattr("instruments.modis.radiance", noisy)
+        files, *_ = _write_swath(reader, tmp_path, storm)
+    else:
+        write, names = {"abi_l1b": (write_abi_l1b, ABI), "ahi_hsd": (write_ahi_hsd, AHI)}[reader]
+        place = {"latitude": 5, "longitude": -75 if reader == "abi_l1b" else 140}
+        bands = {names[name]: values for name, values in storm.items()}
+        files = write(tmp_path, bands=bands, start_time=START, **place)
+    if reader == "abi_l1b":  # its counts begin below zero
+        with Dataset(files[0], "a") as file:
+            file.set_auto_maskandscale(False)
+            radiances = file["Rad"][:]
+            radiances[core] = 10
+            file["Rad"][:] = radiances
+    granule = read_granule(files, reader, params["ingest"]["bands"])
+    found = granule.shortwave_infrared.values
+    np.testing.assert_array_equal(found < 100, core)
+    assert np.isnan(found[-1, -1])
+    np.testing.assert_allclose(granule.infrared_window, storm["infrared_window"], atol=1)
 
 
 VIIRS = {

@@ -11,6 +11,7 @@ from pipeline.core.quality import (
     missing_lines,
     saturated_pixels,
     striped_lines,
+    without_noise_floor,
 )
 
 SHAPE = (90, 71)
@@ -42,6 +43,17 @@ SCENES = {
 
 def rows(striped: np.ndarray) -> list[int]:
     return np.flatnonzero(striped).tolist()
+
+
+def test_below_the_noise_floor_is_the_coldest_that_the_band_can_tell() -> None:
+    shortwave = np.array([[0, -2.97, -2.97, 205.2], [230, 290, np.nan, 119]])
+    window = np.array([[200, 195, 280, 214], [230, 288, 200, np.nan]])
+    expected = np.array([[205.2, 205.2, -2.97, 205.2], [230, 290, np.nan, 205.2]])
+    np.testing.assert_array_equal(without_noise_floor(shortwave, window), expected)
+    expected[0, 2] = 205.2  # nothing tells that it is warm
+    np.testing.assert_array_equal(without_noise_floor(shortwave, None), expected)
+    nothing = np.full((2, 2), -2.97)
+    np.testing.assert_array_equal(without_noise_floor(nothing, None), nothing)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,9 @@ PLAUSIBLE = {
     "K": (120.0, 450.0),
 }
 
+# Over cloud of this temperature and warmer, 3.9 µm is far above the noise of any imager.
+WARMEST_BELOW_NOISE = 250.0  # K, at 10.8 µm
+
 # Of one pixel out of both its neighbours. Fires exceed them at 3.9 µm, in few pixels of a granule.
 LARGEST_SPIKES = {"percent": 100.0, "K": 60.0}
 
@@ -58,6 +61,25 @@ def band_faults(
         "implausible values": implausible_share(values, units=units),
         "static": static_share(values, units=units),
     }, striped
+
+
+def without_noise_floor(shortwave: FloatArray, window: FloatArray | None) -> FloatArray:
+    """Temperatures near 3.9 µm with the coldest that the band can tell where it saw only noise.
+
+    A cloud top of 200 K emits less there than the noise of an imager, so that its radiance is
+    around zero and a temperature of it none, or one that no cloud has, such as the -2.97 K of
+    SEVIRI. The coldest that the band can tell is the lowest plausible value of the granule.
+
+    Args:
+        shortwave: K, shape (row, column); 0 where a radiance was zero or less.
+        window: K near 10.8 µm, same shape, where the granule has it.
+    """
+    is_cold = True if window is None else ~(window > WARMEST_BELOW_NOISE)
+    plausible = shortwave >= PLAUSIBLE["K"][0]
+    if not plausible.any():
+        return shortwave
+    below = np.isfinite(shortwave) & ~plausible & is_cold
+    return np.where(below, shortwave[plausible].min(), shortwave)
 
 
 def missing_lines(values: FloatArray, on_earth: BoolArray) -> BoolArray:

@@ -26,6 +26,9 @@ from pipeline.files.granules.granule import (
 logging.getLogger("satpy").setLevel(logging.CRITICAL)  # a fault is told by its exception
 
 CALIBRATIONS = ("reflectance", "brightness_temperature")
+RADIANCE = "radiance"
+SHORTWAVE_UM = 5.0  # shorter ones have no signal over the coldest clouds
+BELOW_NOISE_K = 0.0  # where the radiance is zero or less, so that it has no temperature
 ANGLES = {
     body: {f"{body}_zenith_angle", f"{body}_azimuth_angle"} for body in ("solar", "satellite")
 }
@@ -60,16 +63,23 @@ def read_satellite(files: Sequence[Path], reader: str, bands: Bands) -> Reading:
         if reader in GEOLOCATION and (absent := set[str]().union(*ANGLES.values()) - angles):
             detail = f"its geolocation has no {', no '.join(sorted(absent))}"
             raise UnusableGranuleError("lacks its geolocation", detail)
-        scene = _load(
-            scene, [data for data in calibrated if data["name"] in chosen.values()], angles
-        )
-        loaded = {data["name"]: scene[data] for data in scene.keys()}  # noqa: SIM118
+        wanted = [data for data in calibrated if data["name"] in chosen.values()]
+        scene = _load(scene, wanted, [data for data in found if _tells_noise(data, wanted)], angles)
+        loaded: dict[str, Any] = {}
+        radiances: dict[str, Any] = {}
+        for data in scene.keys():  # noqa: SIM118
+            kind = radiances if _calibration(data) == RADIANCE else loaded
+            kind[data["name"]] = scene[data]
         first = loaded[next(iter(chosen.values()))]
         latitude, longitude = _places(first.attrs["area"])
         names = {*chosen.values(), *angles}
-        arrays = dict(
-            zip(names, dask.base.compute(*(loaded[name].data for name in names)), strict=True)
+        arrays, measured = dask.base.compute(
+            {name: loaded[name].data for name in names},
+            {name: radiance.data for name, radiance in radiances.items()},
         )
+    for name, radiance in measured.items():
+        is_noise = np.isfinite(radiance) & ~(arrays[name] > 0)
+        arrays[name] = np.where(is_noise, BELOW_NOISE_K, arrays[name])
     return Reading(
         {wanted: arrays[name] for wanted, name in chosen.items()},
         {wanted: _describe(loaded[name]) for wanted, name in chosen.items()},
@@ -94,28 +104,37 @@ def _calibration(data: Any) -> str | None:
     return data["calibration"].name if "calibration" in data.to_dict() else None
 
 
-def _load(scene: Any, calibrated: Sequence[Any], angles: set[str]) -> Any:
-    """`scene` with the bands and angles, all on one grid."""
+def _tells_noise(data: Any, wanted: Sequence[Any]) -> bool:
+    """Whether it is the radiance of a wanted band that cold cloud leaves without a signal."""
+    names = {each["name"] for each in wanted if _calibration(each) == "brightness_temperature"}
+    is_short = data["name"] in names and data["wavelength"].central < SHORTWAVE_UM
+    return is_short and _calibration(data) == RADIANCE
+
+
+def _load(scene: Any, calibrated: Sequence[Any], radiances: Sequence[Any], angles: set[str]) -> Any:
+    """`scene` with the bands, radiances and angles, all on one grid."""
     from pyresample.geometry import AreaDefinition
     from satpy.dataset import DataQuery
 
     resolutions = defaultdict(set)
     for data in calibrated:
         resolutions[data["name"]].add(data.get("resolution"))
-    queries = {
-        data["name"]: DataQuery(name=data["name"], calibration=_calibration(data), modifiers=())
-        for data in calibrated
-    }
+    queries = [
+        DataQuery(name=name, calibration=calibration, modifiers=())
+        for name, calibration in dict.fromkeys(
+            (data["name"], _calibration(data)) for data in (*calibrated, *radiances)
+        )
+    ]
     # A swath has places for each resolution, and only one of them suits all bands.
     coarsest = max(filter(None, set[int]().union(*resolutions.values())), default=None)
     common = coarsest if all(coarsest in each for each in resolutions.values()) else "*"
-    scene.load([*queries.values(), *sorted(angles)], resolution=common)
+    scene.load([*queries, *sorted(angles)], resolution=common)
     if missing := scene.missing_datasets:
         raise ValueError(f"satpy could not load {', '.join(data['name'] for data in missing)}")
     areas = [(scene[data].attrs.get("area"), data.get("resolution")) for data in scene.keys()]  # noqa: SIM118
     if fixed := [(area, size) for area, size in areas if isinstance(area, AreaDefinition)]:
         refuse_stretched_areas(fixed)
-    if len({scene[query].shape for query in queries.values()}) > 1:
+    if len({scene[query].shape for query in queries}) > 1:
         scene = scene.resample(scene.coarsest_area(), resampler="native")
     return scene
 
