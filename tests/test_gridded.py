@@ -140,6 +140,31 @@ def test_one_time_a_file_and_packed_values_are_read(write: Write) -> None:
     np.testing.assert_array_equal(found, [20, 26])
 
 
+def test_the_time_is_what_cf_says(write: Write) -> None:
+    """As of cfgrib: the run is no time, and steps are told by their valid time."""
+    steps = _era5().swap_dims(valid_time="step").assign_coords(step=[0, 6])
+    run = xr.Variable((), DAY, {"standard_name": "forecast_reference_time"})
+    field = steps.drop_vars("expver").assign_coords(time=run)
+    found = sample_gridded(write(field), _tiles((0, 0, 0), (6, 0, 0)))
+    np.testing.assert_array_equal(found, [20, 120])
+
+
+def test_a_run_is_selected_by_its_time(write: Write) -> None:
+    runs = xr.DataArray(
+        _hours(-12, 0), dims="run", attrs={"standard_name": "forecast_reference_time"}
+    )
+    field = _era5().expand_dims(run=runs) + xr.DataArray([0, 1000], dims="run")
+    found = sample_gridded(write(field, select={"run": "2020-01-10T00:00"}), _tiles((0, 0, 0)))
+    np.testing.assert_array_equal(found, [1020])
+
+
+def test_two_times_that_differ_are_refused(write: Write) -> None:
+    field = _era5().isel(valid_time=0, drop=True)
+    wanted = write(field.assign_coords(start=_hours(0)[0], stop=_hours(1)[0]))
+    with pytest.raises(ValueError, match="start and stop tell different times; give one of them"):
+        open_gridded(wanted)
+
+
 def test_a_field_without_time_is_the_same_for_all_tiles(write: Write) -> None:
     field = _era5().isel(valid_time=0, drop=True)
 
@@ -178,7 +203,7 @@ def test_a_level_is_selected(write: Write) -> None:
         (
             lambda field: field.rename(latitude="y").drop_vars("y"),
             {},
-            r"has no latitude of one dimension, but \(valid_time, y, longitude\)",
+            r"has no latitude of one dimension, but \(time, y, longitude\)",
         ),
         (
             lambda field: field.assign_coords(

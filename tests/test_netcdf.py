@@ -139,15 +139,76 @@ def test_the_time_axis_goes_before_other_times(tmp_path: Path) -> None:
         ("2020-06-01T12:30:17+02:00", "2020-06-01T10:30:17"),
     ],
 )
-def test_the_start_of_the_coverage_goes_before_a_single_time(
+def test_without_a_variable_the_time_is_the_start_of_the_coverage(
     start: str, expected: str, tmp_path: Path
 ) -> None:
-    product = _model(time_coverage_start=start).isel(time=1)
+    product = _model(time_coverage_start=start).isel(time=1, drop=True)
     path = _write(product, tmp_path / "a.nc")
     assert _read(path).attrs["time"] == np.datetime64(expected)
-    product.attrs.clear()
-    path = _write(product, tmp_path / "b.nc")
+
+
+FORECAST = {"standard_name": "forecast_reference_time"}
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"forecast_reference_time": ((), TIMES[0] - np.timedelta64(6, "h"), FORECAST)},
+        {"a": ((), TIMES[0], FORECAST)},
+        {"processing_time": ((), np.datetime64("2024-01-01", "ns"))},
+        {"valid_time": ((), TIMES[1], {"standard_name": "time"}), "time": ((), TIMES[0], FORECAST)},
+        {"valid_time": ((), TIMES[1]), "created": ((), TIMES[0])},
+        {"t": ((), TIMES[1], {"axis": "T"}), "valid_time": ((), TIMES[0])},
+    ],
+)
+def test_the_time_is_what_cf_says_and_not_what_comes_first(
+    others: dict[str, Any], tmp_path: Path
+) -> None:
+    model = _model().isel(time=1)
+    if len(others) > 1:
+        model = model.drop_vars("time")
+    path = _write(xr.Dataset(others).merge(model), tmp_path / "a.nc")
+    [granule], _ = find_granules([path])
+    assert np.datetime64(granule.start_time) == TIMES[1]
     assert _read(path).attrs["time"] == TIMES[1]
+
+
+def test_steps_of_a_forecast_are_told_by_their_valid_time(tmp_path: Path) -> None:
+    """As cfgrib writes them."""
+    model = _model().rename(time="step").assign_coords(step=[0.0, 6.0])
+    coordinates = {
+        "time": ((), TIMES[0], FORECAST),
+        "valid_time": ("step", TIMES, {"standard_name": "time"}),
+    }
+    path = _write(model.assign_coords(coordinates), tmp_path / "a.nc")
+    found, _ = find_granules([path])
+    assert [granule.name for granule in found] == ["a.nc@20200601T000000", "a.nc@20200601T060000"]
+    for granule in found:
+        read = _read(path, granule.step)
+        assert read.attrs["time"] == TIMES[granule.step]
+        np.testing.assert_array_equal(np.sort(read.infrared_window, axis=1), RLUT[granule.step])
+
+
+def test_two_times_that_differ_are_refused_by_name(tmp_path: Path) -> None:
+    times = {"start": ((), TIMES[0]), "stop": ((), TIMES[1])}
+    path = _write(_model().isel(time=1, drop=True).assign_coords(times), tmp_path / "a.nc")
+    detail = "start and stop tell different times; give one of them the standard_name time"
+    assert _refused(partial(_read, path), detail) == "unreadable"
+    same = {"start": ((), TIMES[1]), "stop": ((), TIMES[1])}
+    path = _write(_model().isel(time=1, drop=True).assign_coords(same), tmp_path / "b.nc")
+    assert _read(path).attrs["time"] == TIMES[1]
+
+
+def test_a_coverage_of_another_time_is_refused(tmp_path: Path) -> None:
+    """As in files that were split from one and kept its attributes."""
+    stale = _model(time_coverage_start="2020-06-01T00:00:00Z").isel(time=1)
+    path = _write(stale, tmp_path / "a.nc")
+    detail = "its time is 2020-06-01 06:00:00, but its attribute time_coverage_start 2020-06-01 00"
+    assert _refused(partial(_read, path), detail) == "other time"
+    near = _model(time_coverage_start="2020-06-01T05:45:00Z").isel(time=1)
+    assert _read(_write(near, tmp_path / "b.nc")).attrs["time"] == TIMES[1]
+    stale.attrs["time_coverage_end"] = "2020-06-02T00:00:00Z"  # a mean over the day
+    assert _read(_write(stale, tmp_path / "c.nc")).attrs["time"] == TIMES[1]
 
 
 def test_a_file_without_a_time_is_refused(tmp_path: Path) -> None:
@@ -310,7 +371,7 @@ def test_scanning_angles_become_places(rows: slice, tmp_path: Path) -> None:
     found = read.latitude.values.astype(float), read.longitude.values.astype(float)
     assert great_circle_km(*found, grid.latitude, grid.longitude).max() < 0.02
     np.testing.assert_allclose(read.optical_depth, depth, atol=0.0013)
-    assert read.attrs["time"] == np.datetime64("2025-03-20T17:00:17.3")
+    assert read.attrs["time"] == np.datetime64("2025-03-20T17:00:17")
     assert read.attrs["platform"] == "GOES-19"
 
 

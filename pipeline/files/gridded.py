@@ -9,6 +9,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat
 
+from pipeline.files.base.time_choice import SeveralTimesError, choose_time
+
 IntArray = NDArray[np.integer]
 
 # How CF-1.11 (sections 4.1 to 4.4) and custom tell the axes.
@@ -82,6 +84,7 @@ def _pick(part: xr.Dataset, wanted: GriddedVariable) -> xr.Dataset:
             "composite.gridded"
         )
     field = part[wanted.variable]
+    field = _along_times(field, wanted, source)
     names = {found: kind for kind in DIMENSIONS if (found := _find(field, kind)) is not None}
     if lacking := {"latitude", "longitude"} - set(names.values()):
         raise NotUsableError(
@@ -103,16 +106,29 @@ def _pick(part: xr.Dataset, wanted: GriddedVariable) -> xr.Dataset:
     return field.drop_vars(set(field.coords) - set(field.dims)).to_dataset(name=wanted.variable)
 
 
+def _along_times(field: xr.DataArray, wanted: GriddedVariable, source: str) -> xr.DataArray:
+    """The field with its times called time, on a dimension of that name if they have one."""
+    try:
+        name = choose_time(field.coords)
+    except SeveralTimesError as error:
+        raise NotUsableError(
+            f"in {source} {error}, or leave {wanted.name} out of composite.gridded"
+        ) from error
+    if name is None:
+        return field.drop_vars("time", errors="ignore")
+    if field[name].ndim and field[name].dims != (name,):
+        field = field.swap_dims({field[name].dims[0]: name})
+    if name != "time":
+        field = field.drop_vars("time", errors="ignore").rename({name: "time"})
+    return field
+
+
 def _find(field: xr.DataArray, kind: str) -> Any:
     """Name of the coordinate that tells the latitude, longitude or time, if one does."""
     for name, coordinate in field.coords.items():
-        along = coordinate.dims == (name,)
-        if kind == "time":
-            is_time = coordinate.dtype.kind == "M" or "calendar" in coordinate.encoding
-            what = coordinate.attrs.get("standard_name", "time")
-            if is_time and what == "time" and (along or not coordinate.ndim):
-                return name
-        elif along and _tells(coordinate, kind):
+        if name == kind == "time":
+            return name
+        if kind != "time" and coordinate.dims == (name,) and _tells(coordinate, kind):
             return name
     return None
 
@@ -136,8 +152,7 @@ def _select(
         steps = field[dimension].values
         if dimension in wanted.select:
             value = wanted.select[dimension]
-            same = np.isclose(steps, value) if steps.dtype.kind in "iuf" else steps == str(value)
-            found = np.flatnonzero(same)
+            found = np.flatnonzero(_same(steps, value))
         else:
             found = np.arange(len(steps))
         if len(found) != 1:
@@ -148,6 +163,15 @@ def _select(
             )
         field = field.isel({dimension: found[0]})
     return field
+
+
+def _same(steps: NDArray[Any], value: float | str) -> NDArray[np.bool_]:
+    """Where the steps of a dimension are `value`, which may be a time or words."""
+    if steps.dtype.kind in "iuf":
+        return np.asarray(np.isclose(steps, float(value)))
+    if steps.dtype.kind == "M":
+        return np.asarray(steps == np.datetime64(str(value)))
+    return np.asarray(steps == str(value))
 
 
 def read_points(

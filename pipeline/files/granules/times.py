@@ -1,55 +1,78 @@
 """Times of plain netCDF files, whatever their calendar."""
 
-from datetime import UTC, datetime
-from itertools import islice
+from collections.abc import Hashable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from pipeline.files.base.time_choice import SeveralTimesError, choose_time, is_time
 from pipeline.files.granules.granule import UnusableGranuleError
 
+LONGEST_SCAN = timedelta(hours=1)
 YEARS = range(1678, 2262)  # those that nanoseconds since 1970 reach
 
 
 def time_axis(file: xr.Dataset) -> str | None:
-    """Name of the axis along which the file has its times: the longest one of dates.
+    """The dimension along which the file has its times.
 
     Raises:
-        UnusableGranuleError: If two axes have several.
+        UnusableGranuleError: If two dimensions are of several times each, or nothing tells which of
+            two variables is the time.
     """
-    axes = [
-        str(name) for name, each in file.variables.items() if is_time(each) and each.dims == (name,)
+    name = _time_name(file)
+    axis = None if name is None or not file[name].ndim else str(file[name].dims[0])
+    others = [
+        str(each)
+        for each, variable in file.variables.items()
+        if variable.dims == (each,) and each != axis and is_time(variable) and variable.size > 1
     ]
-    several = [name for name in axes if file.sizes[name] > 1]
-    if len(several) > 1:
-        detail = f"{' and '.join(several)} are axes of several times each; keep one of them"
+    if axis and others:
+        detail = f"{' and '.join([axis, *others])} are axes of several times each; keep one of them"
         raise UnusableGranuleError("unreadable", detail)
-    return max(axes, key=lambda name: file.sizes[name], default=None)
+    return axis
 
 
 def find_times(file: xr.Dataset) -> list[datetime]:
-    """Times of the file in UTC: of its time axis, else the start of its coverage, else its one.
+    """Times of the file in UTC: those of `choose_time`, else the start of its coverage.
 
     A day of another calendar is the day of the same name.
 
     Raises:
-        UnusableGranuleError: If a time is missing, or no day of any year that products can hold.
+        UnusableGranuleError: If a time is missing, or no day of any year that products can hold, or
+            if the one time lies more than an hour outside of the coverage.
     """
-    if axis := time_axis(file):
-        return list(map(_as_datetime, file[axis].values))
-    if "time_coverage_start" in file.attrs:
-        start = datetime.fromisoformat(file.attrs["time_coverage_start"])
-        return [start.astimezone(UTC).replace(tzinfo=None) if start.tzinfo else start]
-    single = (each for each in file.variables.values() if is_time(each) and not each.dims)
-    return [_as_datetime(each.values[()]) for each in islice(single, 1)]
-
-
-def is_time(variable: xr.Variable | xr.DataArray) -> bool:
-    """Whether the values are dates of some calendar."""
-    return variable.dtype.kind == "M" or (
-        variable.dtype.kind == "O" and hasattr(next(variable.values.flat, None), "calendar")
+    name, coverage = _time_name(file), _coverage(file.attrs)
+    if name is None:
+        return coverage[:1]
+    times = [_as_datetime(time) for time in np.atleast_1d(file[name].values)]
+    is_covered = not coverage or (
+        coverage[0] - LONGEST_SCAN <= times[0] <= coverage[-1] + LONGEST_SCAN
     )
+    if len(times) == 1 and not is_covered:
+        detail = (
+            f"its {name} is {times[0]}, but its attribute time_coverage_start {coverage[0]}; "
+            "correct one of them"
+        )
+        raise UnusableGranuleError("other time", detail)
+    return times
+
+
+def _time_name(file: xr.Dataset) -> str | None:
+    try:
+        return choose_time(file.variables)
+    except SeveralTimesError as error:
+        raise UnusableGranuleError("unreadable", str(error)) from error
+
+
+def _coverage(attributes: Mapping[Hashable, Any]) -> list[datetime]:
+    """Start and perhaps end, in UTC, as far as the attributes tell them."""
+    names = ("time_coverage_start", "time_coverage_end")
+    if names[0] not in attributes:
+        return []
+    times = [datetime.fromisoformat(attributes[name]) for name in names if name in attributes]
+    return [time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time for time in times]
 
 
 def _as_datetime(time: Any) -> datetime:

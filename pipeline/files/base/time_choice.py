@@ -1,0 +1,53 @@
+"""Which variable of a netCDF file tells its times, by the rules of CF-1.11, section 4.4."""
+
+from collections.abc import Hashable, Mapping
+
+import numpy as np
+import xarray as xr
+
+
+class SeveralTimesError(ValueError):
+    """More than one variable may be meant."""
+
+
+def is_time(variable: xr.Variable | xr.DataArray) -> bool:
+    """Whether the values are dates of some calendar."""
+    return variable.dtype.kind == "M" or (
+        variable.dtype.kind == "O" and hasattr(next(variable.values.flat, None), "calendar")
+    )
+
+
+def choose_time(variables: Mapping[Hashable, xr.Variable] | xr.Coordinates) -> str | None:
+    """Name of the variable that tells when what a file holds was seen or is valid.
+
+    That is one whose standard name is time, else of the axis T, else the valid_time of GRIB, else
+    one called time, else a coordinate of a dimension of its own, else any other of one dimension or
+    none. One of another standard name, as the forecast reference time, never is.
+
+    Args:
+        variables: Of a file, or coordinates of one of its variables.
+
+    Raises:
+        SeveralTimesError: If two that differ are left.
+    """
+    found = {
+        str(name): each
+        for name, each in variables.items()
+        if is_time(each) and each.ndim < 2 and each.attrs.get("standard_name", "time") == "time"
+    }
+    groups = (
+        [name for name, each in found.items() if "standard_name" in each.attrs],
+        [name for name, each in found.items() if each.attrs.get("axis") == "T"],
+        [name for name in found if name == "valid_time"],
+        [name for name in found if name == "time"],
+        [name for name, each in found.items() if each.dims == (name,)],
+        list(found),
+    )
+    names = next(filter(None, groups), [])
+    for other in names[1:]:
+        if not np.array_equal(found[names[0]].values, found[other].values):
+            raise SeveralTimesError(
+                f"{names[0]} and {other} tell different times; give one of them the standard_name "
+                "time"
+            )
+    return names[0] if names else None
