@@ -323,7 +323,15 @@ def test_places_may_move_with_time(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read.latitude[:, 0], LATITUDE + 1)
 
 
-def _abi_cod(path: Path, *, rows: slice = slice(None), latitude: float = 15) -> tuple[Any, ...]:
+def _abi_cod(
+    path: Path,
+    *,
+    rows: slice = slice(None),
+    latitude: float = 15,
+    units: str = "rad",
+    rad: float = 1.0,
+    dimensions: tuple[str, str] = ("y", "x"),
+) -> tuple[Any, ...]:
     """A file laid out as ABI's cloud optical depth: scanning angles and a grid mapping."""
     grid = sector_grid(latitude=latitude, longitude=-55, n_pixels=40)
     depth = np.arange(1600.0).reshape(40, 40) / 100
@@ -340,9 +348,10 @@ def _abi_cod(path: Path, *, rows: slice = slice(None), latitude: float = 15) -> 
             step = float(angles[1] - angles[0])
             variable.setncatts(
                 {
-                    "scale_factor": np.float32(step),
-                    "add_offset": np.float32(angles[0]),
-                    "units": "rad",
+                    "scale_factor": np.float32(step / rad),
+                    "add_offset": np.float32(angles[0] / rad),
+                    "units": units,
+                    "standard_name": f"projection_{name}_coordinate",
                 }
             )
             variable.set_auto_maskandscale(False)
@@ -358,10 +367,59 @@ def _abi_cod(path: Path, *, rows: slice = slice(None), latitude: float = 15) -> 
                 "sweep_angle_axis": "x",
             }
         )
-        image = file.createVariable("COD", "i2", ("y", "x"), fill_value=-1)
+        image = file.createVariable("COD", "i2", dimensions, fill_value=-1)
         image.setncatts({"units": "1", "scale_factor": np.float32(0.0025), "_Unsigned": "true"})
-        image[:] = depth[rows]
+        image[:] = depth[rows] if dimensions[0] == "y" else depth[rows].T
     return grid, depth
+
+
+@pytest.mark.parametrize("dimensions", [("y", "x"), ("x", "y")])
+@pytest.mark.parametrize(
+    ("units", "rad"),
+    [("microradian", 1e-6), ("microradians", 1e-6), ("mrad", 1e-3), ("degree", np.pi / 180)],
+)
+def test_scanning_angles_may_be_in_any_unit_and_order(
+    units: str, rad: float, dimensions: tuple[str, str], tmp_path: Path
+) -> None:
+    grid, depth = _abi_cod(tmp_path / "a.nc", units=units, rad=rad, dimensions=dimensions)
+    read = _read(tmp_path / "a.nc", projection="goes_imager_projection")
+    found = read.latitude.values.astype(float), read.longitude.values.astype(float)
+    assert great_circle_km(*found, grid.latitude, grid.longitude).max() < 0.1
+    np.testing.assert_allclose(read.optical_depth, depth, atol=0.0013)
+
+
+@pytest.mark.parametrize("units", ["counts", "K", "pixel"])
+def test_projection_coordinates_of_no_length_or_angle_are_refused(
+    units: str, tmp_path: Path
+) -> None:
+    _abi_cod(tmp_path / "a.nc", units=units)
+    read = partial(_read, tmp_path / "a.nc", projection="goes_imager_projection")
+    assert _refused(read, f"its y is in {units}, of which the projection") == "other units"
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_rotated_pole_is_turned_back(turned: bool, tmp_path: Path) -> None:
+    """At the origin of the grid of COSMO over Europe, pole 40 N 170 W, lies 50 N 10 E."""
+    mapping = {
+        "grid_mapping_name": "rotated_latitude_longitude",
+        "grid_north_pole_latitude": 40.0,
+        "grid_north_pole_longitude": -170.0,
+    }
+    axes = ("rlat", "rlon")
+    file = xr.Dataset(
+        {"clt": (axes, [[1.0, 2.0], [3.0, 4.0]], {"units": "1"}), "pole": ((), 0, mapping)},
+        coords={
+            "rlat": ("rlat", [0.0, 1.0], {"standard_name": "grid_latitude", "units": "degrees"}),
+            "rlon": ("rlon", [0.0, 1.0], {"standard_name": "grid_longitude", "units": "degrees"}),
+            "time": TIMES[0],
+        },
+    )
+    file = file.transpose(*axes[::-1]) if turned else file
+    read = _read(_write(file, tmp_path / "a.nc"), projection="pole", units={})
+    assert read.latitude.values[1, 0] == pytest.approx(50, abs=1e-4)
+    assert read.longitude.values[1, 0] == pytest.approx(10, abs=1e-4)
+    assert read.latitude.values[0, 0] == pytest.approx(51, abs=1e-4)
+    np.testing.assert_allclose(read.visible, [[300, 400], [100, 200]])
 
 
 @pytest.mark.parametrize("rows", [slice(None), slice(None, None, -1)])
@@ -386,7 +444,18 @@ def test_the_limb_does_not_hide_where_north_is(rows: slice, tmp_path: Path) -> N
     np.testing.assert_allclose(read.optical_depth, depth, atol=0.0013)
 
 
-@pytest.mark.parametrize(("units", "metres"), [("m", 1), ("km", 1000)])
+@pytest.mark.parametrize(
+    ("units", "metres"),
+    [
+        ("m", 1),
+        ("km", 1000),
+        ("kilometer", 1000),
+        ("kilometres", 1000),
+        ("1000 m", 1000),
+        ("hm", 100),
+        ("international_foot", 0.3048),
+    ],
+)
 def test_a_code_names_the_projection(units: str, metres: int, tmp_path: Path) -> None:
     equator_m = 40_075_016.686  # of the sphere that web maps use
     product = xr.Dataset(

@@ -27,7 +27,16 @@ from pipeline.files.granules.granule import (
     refuse_without,
 )
 from pipeline.files.granules.times import find_times, time_axis
-from pipeline.files.granules.units import in_known_units
+from pipeline.files.granules.units import in_known_units, known_unit
+
+STANDARD_NAMES = {
+    axis: {
+        f"projection_{name}_coordinate",
+        f"projection_{name}_angular_coordinate",
+        f"grid_{place}",
+    }
+    for axis, name, place in (("X", "x", "longitude"), ("Y", "y", "latitude"))
+}
 
 
 @dataclass(frozen=True)
@@ -145,7 +154,7 @@ def _places(
 def _unprojected(
     file: xr.Dataset, plane: xr.DataArray, projection: str
 ) -> tuple[xr.DataArray, xr.DataArray]:
-    """Latitude and longitude (row, column) of a projected grid whose rows come first."""
+    """Latitude and longitude (row, column) of a projected grid."""
     _refuse_without_variables(file, map(str, plane.dims))
     mapping = file[projection].attrs if projection in file.variables else {}
     try:
@@ -153,15 +162,52 @@ def _unprojected(
     except CRSError as error:
         detail = f"{projection} is neither a grid mapping of it nor the code of a projection"
         raise UnusableGranuleError("unreadable", detail) from error
-    metres = []
-    for name in plane.dims:
-        coordinate = file[name]
-        height = mapping.get("perspective_point_height", 1.0)  # by which scanning angles grow
-        factors = {"rad": height, "radian": height, "km": 1000.0}
-        metres.append(coordinate.values * factors.get(coordinate.attrs.get("units", "m"), 1.0))
+    rows, columns = _rows_and_columns(file, plane)
+    height = mapping.get("perspective_point_height")  # by which scanning angles grow
+    northings, eastings = (_in_projection(file[name], crs, height) for name in (rows, columns))
     to_degrees = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
-    longitude, latitude = to_degrees.transform(*np.meshgrid(*reversed(metres)))
-    return xr.DataArray(latitude, dims=plane.dims), xr.DataArray(longitude, dims=plane.dims)
+    longitude, latitude = to_degrees.transform(*np.meshgrid(eastings, northings))
+    dimensions = rows, columns
+    return xr.DataArray(latitude, dims=dimensions), xr.DataArray(longitude, dims=dimensions)
+
+
+def _rows_and_columns(file: xr.Dataset, plane: xr.DataArray) -> tuple[Hashable, Hashable]:
+    """Dimensions along which northings and eastings grow; rows first where nothing tells."""
+    if plane.ndim != 2:
+        detail = f"its {plane.name} lies along {', '.join(map(str, plane.dims))}, not along two"
+        raise UnusableGranuleError("unreadable", detail)
+    first, second = plane.dims
+    is_turned = _tells(file[first], "X") or _tells(file[second], "Y")
+    return (second, first) if is_turned else (first, second)
+
+
+def _tells(coordinate: xr.DataArray, axis: str) -> bool:
+    attributes = coordinate.attrs
+    if "axis" in attributes or "standard_name" in attributes:
+        said = attributes.get("axis"), attributes.get("standard_name")
+        return said[0] == axis or said[1] in STANDARD_NAMES[axis]
+    return str(coordinate.name).lower() == axis.lower()
+
+
+def _in_projection(coordinate: xr.DataArray, crs: CRS, height: float | None) -> FloatArray:
+    """A coordinate in what `crs` is in, which is metres in most, and degrees of a rotated pole.
+
+    Args:
+        coordinate: In any unit of length or angle, metres where it has none.
+        crs: Of the coordinates.
+        height: Of a satellite in metres, whose coordinates are scanning angles.
+    """
+    stated = str(coordinate.attrs.get("units", "degrees" if crs.is_geographic else "m"))
+    unit = known_unit(stated)
+    target = "degrees" if crs.is_geographic else "m"
+    values = coordinate.values.astype(float)
+    if unit is not None and unit.is_convertible(target):
+        own = 1.0 if crs.is_geographic else crs.axis_info[0].unit_conversion_factor  # feet, say
+        return np.asarray(unit.convert(values, target) / own)
+    if unit is not None and height is not None and "rad" in unit.definition:  # and no bare number
+        return np.asarray(unit.convert(values, "radian") * height)
+    detail = f"its {coordinate.name} is in {stated}, of which the projection makes no place"
+    raise UnusableGranuleError("other units", detail)
 
 
 def _refuse_without_variables(file: xr.Dataset, names: Iterable[str]) -> None:

@@ -21,6 +21,15 @@ PERCENTAGE = re.compile(r"%|percent", re.IGNORECASE)
 NUMBER = re.compile(r"[-+*^.\deE ]*\d[-+*^.\deE ]*")
 
 
+def known_unit(text: str | None) -> Any:
+    """The unit of that name in UDUNITS-2, None where there is none."""
+    try:
+        unit = Unit(text or "")
+    except ValueError:
+        return None
+    return None if unit.is_unknown() or unit.is_no_unit() else unit
+
+
 def in_known_units(
     values: FloatArray,
     *,
@@ -44,7 +53,7 @@ def in_known_units(
     Raises:
         UnusableGranuleError: If nothing tells the units, or those are not of the kind of band.
     """
-    unit, target = _parse(stated), _parse(declared)
+    unit, target = known_unit(stated), known_unit(declared)
     if unit is None:
         if target is None:
             given = f"is in {stated}, which is no known unit" if stated else "has no units"
@@ -63,15 +72,6 @@ def in_known_units(
         )
     converted = unit.convert(values, Unit(quantity or text))
     return np.asarray(converted, np.float32), quantity or text
-
-
-def _parse(text: str | None) -> Any:
-    """The unit of that name, None where there is none."""
-    try:
-        unit = Unit(text or "")
-    except ValueError:
-        return None
-    return None if unit.is_unknown() or unit.is_no_unit() else unit
 
 
 def _quantity(text: str, unit: Any, expected: str | None) -> str | None:
