@@ -165,6 +165,13 @@ def test_two_times_that_differ_are_refused(write: Write) -> None:
         open_gridded(wanted)
 
 
+def test_values_that_are_not_valid_are_missing(write: Write) -> None:
+    field = _era5()
+    field.attrs |= {"valid_min": np.float32(0), "valid_max": np.float32(105)}
+    found = sample_gridded(write(field), _tiles((0, 0, 0), (6, 90, 0), (6, 0, 0)))
+    np.testing.assert_array_equal(found, [20, 100, np.nan])
+
+
 def test_a_field_without_time_is_the_same_for_all_tiles(write: Write) -> None:
     field = _era5().isel(valid_time=0, drop=True)
 

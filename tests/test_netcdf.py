@@ -26,6 +26,8 @@ from pipeline.files.mcmip import (
     sector_grid,
 )
 
+REAL = Path(__file__).parents[2] / "shared/data/fields"
+PLACES = ("latitude", "longitude")
 UNITS = {"rlut": "W m-2", "clt": "%", "COD": "1"}
 BANDS = {"infrared_window": ["rlut"], "visible": ["clt"], "optical_depth": ["COD"]}
 RLUT = np.arange(2 * 3 * 4).reshape(2, 3, 4) + 200.0
@@ -471,6 +473,87 @@ def test_a_code_names_the_projection(units: str, metres: int, tmp_path: Path) ->
     np.testing.assert_allclose(read.latitude[:, 0], [north, 0], atol=1e-5)
     np.testing.assert_allclose(read.longitude[0], [-90, 0], atol=1e-5)
     np.testing.assert_array_equal(read.visible, [[3, 4], [1, 2]])
+
+
+@pytest.mark.skipif(not REAL.exists(), reason=f"the real fields in {REAL} are not here")
+def test_a_real_stereographic_grid_lies_where_its_own_places_are() -> None:
+    path, bands = REAL / "toa_brightness_stereographic.nc", {"infrared_window": ["data"]}
+    read = _read(path, bands=bands, projection="stereographic")
+    own = _read(path, bands=bands, latitude="lat", longitude="lon")
+    places = [each[name].values.astype(float) for each in (read, own) for name in PLACES]
+    assert great_circle_km(*places).max() < 1
+    for each in (read, own):
+        assert each.attrs == {"time": np.datetime64("2016-05-16T12:00"), "platform": "MSG"}
+        assert each.infrared_window.shape == (160, 256)
+        assert float(each.infrared_window.min()) == pytest.approx(212.546, abs=0.001)
+        assert float(each.infrared_window.max()) == pytest.approx(329.122, abs=0.001)
+
+
+# --- missing values ---
+
+
+def _stored(path: Path, counts: list[int], kind: str = "i2", **attributes: Any) -> xr.DataArray:
+    """What is read of cloud cover stored as counts."""
+    with Dataset(path, "w") as file:
+        file.time_coverage_start = "2020-06-01T00:00:00Z"
+        for name, places in (("latitude", [1.0, 0.0]), ("longitude", [0.0, 1.0, 2.0])):
+            file.createDimension(name, len(places))
+            file.createVariable(name, "f8", (name,))[:] = places
+        fill = attributes.pop("_FillValue", None)
+        band = file.createVariable("clt", kind, ("latitude", "longitude"), fill_value=fill)
+        band.set_auto_maskandscale(False)
+        band.setncatts({"units": "%", **attributes})
+        band[:] = np.array(counts).reshape(2, 3)
+    return _read(path, bands={"visible": ["clt"]}).visible.values.ravel()
+
+
+@pytest.mark.parametrize(
+    ("counts", "attributes", "expected"),
+    [
+        (
+            [0, 5, 10, -999, 101, 100],
+            {"valid_range": np.int16([0, 100])},
+            [0, 5, 10, None, None, 100],
+        ),
+        ([0, 5, 10, -999, -1, 100], {"valid_min": np.int16(0)}, [0, 5, 10, None, None, 100]),
+        ([0, 5, 10, 999, 101, 100], {"valid_max": np.int16(100)}, [0, 5, 10, None, None, 100]),
+        (  # packed, the limits in counts
+            [0, 500, 1000, 12000, -32000, 10000],
+            {"scale_factor": np.float32(0.01), "valid_range": np.int16([0, 10000])},
+            [0, 5, 10, None, None, 100],
+        ),
+        (  # packed, the limits in percent
+            [0, 500, 1000, 12000, -32000, 10000],
+            {"scale_factor": np.float32(0.01), "valid_range": np.float32([0, 100])},
+            [0, 5, 10, None, None, 100],
+        ),
+        (  # counts that fall, from 100 %
+            [10000, 9500, 9000, -1, 12000, 0],
+            {"scale_factor": -0.01, "add_offset": 100.0, "valid_min": np.int16(0)},
+            [0, 5, 10, None, -20, 100],
+        ),
+        (  # unsigned counts beyond 32767
+            [0, 500, 1000, -1, -2, -32768],
+            {"scale_factor": 0.002, "_Unsigned": "true", "valid_range": np.int16([0, -32767])},
+            [0, 1, 2, None, None, 65.536],
+        ),
+        (
+            [0, 5, 10, -999, -888, 100],
+            {"_FillValue": -999, "missing_value": np.int16(-888)},
+            [0, 5, 10, None, None, 100],
+        ),
+        (
+            [0, 5, 10, -999, -888, -777],
+            {"_FillValue": -999, "missing_value": np.int16([-888, -777])},
+            [0, 5, 10, None, None, None],
+        ),
+    ],
+)
+def test_values_that_are_not_valid_are_missing(
+    counts: list[int], attributes: dict[str, Any], expected: list[Any], tmp_path: Path
+) -> None:
+    found = _stored(tmp_path / "a.nc", counts, **attributes)
+    np.testing.assert_allclose(found, np.array(expected, float), atol=1e-4)
 
 
 # --- refusals ---

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat
 
 from pipeline.files.base.time_choice import SeveralTimesError, choose_time
+from pipeline.files.base.valid_range import within_valid_range
 
 IntArray = NDArray[np.integer]
 
@@ -83,8 +84,7 @@ def _pick(part: xr.Dataset, wanted: GriddedVariable) -> xr.Dataset:
             f"{', '.join(map(str, part.data_vars))}; change variable of {wanted.name} in "
             "composite.gridded"
         )
-    field = part[wanted.variable]
-    field = _along_times(field, wanted, source)
+    field = _along_times(within_valid_range(part[wanted.variable]), wanted, source)
     names = {found: kind for kind in DIMENSIONS if (found := _find(field, kind)) is not None}
     if lacking := {"latitude", "longitude"} - set(names.values()):
         raise NotUsableError(

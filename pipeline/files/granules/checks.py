@@ -36,7 +36,7 @@ def refuse_absurd_scales(files: Iterable[Path], *, only: set[str] | None = None)
 
 def refuse_absurd_scale(name: str, scale: float, n_counts: float) -> None:
     """Likewise, of one band or angle."""
-    if not SMALLEST_SPAN <= scale * n_counts <= LARGEST_SPAN:
+    if not SMALLEST_SPAN <= abs(scale) * n_counts <= LARGEST_SPAN:
         detail = f"{n_counts:g} counts of {name} are scaled by {scale:g}"
         raise UnusableGranuleError("absurd scale", detail)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
+from pipeline.files.base.valid_range import within_valid_range
 from pipeline.files.granules.checks import (
     PERCENT_OR_K,
     refuse_absurd_scales,
@@ -126,10 +127,10 @@ def _open(path: Path) -> xr.Dataset:
 
 
 def _at(variable: xr.DataArray, axis: str | None, step: int) -> xr.DataArray:
-    """`variable` at one time, without axes of one point."""
+    """`variable` at one time, without axes of one point, NaN where it is not valid."""
     if axis in variable.dims:
         variable = variable.isel({axis: step})
-    return variable.squeeze(drop=True)
+    return within_valid_range(variable.squeeze(drop=True))
 
 
 def _along(plane: xr.DataArray, dimensions: tuple[Hashable, ...]) -> NDArray[Any]:

@@ -1,0 +1,45 @@
+"""Values that CF-1.11, section 2.5.1, calls missing though they are no fill value."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import xarray as xr
+
+
+def within_valid_range(variable: xr.DataArray) -> xr.DataArray:
+    """`variable`, NaN where it lies outside its valid_range, valid_min or valid_max.
+
+    Of packed values these are in counts, unless they are of another type than the counts.
+    """
+    scale = abs(float(variable.encoding.get("scale_factor", 1.0)))
+    is_packed = not {"scale_factor", "add_offset"}.isdisjoint(variable.encoding)
+    slack = scale / 2 if is_packed else 0.0  # since unpacking rounds
+    for lowest, highest in _limits(variable):
+        variable = variable.where((variable >= lowest - slack) & (variable <= highest + slack))
+    return variable
+
+
+def _limits(variable: xr.DataArray) -> Iterator[tuple[float, float]]:
+    attributes = variable.attrs
+    if "valid_range" in attributes:
+        lowest, highest = _unpacked(variable, np.atleast_1d(attributes["valid_range"]))
+        yield lowest, highest
+    for name, is_lowest in (("valid_min", True), ("valid_max", False)):
+        if name in attributes:
+            counts = np.atleast_1d(attributes[name])
+            [limit] = _unpacked(variable, counts)
+            falling = float(variable.encoding.get("scale_factor", 1.0)) < 0
+            yield (limit, np.inf) if is_lowest != falling else (-np.inf, limit)
+
+
+def _unpacked(variable: xr.DataArray, limits: np.ndarray) -> list[float]:
+    """Limits in the values of the variable, in ascending order."""
+    encoding = variable.encoding
+    kind = np.dtype(encoding.get("dtype", variable.dtype))
+    if kind.kind in "iu" and limits.dtype.kind in "iu":
+        if encoding.get("_Unsigned") == "true":
+            limits = limits.astype(kind).view(f"u{kind.itemsize}")
+        limits = limits * float(encoding.get("scale_factor", 1.0)) + float(
+            encoding.get("add_offset", 0.0)
+        )
+    return sorted(map(float, limits))
