@@ -153,6 +153,19 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch)
         list(ordered_map(str.upper, "abc"))
 
 
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1", "node7", "tcp://node7:port", "foo://a:1"])
+def test_an_address_that_is_none_is_named(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", address)
+    with pytest.raises(ValueError, match=f"DASK_SCHEDULER_ADDRESS is '{address}', which is no add"):
+        list(ordered_map(str.upper, "abc"))
+
+
+def test_an_empty_address_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "")
+    monkeypatch.setenv("TILE2VEC_WORKERS", "0")
+    assert list(ordered_map(str.upper, "abc")) == ["A", "B", "C"]
+
+
 def test_the_readmes_slurm_cluster_does_the_work(tmp_path: Path) -> None:
     """A stand-in for sbatch starts the job's script on this machine."""
     readme = (Path(__file__).parents[1] / "README.md").read_text()

@@ -60,10 +60,10 @@ def ordered_map(
     Raises:
         ConnectionError: If no scheduler answers at `DASK_SCHEDULER_ADDRESS`.
         RuntimeError: If a worker died twice of an item and `after_death` is not given.
-        ValueError: If `TILE2VEC_WORKERS` is no number.
+        ValueError: If `TILE2VEC_WORKERS` is no number, or the address of the scheduler none.
     """
-    if "DASK_SCHEDULER_ADDRESS" in os.environ:
-        client = _connect(os.environ["DASK_SCHEDULER_ADDRESS"])
+    if address := os.environ.get("DASK_SCHEDULER_ADDRESS"):
+        client = _connect(address)
         log.info("waiting for the first worker of %s", client.scheduler.address)
         client.wait_for_workers(1)
         n_processes = 0
@@ -80,7 +80,15 @@ def ordered_map(
 @cache
 def _connect(address: str) -> Any:
     from distributed import Client  # slow to import, and not needed by every stage
+    from distributed.comm.addressing import get_address_host_port
 
+    try:
+        get_address_host_port(address)
+    except ValueError as error:
+        raise ValueError(
+            f"DASK_SCHEDULER_ADDRESS is {address!r}, which is no address with a port; set it to "
+            "one such as tcp://node7:8786"
+        ) from error
     try:
         return Client(address, set_as_default=False)
     except OSError as error:
