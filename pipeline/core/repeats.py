@@ -33,7 +33,8 @@ class Repeats:
         """Take the limits.
 
         Args:
-            repeat_seconds: Views of one platform and place that start within so many are one.
+            repeat_seconds: Views of one platform and place that start less apart are one; with 0
+                none is, such as members of an ensemble.
             max_overlap: Share of a view that another which starts within 45 s may cover.
         """
         self.repeat_seconds = repeat_seconds
@@ -52,7 +53,7 @@ class Repeats:
 
     def _compare(self, view: View, other: View) -> tuple[str, str] | None:
         share, seconds = overlap(view.places, other.places), _seconds(view, other)
-        if share > SAME_VIEW and seconds <= self.repeat_seconds:
+        if share > SAME_VIEW and seconds < self.repeat_seconds:
             return "repeats another", f"{other.granule} is of the same platform, time and place"
         if share > self.max_overlap and seconds < OVERLAP_SECONDS:
             return "overlaps another", f"{other.granule} covers {share:.2f} of it in one minute"
