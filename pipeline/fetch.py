@@ -131,7 +131,15 @@ def run(params: FetchParams, granules: Path, archive: Path, checksums: Path) -> 
         case "nasa":
             files = fetch_nasa(archive / "nasa", **_arguments(params.nasa))
     apart = partial(ordered_map, max_seconds=params.max_seconds, after_death=without_description)
-    found, others = find_granules(files, apart)
+    named = [path for path in files if _is_utf8(path)]
+    if len(named) < len(files):
+        lost = ascii(next(path for path in files if not _is_utf8(path)).name)
+        log.warning(
+            "files whose names are no UTF-8 are left out: %d, the first of them %s; rename them",
+            len(files) - len(named),
+            lost,
+        )
+    found, others = find_granules(named, apart)
     if not found:
         raise ValueError(
             f"there is no granule of a known format among {len(files)} files; change "
@@ -140,7 +148,7 @@ def run(params: FetchParams, granules: Path, archive: Path, checksums: Path) -> 
     if others:
         log.info("%d files are no granules, %s the first of them", len(others), others[0].name)
     manifest = _manifest(_named_apart(found), granules, checksums).assign_attrs(
-        n_other_files=len(others)
+        n_other_files=len(others) + len(files) - len(named)
     )
     stores.write_product(manifest, granules / "manifest.nc", _shaping(params))
 
@@ -161,7 +169,7 @@ def _list_files(patterns: Iterable[str]) -> list[Path]:
     for pattern in patterns:
         folder = Path(pattern)
         found = (
-            folder.rglob("*") if folder.is_dir() else map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207
+            _below(folder) if folder.is_dir() else map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207
         )
         here = {
             path.absolute()
@@ -173,6 +181,25 @@ def _list_files(patterns: Iterable[str]) -> list[Path]:
             raise ValueError(f"{pattern!r} is {kind}; change fetch.local.granules")
         files |= here
     return sorted(files)
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Files and folders at any depth, through links too, but none of a folder twice."""
+    seen = set()
+    for here, folders, files in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(here)) in seen:  # a link into a folder above, say
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (Path(here) / name for name in (*folders, *files))
 
 
 def _is_hidden(path: Path, folder: Path) -> bool:

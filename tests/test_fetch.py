@@ -1,6 +1,7 @@
 import csv
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -151,6 +152,57 @@ def test_a_granule_is_hashed_once(
             tmp_path / "archive",
             tmp_path / "checksums.json",
         )
+
+
+def test_a_file_of_many_times_is_hashed_once(
+    tmp_path: Path, local: Callable[[str], fetch.FetchParams], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = np.datetime64("2020-06-01", "ns") + np.arange(5) * np.timedelta64(1, "h")
+    xr.Dataset({"clt": ("time", np.zeros(5))}, {"time": times}).to_netcdf(tmp_path / "model.nc")
+    hashed = []
+
+    def count(path: Path) -> str:
+        hashed.append(path)
+        return "0" * 64
+
+    monkeypatch.setattr(manifests, "sha256", count)
+    source = local(str(tmp_path / "model.nc"))
+    fetch.run(source, tmp_path / "granules", tmp_path / "archive", tmp_path / "checksums.json")
+    manifest = _manifest(tmp_path / "granules")
+    assert list(manifest.step.values) == [0, 1, 2, 3, 4]
+    assert set(manifest.sha256.values) == {"0" * 64}
+    assert hashed == [tmp_path / "model.nc"]
+
+
+def test_granules_are_found_through_links_to_folders(
+    tmp_path: Path, write_geotiff: Callable[..., Path], local: Callable[[str], fetch.FetchParams]
+) -> None:
+    for folder in ("raw/2020", "elsewhere/2021/06"):
+        write_geotiff(tmp_path / folder / f"{folder[-2:]}.tif", {"visible": np.ones((4, 4))})
+    (tmp_path / "raw/2021").symlink_to(tmp_path / "elsewhere/2021")
+    (tmp_path / "raw/2020/again").symlink_to(tmp_path / "raw")  # without end
+    (tmp_path / "elsewhere/2021/06/loop").symlink_to("..")
+    source = local(str(tmp_path / "raw"))
+    fetch.run(source, tmp_path / "granules", tmp_path / "archive", tmp_path / "checksums.json")
+    manifest = _manifest(tmp_path / "granules")
+    assert sorted(manifest.granule.values) == ["06.tif", "20.tif"]
+
+
+def test_names_that_are_no_text_are_left_out_and_said_so(
+    tmp_path: Path,
+    write_geotiff: Callable[..., Path],
+    local: Callable[[str], fetch.FetchParams],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    good = write_geotiff(tmp_path / "raw/good.tif", {"visible": np.ones((4, 4))})
+    bad = tmp_path / os.fsdecode(b"raw/caf\xe9.tif")
+    bad.write_bytes(good.read_bytes())
+    source = local(str(tmp_path / "raw"))
+    fetch.run(source, tmp_path / "granules", tmp_path / "archive", tmp_path / "checksums.json")
+    manifest = _manifest(tmp_path / "granules")
+    assert list(manifest.granule.values) == ["good.tif"]
+    assert manifest.attrs["n_other_files"] == 1
+    assert "no UTF-8 are left out: 1, the first of them 'caf\\udce9.tif'; rename" in caplog.text
 
 
 def test_empty_and_missing_folders_are_named(

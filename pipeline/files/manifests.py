@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -38,8 +39,11 @@ def fingerprints(paths: Iterable[Path], known: Path) -> Iterator[tuple[Path, Fin
     added to `known` when all paths are through.
     """
     before = json.loads(known.read_text()) if known.exists() else {}
-    seen = {}
+    seen: dict[str, Any] = {}
     for path in paths:
+        if entry := seen.get(str(path)):  # of another granule in the same file
+            yield path, Fingerprint(entry["stamp"][0], entry["sha256"])
+            continue
         if not path.is_file():  # ingest says what it is
             yield path, Fingerprint(0, "")
             continue
