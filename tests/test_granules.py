@@ -123,6 +123,26 @@ def test_bands_of_abi_that_start_fractions_of_a_second_apart_are_one_granule() -
     assert sorted(_found(names)) == sorted(6 * [("GOES-18", 3)] + 6 * [("GOES-19", 3)])
 
 
+def test_the_version_processed_last_comes_first() -> None:
+    versions = {
+        "modis_l1b": [
+            f"MOD{level}.A2025079.1700.{version}.hdf"
+            for version in ("006.2025080000000", "061.2025120000000", "061.2025090000000")
+            for level in ("021KM", "03")
+        ],
+        "abi_l1b": [
+            _abi(f"L1b-RadM1-M6C{band:02d}", START).replace("_c2025079", f"_c{day}")
+            for day in ("2025079", "2025099", "2025089")
+            for band in (7, 14)
+        ],
+    }
+    for reader, names in versions.items():
+        found, _ = find_granules(map(Path, names))
+        assert [granule.reader for granule in found] == 3 * [reader]
+        files = [{path.name for path in granule.files} for granule in found]
+        assert files == [set(names[2:4]), set(names[4:]), set(names[:2])]
+
+
 def test_single_and_all_band_imagery_of_one_scan_are_two_granules() -> None:
     names = [_abi(f"L2-CMIPM1-M6C{band:02d}", START) for band in (1, 2, 3)]
     names.append(_abi("L2-MCMIPM1-M6", START))
@@ -167,7 +187,7 @@ def test_bands_of_one_scan_are_one_granule() -> None:
     files = [Path("a") / name.format("01", 0), Path("a") / name.format("03", 1)]
     again = Path("b") / name.format("01", 2)
     found, _ = find_granules([*files, again])
-    assert [granule.files for granule in found] == [tuple(files), (again,)]
+    assert [granule.files for granule in found] == [(again, files[1]), (files[0],)]
     assert found[0].platform == "GOES-16"
     assert found[0].start_time == datetime(2017, 7, 12, 18, 11, 26, 800000)
     assert found[0].reader == "abi_l1b"

@@ -110,6 +110,15 @@ def test_two_axes_of_several_times_are_refused(tmp_path: Path) -> None:
         _read(path, 0)
 
 
+def test_times_that_look_alike_have_names_of_their_own(tmp_path: Path) -> None:
+    times = TIMES[[0, 0]] + np.array([0, 400], "m8[ms]")
+    for number, pair in enumerate((TIMES[[0, 0]], times, TIMES)):
+        path = _write(_model().assign_coords(time=pair), tmp_path / f"{number}.nc")
+        found, _ = find_granules([path])
+        assert len({granule.name for granule in found}) == 2
+        assert [granule.step for granule in found] == [0, 1]
+
+
 def test_times_that_fetch_could_not_list_are_not_guessed(tmp_path: Path) -> None:
     path = _write(_model(), tmp_path / "model.nc")
     [granule] = without_description(path)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from pipeline.files.granules.geotiff import describe_geotiff
 from pipeline.files.granules.granule import Granule
 from pipeline.files.granules.netcdf import describe_netcdf
 
+CREATED = ("creation_time", "processing_time")  # fields of satpy's patterns
+NEVER = datetime.min
 GEOTIFF_SUFFIXES = {".tif", ".tiff"}
 NETCDF_SUFFIXES = {".nc", ".nc4"}
 
@@ -83,12 +85,15 @@ class _File:
     part: tuple[Any, ...]
     platform: str
     start_time: datetime
+    created: datetime
 
 
 def find_granules(
     paths: Iterable[Path], each: Callable[..., Iterable[list[Granule]]] = map
 ) -> tuple[list[Granule], list[Path]]:
     """Granules among `paths` by time and name, and the files of no known format.
+
+    Of granules of one time those processed last come first, since what repeats them is rejected.
 
     Args:
         paths: Files, of which GeoTIFF and plain netCDF are opened.
@@ -105,7 +110,13 @@ def find_granules(
         granules += chain.from_iterable(each(_describe, to_open))
     remaining -= set(to_open)
     granules.sort(key=lambda granule: (str(granule.start_time), granule.name))
-    return granules, sorted(remaining)
+    return list(_newest_first(granules)), sorted(remaining)
+
+
+def _newest_first(granules: Iterable[Granule]) -> Iterator[Granule]:
+    """Those of one scan that follow each other, which differ in when they were processed."""
+    for _, versions in groupby(granules, lambda granule: (granule.scan, granule.start_time)):
+        yield from sorted(versions, key=lambda granule: granule.created or NEVER, reverse=True)
 
 
 def without_description(path: Path) -> list[Granule]:
@@ -144,7 +155,10 @@ def _known_files(paths: Sequence[Path], reader: str, instrument: Instrument) -> 
             part = (kind, *(found.get(name) for name in instrument.part))
             time = found.get("start_time") or found["end_time"]
             platform = instrument.names.get(code, code)
-            known += [_File(path, key, part, platform, time) for path in by_name.pop(name, [])]
+            created = next((found[field] for field in CREATED if field in found), time)
+            known += [
+                _File(path, key, part, platform, time, created) for path in by_name.pop(name, [])
+            ]
     return known
 
 
@@ -156,7 +170,8 @@ def _family(file_type: str) -> str:
 def _group(files: Sequence[_File], reader: str, instrument: Instrument) -> Iterator[Granule]:
     """Files of one scan together; a second file of the same part is of a granule of its own."""
     scans: dict[tuple[Any, ...], list[_File]] = defaultdict(list)
-    for file in sorted(files, key=lambda file: (file.start_time, file.path)):
+    newest_first = sorted(files, key=lambda file: (file.created, file.path), reverse=True)
+    for file in sorted(newest_first, key=lambda file: file.start_time):
         scans[file.key].append(file)
     for scan in scans.values():
         open_granules: list[dict[tuple[Any, ...], _File]] = []
@@ -174,8 +189,16 @@ def _group(files: Sequence[_File], reader: str, instrument: Instrument) -> Itera
 
 def _as_granule(files: Mapping[tuple[Any, ...], _File], reader: str) -> Granule:
     paths = sorted((file.path for file in files.values()), key=lambda path: path.name)
-    platform = next(iter(files.values())).platform
-    return Granule(paths[0].name, tuple(paths), reader, platform, _start(files))
+    first = next(iter(files.values()))
+    return Granule(
+        paths[0].name,
+        tuple(paths),
+        reader,
+        first.platform,
+        _start(files),
+        scan=(reader, *first.key),
+        created=max(file.created for file in files.values()),
+    )
 
 
 def _start(granule: Mapping[tuple[Any, ...], _File]) -> datetime:

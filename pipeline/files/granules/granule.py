@@ -17,7 +17,15 @@ Bands = Mapping[str, Sequence[str]]
 class Granule:
     """One observation of one area: the files that hold it, and what their names or tags say.
 
-    `step` is its place on the time axis of a file that holds several.
+    Attributes:
+        name: No other has it in the same folder.
+        files: All of them.
+        reader: As of `read_granule`.
+        platform: Name of the satellite.
+        start_time: UTC, None where nothing tells it.
+        step: Its place on the time axis of a file that holds several.
+        scan: What its versions, processed at different times, have in common; None of no version.
+        created: When it was processed, where its name tells it.
     """
 
     name: str
@@ -26,6 +34,8 @@ class Granule:
     platform: str
     start_time: datetime | None
     step: int = 0
+    scan: tuple[Any, ...] | None = None
+    created: datetime | None = None
 
 
 class UnusableGranuleError(Exception):

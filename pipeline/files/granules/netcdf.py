@@ -1,6 +1,7 @@
 """Plain netCDF granules: level-2 products and model output, one granule a time."""
 
 import warnings
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,9 +74,13 @@ def describe_netcdf(path: Path) -> list[Granule]:
     if len(times) < 2:
         time = times[0] if times else None
         return [Granule(path.name, (path,), "netcdf", "unknown", time)]
+    names = [f"{path.name}@{time:%Y%m%dT%H%M%S}" for time in times]
+    taken = Counter(names)
     return [
-        Granule(f"{path.name}@{time:%Y%m%dT%H%M%S}", (path,), "netcdf", "unknown", time, step)
-        for step, time in enumerate(times)
+        Granule(
+            name if taken[name] == 1 else f"{name}-{step}", (path,), "netcdf", "unknown", time, step
+        )
+        for step, (name, time) in enumerate(zip(names, times, strict=True))
     ]
 
 
