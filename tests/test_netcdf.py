@@ -269,11 +269,38 @@ def test_a_day_that_products_cannot_hold_is_refused(
     assert _refused(partial(_read, path), detail) == "unreadable"
 
 
-def test_a_missing_time_is_refused(tmp_path: Path) -> None:
+def test_a_missing_time_costs_its_own_step(tmp_path: Path) -> None:
     model = _model().assign_coords(time=[TIMES[0], np.datetime64("NaT", "ns")])
     path = _write(model, tmp_path / "a.nc")
-    assert len(find_granules([path])[0]) == 1
-    assert _refused(partial(_read, path), "one of its times is missing") == "unreadable"
+    found, _ = find_granules([path])
+    assert {granule.name: granule.step for granule in found} == {
+        "a.nc@20200601T000000": 0,
+        "a.nc-1": 1,
+    }
+    assert _read(path, 0).attrs["time"] == TIMES[0]
+    assert _refused(partial(_read, path, 1), "its time is missing") == "unreadable"
+
+
+def test_days_that_are_none_cost_their_own_steps(tmp_path: Path) -> None:
+    path = _with_calendar(
+        tmp_path / "a.nc", "360_day", [57, 58, 59, 60], "days since 2019-01-01"
+    )  # 28, 29, 30 February and 1 March
+    found, _ = find_granules([path])
+    days = {granule.step: granule.start_time for granule in found}
+    assert days == {0: datetime(2019, 2, 28), 1: None, 2: None, 3: datetime(2019, 3, 1)}
+    assert _read(path, 3).attrs["time"] == np.datetime64("2019-03-01")
+    detail = "2019-02-30 00:00:00 is no day outside of its calendar 360_day"
+    assert _refused(partial(_read, path, 2), detail) == "unreadable"
+
+
+def test_a_bystander_that_cannot_be_decoded_costs_nothing(tmp_path: Path) -> None:
+    path = _write(_model(), tmp_path / "a.nc")
+    with Dataset(path, "a") as file:
+        for name, units in (("age", "months since 1850-01-01"), ("odd", "days since yesterday")):
+            file.createVariable(name, "f8", ("time",)).units = units
+            file[name][:] = [1.5, 2.5]
+    assert len(find_granules([path])[0]) == 2
+    np.testing.assert_array_equal(np.sort(_read(path, 1).infrared_window, axis=1), RLUT[1])
 
 
 # --- places ---

@@ -4,6 +4,7 @@ import warnings
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -68,17 +69,23 @@ def describe_netcdf(path: Path) -> list[Granule]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of unusual calendars
             with _open(path) as file:
-                times = find_times(file)
+                found = find_times(file)
     except Exception:  # a damaged file can fail anywhere; ingest says what is wrong with it
-        times = []
+        found = []
+    times = [time if isinstance(time, datetime) else None for time in found]
     if len(times) < 2:
         time = times[0] if times else None
         return [Granule(path.name, (path,), "netcdf", "unknown", time)]
-    names = [f"{path.name}@{time:%Y%m%dT%H%M%S}" for time in times]
+    names = [f"{path.name}@{time:%Y%m%dT%H%M%S}" if time else path.name for time in times]
     taken = Counter(names)
     return [
         Granule(
-            name if taken[name] == 1 else f"{name}-{step}", (path,), "netcdf", "unknown", time, step
+            f"{name}-{step}" if taken[name] > 1 or not time else name,
+            (path,),
+            "netcdf",
+            "unknown",
+            time,
+            step,
         )
         for step, (name, time) in enumerate(zip(names, times, strict=True))
     ]
@@ -97,6 +104,8 @@ def read_netcdf(path: Path, bands: Bands, conventions: NetcdfConventions, step: 
         if step < 0 and len(times) > 1:
             detail = f"it has {len(times)} times, which could not be listed by fetch"
             raise UnusableGranuleError("unreadable", detail)
+        if not isinstance(time := times[step], datetime):
+            raise time
         planes = {wanted: _at(file[name], axis, step) for wanted, name in chosen.items()}
         if conventions.projection:
             plane = next(iter(planes.values()))
@@ -122,13 +131,27 @@ def read_netcdf(path: Path, bands: Bands, conventions: NetcdfConventions, step: 
         attributes,
         latitude.values[turn],
         (longitude.values[turn] + 180) % 360 - 180,
-        times[step],
+        time,
         platform,
     )
 
 
 def _open(path: Path) -> xr.Dataset:
-    return xr.open_dataset(path, engine="netcdf4", decode_timedelta=False)
+    """The file without the variables that cannot be decoded, such as times in months."""
+    raw = xr.open_dataset(path, engine="netcdf4", decode_cf=False)
+    return _decoded(raw.drop_vars([name for name in raw.variables if not _is_decodable(raw, name)]))
+
+
+def _is_decodable(raw: xr.Dataset, name: Hashable) -> bool:
+    try:
+        _decoded(raw[[name]].drop_vars(set(raw.coords) - {name}, errors="ignore"))
+    except Exception:  # by whatever it is that its attributes say
+        return False
+    return True
+
+
+def _decoded(raw: xr.Dataset) -> xr.Dataset:
+    return xr.decode_cf(raw, decode_timedelta=False)
 
 
 def _at(variable: xr.DataArray, axis: str | None, step: int) -> xr.DataArray:

@@ -34,25 +34,24 @@ def time_axis(file: xr.Dataset) -> str | None:
     return axis
 
 
-def find_times(file: xr.Dataset) -> list[datetime]:
+def find_times(file: xr.Dataset) -> list[datetime | UnusableGranuleError]:
     """Times of the file in UTC: those of `choose_time`, else the start of its coverage.
 
-    A day of another calendar is the day of the same name.
+    A day of another calendar is the day of the same name. In the place of a time that is missing,
+    or no day of any year that products can hold, stands what is wrong with it.
 
     Raises:
-        UnusableGranuleError: If a time is missing, or no day of any year that products can hold, or
-            if the one time lies more than an hour outside of the coverage.
+        UnusableGranuleError: If nothing tells which variable is the time, or if the one time lies
+            more than an hour outside of the coverage.
     """
     name, coverage = _time_name(file), _coverage(file.attrs)
     if name is None:
-        return coverage[:1]
+        return [*coverage[:1]]
     times = [_as_datetime(time) for time in np.atleast_1d(file[name].values)]
-    is_covered = not coverage or (
-        coverage[0] - LONGEST_SCAN <= times[0] <= coverage[-1] + LONGEST_SCAN
-    )
-    if len(times) == 1 and not is_covered:
+    first = times[0] if len(times) == 1 else None
+    if coverage and isinstance(first, datetime) and not _covers(coverage, first):
         detail = (
-            f"its {name} is {times[0]}, but its attribute time_coverage_start {coverage[0]}; "
+            f"its {name} is {first}, but its attribute time_coverage_start {coverage[0]}; "
             "correct one of them"
         )
         raise UnusableGranuleError("other time", detail)
@@ -75,17 +74,21 @@ def _coverage(attributes: Mapping[Hashable, Any]) -> list[datetime]:
     return [time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time for time in times]
 
 
-def _as_datetime(time: Any) -> datetime:
+def _covers(coverage: list[datetime], time: datetime) -> bool:
+    return coverage[0] - LONGEST_SCAN <= time <= coverage[-1] + LONGEST_SCAN
+
+
+def _as_datetime(time: Any) -> datetime | UnusableGranuleError:
     if isinstance(time, np.datetime64):
         time = time.astype("datetime64[us]").item()
     if time is None:
-        raise UnusableGranuleError("unreadable", "one of its times is missing")
+        return UnusableGranuleError("unreadable", "its time is missing")
     if time.year not in YEARS:
         detail = f"its time {time} is not in the years {YEARS[0]} to {YEARS[-1]}"
-        raise UnusableGranuleError("unreadable", detail)
+        return UnusableGranuleError("unreadable", detail)
     try:
         clock = time.hour, time.minute, time.second, time.microsecond
         return datetime(time.year, time.month, time.day, *clock)
-    except ValueError as error:
+    except ValueError:
         detail = f"its time {time} is no day outside of its calendar {time.calendar}"
-        raise UnusableGranuleError("unreadable", detail) from error
+        return UnusableGranuleError("unreadable", detail)
