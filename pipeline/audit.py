@@ -69,7 +69,7 @@ def run(
     factors, left_out = gather_factors(tiles)
     for name, reason in left_out.items():
         log.info("%s is left out: %s", LABELS[name], reason)
-    found = stores.open_product(clusters)
+    found = stores.open_joined(clusters, source)
     with threadpool_limits(limits=1):  # BLAS would round by the number of its threads
         representations = _represent(params, tiles, found, sample, scenes, encoder)
         draws = draw_days(n_days, n_draws=N_DRAWS, rng=rng)

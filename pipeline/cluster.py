@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -159,12 +158,11 @@ def _find_clusters(
         sort = partial(_sort_tiles, embeddings, params.k_max)
         clusters = xr.concat(list(executor.map(sort, numbered.centroid.values)), "k")
     scores = xr.concat([xr.Dataset(scores) for scores in found], "k")
-    places = {name: source[name].variable for name in ("granule", "scene", "row", "column")}
     product = cluster_scores.conclude(
         xr.merge([clusters, numbered, scores]).assign_coords(k=k),
         n_days=int(judged.days.max()) + 1,
         n_surrogates=params.n_surrogates,
-    ).assign_coords(places)
+    ).assign_coords(stores.tile_places(source))
     return product.assign_attrs(
         title="Clusters of tiles by k-means",
         order=f"for k = {params.k_min} by mean "
@@ -192,8 +190,8 @@ def _read_reference(
     if path == "none":
         return {}
     earlier = stores.open_product(Path(path)).load()
-    places, own = _places(earlier), _places(source)
-    index = pd.MultiIndex.from_frame(places).get_indexer(pd.MultiIndex.from_frame(own))
+    own = stores.identify_tiles(source)
+    index = stores.identify_tiles(earlier).get_indexer(own)
     if (index < 0).all():
         raise ValueError(
             f"cluster.reference {path} holds none of the {len(own)} tiles; name clusters of the "
@@ -204,11 +202,6 @@ def _read_reference(
         int(each.k): np.where(index >= 0, each.values[index], numbering.UNKNOWN)[is_train]
         for each in earlier.cluster
     }
-
-
-def _places(tiles: xr.Dataset) -> pd.DataFrame:
-    granules = tiles.granule.values.astype(object)[tiles.scene.values]
-    return pd.DataFrame({"granule": granules, "row": tiles.row, "column": tiles.column})
 
 
 def _sort_tiles(embeddings: FloatArray, k_max: int, centroids: FloatArray) -> xr.Dataset:

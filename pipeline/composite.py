@@ -60,7 +60,7 @@ def run(
 ) -> None:
     """Write netCDF and a table of the clusters' composites to `composites`."""
     source = stores.open_product(embeddings).drop_vars("embedding").load().drop_encoding()
-    found = stores.open_product(clusters)
+    found = stores.open_joined(clusters, source)
     k = choose_k(found.k.values, found.attrs["recommended_k"], params.k, key="composite.k")
     clusters_of_tiles = found.cluster.sel(k=k, drop=True).load()
     sampled = _sample_all(params.gridded, source)

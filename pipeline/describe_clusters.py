@@ -41,7 +41,7 @@ def run(
 ) -> None:
     """Write examples, shares and labelled tiles of each cluster to `cards`."""
     source = stores.open_product(embeddings).drop_vars("turned_embedding", errors="ignore").load()
-    found = stores.open_product(clusters)
+    found = stores.open_joined(clusters, source)
     k = choose_k(found.k.values, found.attrs["recommended_k"], params.k, key="describe_clusters.k")
     best = found.sel(k=k)[["cluster", "distance", "centroid"]].load()
     centroids = best.centroid.values[:k]

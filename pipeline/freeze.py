@@ -48,7 +48,8 @@ def run(
 ) -> None:
     """Gather all that new granules need into the folder `atlas`, which needs none of the others."""
     source = stores.open_product(embeddings).load()
-    grouped, placed = stores.open_product(clusters), stores.open_product(tsne).load()
+    grouped = stores.open_joined(clusters, source)
+    placed = stores.open_joined(tsne, source).load()
     scene = stores.open_product(scenes)
     centroids = _freeze_centroids(params, grouped)
     reference = _freeze_reference(params, source, scenes, encoder)

@@ -42,7 +42,7 @@ class GridClustersParams:
 def run(params: GridClustersParams, embeddings: Path, clusters: Path, climatology: Path) -> None:
     """Read the places of `embeddings` and the numbers in `clusters`, write `climatology`."""
     places = stores.open_product(embeddings)
-    tiles = gather_tiles(params, places, stores.open_product(clusters))
+    tiles = gather_tiles(params, places, stores.open_joined(clusters, places))
     axes = find_periods(params, places)
     for name in params.grids:
         cells = grid.find_cells(

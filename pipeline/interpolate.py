@@ -62,7 +62,7 @@ def run(
             "between; name pairs or raise n_far_apart"
         )
     source = stores.open_product(embeddings).load()
-    found = stores.open_product(clusters)
+    found = stores.open_joined(clusters, source)
     best = found.sel(k=found.attrs["recommended_k"])
     ends = [_find_pair(source, pair) for pair in params.pairs]
     ends += choose_far_apart(best, params.n_far_apart)

@@ -31,7 +31,7 @@ class MapClustersParams:
 def run(params: MapClustersParams, embeddings: Path, clusters: Path, maps: Path) -> None:
     """Read the places of `embeddings` and the numbers in `clusters`, write `maps`."""
     places = stores.open_product(embeddings)
-    found = stores.open_product(clusters)
+    found = stores.open_joined(clusters, places)
     k = choose_k(found.k.values, found.attrs["recommended_k"], params.k, key="map_clusters.k")
     draw_tiles(places, found.cluster.sel(k=k).values, n_clusters=k, path=maps / "tiles.png")
 

@@ -61,11 +61,12 @@ def run(
 ) -> None:
     """Write a scene's clusters to `dense`; `embeddings` tell which scene where none is named."""
     opened = stores.open_product(scenes.absolute())  # for workers that start elsewhere
-    found = stores.open_product(clusters)
+    tiles = stores.open_product(embeddings)
+    found = stores.open_joined(clusters, tiles)
     k = choose_k(found.k.values, found.attrs["recommended_k"], params.k, key="map_granule.k")
     if k > NO_CLUSTER:
         raise ValueError(f"a map has at most {NO_CLUSTER} clusters; lower map_granule.k {k}")
-    index = _choose_scene(params, opened, stores.open_product(embeddings), found.cluster.sel(k=k))
+    index = _choose_scene(params, opened, tiles, found.cluster.sel(k=k))
     scene = without_padding(opened.isel(scene=index))
     _, description = encoders.read_encoder(encoder)
     places = lay_tiles(

@@ -43,8 +43,8 @@ def run(
     params: PlotClustersParams, embeddings: Path, clusters: Path, scenes: Path, figures: Path
 ) -> None:
     """Write `figures` of `clusters` and of the tiles of `scenes` that are nearest the centroids."""
-    places = stores.open_product(embeddings)[["scene", "row", "column", "time"]].load()
-    product = stores.open_product(clusters).load()
+    places = stores.open_product(embeddings)[[*stores.PLACES, "time"]].load()
+    product = stores.open_joined(clusters, places).load()
     best = product.sel(k=product.attrs["recommended_k"])
     cut = partial(_cut_examples, places, scenes)
     k = int(best.k)

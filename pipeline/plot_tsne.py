@@ -32,8 +32,8 @@ def run(
 ) -> None:
     """Write `figures` of `tsne` coloured by values of `embeddings` and by `clusters`, and tiles."""
     source = stores.open_product(embeddings)
-    positions = stores.open_product(tsne).position.values
-    found = stores.open_product(clusters)
+    positions = stores.open_joined(tsne, source).position.values
+    found = stores.open_joined(clusters, source)
     k = int(found.attrs["recommended_k"])
     numbers = found.cluster.sel(k=k).values
     warmth = "brightness_temperature" if "brightness_temperature" in source else "brightness"

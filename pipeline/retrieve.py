@@ -42,7 +42,7 @@ def run(
 ) -> None:
     """Read `embeddings`, write a table and sheets of queries of each of `clusters` to `nearest`."""
     source = stores.open_product(embeddings).load()
-    found = stores.open_product(clusters)
+    found = stores.open_joined(clusters, source)
     cluster = found.cluster.sel(k=found.attrs["recommended_k"]).load()
     queries = draw_queries(cluster.values, params)
     product = find_nearest(params, source, queries)

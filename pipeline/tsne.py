@@ -31,9 +31,10 @@ class TsneParams:
 
 def run(params: TsneParams, embeddings: Path, tsne: Path) -> None:
     """Read `embeddings`, write `tsne`."""
-    source = stores.open_product(embeddings).embedding.values
-    sample = draw_sample(len(source), params)
-    stores.write_product(_lay_out(source, sample, params), tsne, params)
+    source = stores.open_product(embeddings)
+    sample = draw_sample(source.sizes["tile"], params)
+    product = _lay_out(source.embedding.values, sample, params)
+    stores.write_product(product.assign_coords(stores.tile_places(source)), tsne, params)
 
 
 def draw_sample(n_tiles: int, params: TsneParams) -> NDArray[np.int64]:

@@ -146,7 +146,8 @@ def toy_clusters(
     toy_embeddings: Path, toy_textures: np.ndarray, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """Clusters for k = 4 and 5, the recommended 4 being the textures from warm to cold."""
-    embedding = stores.open_product(toy_embeddings).embedding.values
+    source = stores.open_product(toy_embeddings).load()
+    embedding = source.embedding.values
     warm_to_cold = np.argsort(-TEMPERATURES)
     cluster = np.argsort(warm_to_cold)[toy_textures]
     centroid = np.stack([embedding[cluster == number].mean(0) for number in range(TEXTURES)])
@@ -160,7 +161,11 @@ def toy_clusters(
             "distance": (("k", "tile"), np.stack([distance, distance])),
             "centroid": (("k", "number", "dimension"), padded),
         },
-        coords={"k": [TEXTURES, TEXTURES + 1], "number": np.arange(TEXTURES + 1)},
+        coords={
+            "k": [TEXTURES, TEXTURES + 1],
+            "number": np.arange(TEXTURES + 1),
+            **stores.tile_places(source),
+        },
         attrs={"recommended_k": TEXTURES, "recommendation": "they are the textures"},
     )
     path = tmp_path_factory.mktemp("toy") / "clusters.zarr"

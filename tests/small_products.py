@@ -84,6 +84,6 @@ def _cluster(source: xr.Dataset) -> xr.Dataset:
             "distance": (("k", "tile"), distance[None]),
             "centroid": (("k", "number", "dimension"), centroids[None].astype(np.float32)),
         },
-        coords={"k": [K], "number": np.arange(K)},
+        coords={"k": [K], "number": np.arange(K), **stores.tile_places(source)},
         attrs={"recommended_k": K, "recommendation": "there are no others"},
     )

@@ -40,6 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "longitude": (tile, 100 * longitude),
             "time": (tile, times),
             "split": (tile, splits),
+            "granule": ("scene", np.array([f"{n}.nc" for n in scene], object)),
             "scene": (tile, scene),
             "row": (tile, 0 * scene),
             "column": (tile, 0 * scene),
@@ -67,7 +68,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 {"cluster": ("tile", clusters), "centroid": (("number", "dimension"), padded)}
             )
         )
-    product = xr.concat(found, "k").assign_coords(k=[20, 40])
+    product = xr.concat(found, "k").assign_coords(k=[20, 40], **stores.tile_places(source))
     stores.write_product(product.assign_attrs(recommended_k=40), path / "clusters.zarr", None)
     write_untrained(path / "encoder", channels=["grey"], n_dimensions=4, seed=0)
     return path

@@ -39,6 +39,7 @@ def lay_tiles(*, drift: float = 0.0) -> xr.Dataset:
     hours = np.array(HOURS)[slot] + 24 * 45 * day
     return xr.Dataset(
         coords={
+            "granule": ("scene", np.array([f"{n}.nc" for n in range(scene.max() + 1)], object)),
             "scene": ("tile", scene.astype(np.int32)),
             "row": ("tile", 64 * row.astype(np.int32)),
             "column": ("tile", 64 * column.astype(np.int32)),
@@ -61,7 +62,7 @@ def grid_all(
     numbers = np.random.default_rng(0).integers(0, 3, (2, places.sizes["tile"]))
     clusters = xr.Dataset(
         {"cluster": (("k", "tile"), numbers.astype(np.int16))},
-        coords={"k": [3, 4]},
+        coords={"k": [3, 4], **stores.tile_places(places)},
         attrs={"recommended_k": 3},
     )
     stores.write_product(places, folder / "embeddings.zarr", None)

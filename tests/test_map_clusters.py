@@ -28,7 +28,10 @@ def lay_tiles(corners: list[tuple[float, float]], n_across: int = 4) -> xr.Datas
     days = np.datetime64("2020-02-01T14:00", "ns") + scene * np.timedelta64(1, "D")
     return xr.Dataset(
         coords={
+            "granule": ("scene", np.array([f"{n}.nc" for n in range(len(corners))], object)),
             "scene": ("tile", scene.astype(np.int32)),
+            "row": ("tile", np.tile(64 * (n_across - 1 - south.ravel()), len(corners))),
+            "column": ("tile", np.tile(64 * west.ravel(), len(corners))),
             "time": ("tile", days),
             "latitude": ("tile", (latitude + 0.5).astype(np.float32)),
             "longitude": ("tile", ((longitude + 0.5 + 180) % 360 - 180).astype(np.float32)),
@@ -45,7 +48,7 @@ def number_tiles(places: xr.Dataset) -> xr.Dataset:
     numbers = np.stack([tile % 3, tile % 4]).astype(np.int16)
     return xr.Dataset(
         {"cluster": (("k", "tile"), numbers)},
-        coords={"k": [3, 4]},
+        coords={"k": [3, 4], **stores.tile_places(places)},
         attrs={"recommended_k": 3},
     )
 

@@ -86,13 +86,19 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     centroid[:, 0], centroid[:, 2] = vectors[:2].mean(axis=0), vectors[2:].mean(axis=0)
     centroid[:, 1] = -vectors.mean(axis=0)
     centroid[1, 3] = 9
+    tiles = {
+        "granule": ("scene", np.array(NAMES, object)),
+        "scene": ("tile", [0, 0, 0, 1, 1]),
+        "row": ("tile", np.zeros(5, int)),
+        "column": ("tile", 16 * np.array([0, 1, 2, 0, 1])),
+    }
     stores.write_product(
         xr.Dataset(
             {
                 "cluster": (("k", "tile"), np.array([[0, 1, 2, 0, 2]] * 2, np.int16)),
                 "centroid": (("k", "number", "dimension"), centroid),
             },
-            coords={"k": [3, 4]},
+            coords={"k": [3, 4], **tiles},
             attrs={"recommended_k": 3},
         ),
         folder / "clusters.zarr",
@@ -100,7 +106,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     split = np.array(["train", "train", "train", "test", "test"], object)
     stores.write_product(
-        xr.Dataset(coords={"scene": ("tile", [0, 0, 0, 1, 1]), "split": ("tile", split)}),
+        xr.Dataset(coords={**tiles, "split": ("tile", split)}),
         folder / "embeddings.zarr",
         None,
     )

@@ -13,7 +13,9 @@ PARAMS = plot_tsne.PlotTsneParams(n_thumbnails=10)
 
 
 @pytest.fixture(scope="module")
-def tsne(toy_textures: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tsne(
+    toy_textures: np.ndarray, toy_embeddings: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A plane on which the tiles of a texture lie together."""
     rng = np.random.default_rng(0)
     angle = 2 * np.pi * toy_textures / 4
@@ -21,6 +23,7 @@ def tsne(toy_textures: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> 
     positions += 0.3 * rng.normal(size=positions.shape)
     path = tmp_path_factory.mktemp("plane") / "tsne.zarr"
     product = xr.Dataset({"position": (("tile", "axis"), positions.astype(np.float32))})
+    product = product.assign_coords(stores.tile_places(stores.open_product(toy_embeddings)))
     stores.write_product(product, path, None)
     return path
 

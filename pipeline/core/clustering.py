@@ -160,8 +160,15 @@ def assign(embeddings: FloatArray, centroids: FloatArray) -> tuple[IntArray, Flo
 
     Args:
         embeddings: Shape (tile, dimension).
-        centroids: Shape (cluster, dimension).
+        centroids: Shape (cluster, dimension), all of them finite.
+
+    Raises:
+        ValueError: If a centroid is not, such as those that fill up a product of several k.
     """
+    if n_padded := int((~np.isfinite(centroids)).any(axis=1).sum()):
+        raise ValueError(
+            f"{n_padded} of {len(centroids)} centroids are not finite; take those of one k alone"
+        )
     clusters = np.empty(len(embeddings), np.int16)
     distances = np.empty(len(embeddings), np.float32)
     for start in range(0, len(embeddings), TILES_PER_BLOCK):

@@ -1,5 +1,6 @@
 """Zarr and netCDF products: dimensions, units, chunks and the parameters that made them."""
 
+from pipeline.files.stores.joining import PLACES, identify_tiles, open_joined, tile_places
 from pipeline.files.stores.products import (
     add_to_product,
     consolidate,
@@ -20,6 +21,7 @@ from pipeline.files.stores.triplets import (
 
 __all__ = [
     "N_READERS",
+    "PLACES",
     "TRIPLETS_PER_CHUNK",
     "ScenePart",
     "SceneStore",
@@ -30,7 +32,10 @@ __all__ = [
     "create_triplets",
     "cut_embedded_tiles",
     "cut_tiles",
+    "identify_tiles",
+    "open_joined",
     "open_product",
+    "tile_places",
     "write_blocks",
     "write_json",
     "write_part",

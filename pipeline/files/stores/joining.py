@@ -1,0 +1,54 @@
+"""Products of tiles side by side: a tile is known by its granule, row and column."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from pipeline.files.stores.products import open_product
+
+PLACES = ("granule", "scene", "row", "column")  # that make up the identity of a tile
+
+
+def open_joined(path: Path, tiles: xr.Dataset) -> xr.Dataset:
+    """The product of tiles at `path`, with those of `tiles` in their order.
+
+    Args:
+        path: Of a product with the variables of `identify_tiles`.
+        tiles: Of another product, which may have left out some.
+
+    Raises:
+        FileNotFoundError: If there is no product.
+        ValueError: If it does not tell its tiles, or lacks one of `tiles`.
+    """
+    product = open_product(path)
+    if lacking := [name for name in PLACES if name not in product.variables]:
+        raise ValueError(
+            f"{path} does not tell which tiles it is of (it has no {', '.join(lacking)}); make it "
+            "again with dvc repro"
+        )
+    wanted = identify_tiles(tiles)
+    index = identify_tiles(product).get_indexer(wanted)
+    if (absent := np.flatnonzero(index < 0)).size:
+        granule, row, column = wanted[absent[0]]
+        raise ValueError(
+            f"{path} is of other tiles: it lacks {absent.size} of {len(wanted)}, such as row "
+            f"{row}, column {column} of {granule}; make it of the same embeddings with dvc repro"
+        )
+    if not np.array_equal(index, np.arange(product.sizes["tile"])):
+        product = product.isel(tile=index)
+    return product.drop_dims("scene", errors="ignore").assign_coords(tile_places(tiles))
+
+
+def tile_places(tiles: xr.Dataset) -> dict[str, xr.Variable]:
+    """Coordinates that tell which tiles a product is of."""
+    return {name: tiles[name].variable for name in PLACES}
+
+
+def identify_tiles(tiles: xr.Dataset) -> pd.MultiIndex:
+    """Granule, row and column of every tile, as no two have them."""
+    granules = tiles.granule.values.astype(object)[tiles.scene.values]
+    return pd.MultiIndex.from_arrays(
+        [granules, tiles.row.values, tiles.column.values], names=["granule", "row", "column"]
+    )
