@@ -1,5 +1,6 @@
 """GeoTIFF granules: bands by description, tags for time and platform."""
 
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from pyproj import Transformer
+from rasterio.transform import GCPTransformer, RPCTransformer
 
 from pipeline.files.granules.checks import refuse_absurd_scale, refuse_torn_places
 from pipeline.files.granules.granule import (
@@ -21,7 +24,10 @@ from pipeline.files.granules.granule import (
     choose_bands,
     refuse_without,
 )
+from pipeline.files.granules.orientation import north_up
 from pipeline.files.granules.units import PERCENT, in_known_units
+
+DATE = re.compile(r"\d{4}-?\d\d-?\d\d")
 
 
 @dataclass(frozen=True)
@@ -73,11 +79,13 @@ def read_geotiff(path: Path, bands: Bands, conventions: GeotiffConventions) -> R
             attributes[wanted] = {"units": known, "sun_corrected": True}
         latitude, longitude = _places(file)
         refuse_torn_places(latitude, longitude)
+        turn = north_up(latitude, longitude)
         time = _start_time(file)
         if time is None:
             raise UnusableGranuleError("unreadable", "it has no tag start_time")
         platform = file.tags().get("platform", "unknown")
-    return Reading(values, attributes, latitude, longitude, time, platform)
+    turned = {wanted: plane[turn] for wanted, plane in values.items()}
+    return Reading(turned, attributes, latitude[turn], longitude[turn], time, platform)
 
 
 def _is_display(file: rasterio.DatasetReader, index: int) -> bool:
@@ -89,24 +97,58 @@ def _is_display(file: rasterio.DatasetReader, index: int) -> bool:
 def _places(file: rasterio.DatasetReader) -> tuple[NDArray[Any], NDArray[Any]]:
     """Latitude and longitude of the pixels' centres, longitudes from -180 to 180."""
     rows, columns = np.mgrid[: file.height, : file.width]
-    rows, columns, affine = rows + 0.5, columns + 0.5, file.transform
-    eastings = affine.a * columns + affine.b * rows + affine.c
-    northings = affine.d * columns + affine.e * rows + affine.f
-    to_degrees = Transformer.from_crs(file.crs, "EPSG:4326", always_xy=True)
+    latitude, longitude = _locate(file, rows.ravel(), columns.ravel())
+    return latitude.reshape(rows.shape), longitude.reshape(rows.shape)
+
+
+def _locate(
+    file: rasterio.DatasetReader, rows: NDArray[Any], columns: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Latitude and longitude of the centres of some pixels, by whatever the file says of places."""
+    points, crs = file.gcps
+    if file.transform != Affine.identity():
+        crs, affine = file.crs, file.transform
+        eastings = affine.a * (columns + 0.5) + affine.b * (rows + 0.5) + affine.c
+        northings = affine.d * (columns + 0.5) + affine.e * (rows + 0.5) + affine.f
+    elif points:  # ground control points
+        with GCPTransformer(points, tps=True) as transformer:
+            eastings, northings = map(np.asarray, transformer.xy(rows, columns))
+    elif file.rpcs:  # rational polynomial coefficients, at sea level
+        crs = "EPSG:4326"
+        with RPCTransformer(file.rpcs, rpc_height=0) as transformer:
+            eastings, northings = map(np.asarray, transformer.xy(rows, columns))
+    else:
+        detail = "it has no geotransform, ground control points or RPCs that tell its places"
+        raise UnusableGranuleError("lacks its geolocation", detail)
+    if crs is None:
+        detail = "it has no coordinate reference system, such as EPSG:4326"
+        raise UnusableGranuleError("lacks its geolocation", detail)
+    to_degrees = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
     longitude, latitude = to_degrees.transform(eastings, northings)
     return latitude, (longitude + 180) % 360 - 180
 
 
 def _start_time(file: rasterio.DatasetReader) -> datetime | None:
-    """Start in UTC; a date alone is completed by the local time of the overpass."""
+    """Start in UTC; a date alone is completed by the local time of the overpass.
+
+    Raises:
+        UnusableGranuleError: If there is a date alone.
+    """
     tags = file.tags()
     if "start_time" not in tags:
         return None
     time = datetime.fromisoformat(tags["start_time"])
     if time.tzinfo is not None:
         return time.astimezone(UTC).replace(tzinfo=None)
-    if len(tags["start_time"]) == len("2020-01-01") and "local_overpass_time" in tags:
-        clock = datetime.strptime(tags["local_overpass_time"], "%H:%M")
-        longitude = file.lnglat()[0]
-        return time + timedelta(hours=clock.hour - longitude / 15, minutes=clock.minute)
-    return time
+    if not DATE.fullmatch(tags["start_time"].strip()):
+        return time
+    if "local_overpass_time" not in tags:
+        detail = (
+            f"its tag start_time {tags['start_time']} has no time of day; add it, or the tag "
+            "local_overpass_time"
+        )
+        raise UnusableGranuleError("unreadable", detail)
+    clock = datetime.strptime(tags["local_overpass_time"], "%H:%M")
+    middle = np.array([(file.height - 1) / 2]), np.array([(file.width - 1) / 2])
+    _, [longitude] = _locate(file, *middle)
+    return time + timedelta(hours=clock.hour - float(longitude) / 15, minutes=clock.minute)

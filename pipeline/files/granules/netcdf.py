@@ -29,6 +29,7 @@ from pipeline.files.granules.granule import (
     choose_bands,
     refuse_without,
 )
+from pipeline.files.granules.orientation import north_up
 from pipeline.files.granules.times import find_times, time_axis
 from pipeline.files.granules.units import in_known_units, known_unit
 
@@ -125,7 +126,7 @@ def read_netcdf(path: Path, bands: Bands, conventions: NetcdfConventions, step: 
             attributes[wanted] = {"units": units, "sun_corrected": True}
         platform = str(file.attrs.get("platform", conventions.platform or "unknown"))
     refuse_torn_places(latitude.values, longitude.values)
-    turn = _turn(latitude.values, longitude.values)
+    turn = north_up(latitude.values, longitude.values)
     return Reading(
         {wanted: plane[turn] for wanted, plane in values.items()},
         attributes,
@@ -242,16 +243,3 @@ def _in_projection(coordinate: xr.DataArray, crs: CRS, height: float | None) -> 
 def _refuse_without_variables(file: xr.Dataset, names: Iterable[str]) -> None:
     if absent := [name for name in names if name not in file.variables]:
         raise UnusableGranuleError("unreadable", f"it has no {' and no '.join(absent)}")
-
-
-def _turn(latitude: FloatArray, longitude: FloatArray) -> tuple[slice, slice]:
-    """Rows and columns in the order that puts north up and east to the right."""
-    return (
-        slice(None, None, -1 if _mean_step(latitude, axis=0) > 0 else 1),
-        slice(None, None, -1 if _mean_step(longitude, axis=1) < 0 else 1),
-    )
-
-
-def _mean_step(degrees: FloatArray, *, axis: int) -> float:
-    steps = np.diff(np.where(np.isfinite(degrees), degrees, np.nan), axis=axis)
-    return float(np.nanmean((steps + 180) % 360 - 180))
