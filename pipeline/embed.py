@@ -14,6 +14,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from pipeline.core.device import compute_device
 from pipeline.core.encoder import Encoder, embed_tiles, fused, rebuild_encoder
+from pipeline.core.sphere import tile_centres
 from pipeline.core.tile import IntArray, grid_tiles, orientations
 from pipeline.core.tile_statistics import CloudRule, describe_tiles
 from pipeline.files import encoders, stage, stores
@@ -195,17 +196,17 @@ def _turn(
 def _tile_places(scene: xr.Dataset, places: IntArray, tile_size: int) -> dict[str, Any]:
     """First pixels, centres and corners of tiles."""
     row, column = places.T
-    middle = row + tile_size // 2, column + tile_size // 2
+    centres = tile_centres(scene.latitude.values, scene.longitude.values, places, tile_size)
     last = tile_size - 1
     corners = [(0, 0), (0, last), (last, last), (last, 0)]
     coordinates: dict[str, Any] = {
         "row": ("tile", row.astype(np.int32)),
         "column": ("tile", column.astype(np.int32)),
     }
-    for name in ("latitude", "longitude"):
+    for name, centre in zip(("latitude", "longitude"), centres, strict=True):
         field = scene[name].values
         bounds = np.stack([field[row + down, column + right] for down, right in corners], axis=1)
-        coordinates[name] = ("tile", field[middle], {"bounds": f"{name}_bounds"})
+        coordinates[name] = ("tile", centre, {"bounds": f"{name}_bounds"})
         coordinates[f"{name}_bounds"] = (("tile", "vertex"), bounds)
     return coordinates
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from pipeline.core import triplet
-from pipeline.core.sphere import centre, great_circle_km
+from pipeline.core.sphere import centre, great_circle_km, tile_centres
 from pipeline.core.tile import IntArray, complete_tiles
 from pipeline.files import stage, stores
 from pipeline.files.progress import progress
@@ -290,12 +290,17 @@ def _draw(draw: _Draw, *, scenes: Path, params: SampleParams) -> dict[str, NDArr
     distants = triplet.draw_tiles(complete, draw.n_distants, rng)
     pairs = np.stack([anchors, neighbours], axis=1).reshape(-1, 2)
     row, column = np.concatenate([pairs, distants]).T
-    middle = row + params.tile_size // 2, column + params.tile_size // 2
+    latitude, longitude = tile_centres(
+        scene.latitude.values,
+        scene.longitude.values,
+        np.stack([row, column], axis=1),
+        params.tile_size,
+    )
     return {
         "first_row": row,
         "first_column": column,
-        "latitude": scene.latitude.values[middle],
-        "longitude": scene.longitude.values[middle],
+        "latitude": latitude,
+        "longitude": longitude,
     }
 
 

@@ -101,8 +101,8 @@ def test_every_complete_tile_is_embedded_with_its_place(tmp_path: Path, encoder:
     network = create_encoder(backbone="resnet10t", n_channels=2, n_dimensions=5, seed=0)
     expected = embed_tiles(network, tiles, device=torch.device("cpu"))
     np.testing.assert_allclose(found.embedding, expected, atol=0.02 * np.abs(expected).max())
-    np.testing.assert_allclose(found.latitude, [22.0 - r for _, r, _ in places])
-    np.testing.assert_allclose(found.longitude, [c - 12.0 for _, _, c in places])
+    np.testing.assert_allclose(found.latitude, [22.5 - r for _, r, _ in places], atol=0.003)
+    np.testing.assert_allclose(found.longitude, [c - 12.5 for _, _, c in places], atol=1e-4)
     corners = [[r, r, r + 15, r + 15] for _, r, _ in places]
     np.testing.assert_allclose(found.latitude_bounds, 30.0 - np.array(corners))
     for index, (s, r, c) in enumerate(places):

@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from instruments.swath import swath_places
 
-from pipeline.core.sphere import EARTH_RADIUS_KM, centre, great_circle_km, lattice, overlap
+from pipeline.core.sphere import (
+    EARTH_RADIUS_KM,
+    centre,
+    great_circle_km,
+    lattice,
+    overlap,
+    tile_centres,
+)
 from pipeline.files.mcmip import sector_grid
 
 LATITUDES = st.floats(-90, 90)
@@ -129,3 +136,25 @@ def test_nothing_overlaps_with_nothing() -> None:
     places = _places(0, 0)
     assert overlap(places, places[:1]) == 0
     assert overlap(places[:0], places) == 0
+
+
+@pytest.mark.parametrize(("tile_size", "middle"), [(1, 0.0), (2, 0.5), (3, 1.0), (4, 1.5)])
+@pytest.mark.parametrize("west", [10.0, 178.0, -181.0, 359.0])
+def test_the_middle_of_a_tile_lies_between_pixels_if_need_be(
+    tile_size: int, middle: float, west: float
+) -> None:
+    row, column = np.mgrid[:6, :6]
+    latitude, longitude = 0.01 * (2.0 - row), west + column
+    places = np.array([[0, 0], [2, 2]])
+    found = tile_centres(latitude, (longitude + 180) % 360 - 180, places, tile_size)
+    np.testing.assert_allclose(found[0], 0.01 * (2 - middle - np.array([0, 2])), atol=1e-4)
+    expected = (west + middle + np.array([0, 2]) + 180) % 360 - 180
+    np.testing.assert_allclose((found[1] - expected + 180) % 360, 180, atol=1e-6)
+
+
+def test_pixels_off_the_earth_do_not_move_a_middle() -> None:
+    latitude, longitude = np.array([[np.nan, 2.0], [1.0, 1.0]]), np.array([[np.nan, 5.0], [4, 5]])
+    found = tile_centres(latitude, longitude, np.array([[0, 0]]), 2)
+    np.testing.assert_allclose(np.ravel(found), [4 / 3, 14 / 3], atol=1e-3)
+    nothing = np.full((2, 2), np.nan)
+    assert np.isnan(tile_centres(nothing, nothing, np.array([[0, 0]]), 2)).all()

@@ -7,6 +7,7 @@ from scipy.spatial import cKDTree
 EARTH_RADIUS_KM = 6371.0  # mean radius, Moritz (2000), doi:10.1007/s001900050278
 
 FloatArray = NDArray[np.floating]
+IntArray = NDArray[np.integer]
 
 
 def great_circle_km(
@@ -29,6 +30,34 @@ def centre(latitude: FloatArray, longitude: FloatArray) -> tuple[float, float]:
     φ, λ = np.radians(latitude), np.radians(longitude)
     x, y, z = np.mean([np.cos(φ) * np.cos(λ), np.cos(φ) * np.sin(λ), np.sin(φ)], axis=1)
     return float(np.degrees(np.arctan2(z, np.hypot(x, y)))), float(np.degrees(np.arctan2(y, x)))
+
+
+def tile_centres(
+    latitude: FloatArray, longitude: FloatArray, places: IntArray, tile_size: int
+) -> tuple[FloatArray, FloatArray]:
+    """Latitude and longitude of the middles of tiles, each (tile,).
+
+    The middle of a tile of even size lies between four pixels; those off the Earth do not count.
+
+    Args:
+        latitude: Degrees, shape (row, column); NaN is off the Earth.
+        longitude: Likewise.
+        places: First (row, column) of each tile, shape (tile, 2).
+        tile_size: Pixels along its edge.
+
+    >>> tile_centres(np.array([[1., 1.], [0., 0.]]), np.array([[179., -180.]] * 2),
+    ...              np.array([[0, 0]]), 2)[1].tolist()
+    [179.5]
+    """
+    inner = np.array([(tile_size - 1) // 2, tile_size // 2])
+    row = places[:, 0, None] + np.repeat(inner, 2)
+    column = places[:, 1, None] + np.tile(inner, 2)
+    φ, λ = np.radians(latitude[row, column]), np.radians(longitude[row, column])
+    x, y, z = np.nansum([np.cos(φ) * np.cos(λ), np.cos(φ) * np.sin(λ), np.sin(φ)], axis=2)
+    is_known = np.isfinite(φ).any(axis=1)
+    middle = np.degrees([np.arctan2(z, np.hypot(x, y)), np.arctan2(y, x)])
+    middle[:, ~is_known] = np.nan
+    return middle[0].astype(latitude.dtype), middle[1].astype(longitude.dtype)
 
 
 def lattice(latitude: FloatArray, longitude: FloatArray, n_points: int) -> FloatArray:

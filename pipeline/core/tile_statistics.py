@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pipeline.core.sphere import tile_centres
 from pipeline.core.tile import IntArray, tile_means, tile_spreads
 from pipeline.core.viewing import LATTICE_STEP, local_solar_time
 
@@ -107,8 +108,7 @@ def describe_tiles(
     if "angles" in scene:
         means = _lattice_means(scene.angles.values, places, tile_size)
         found |= dict(zip(map(str, scene.angle.values), means, strict=True))
-    row, column = (places + tile_size // 2).T
-    longitude = scene.longitude.values[row, column]
+    _, longitude = tile_centres(scene.latitude.values, scene.longitude.values, places, tile_size)
     found["local_solar_time"] = local_solar_time(scene.time.values, longitude)
     described = xr.Dataset(
         {
