@@ -15,7 +15,7 @@ from scipy.ndimage import distance_transform_edt
 from pipeline.files.base.palette import cluster_colours
 from pipeline.files.base.pictures import as_rgb
 from pipeline.files.figures.maps import map_panels
-from pipeline.files.figures.projections import project
+from pipeline.files.figures.projections import SEAM_MARGIN, central_longitude, project
 from pipeline.files.figures.style import INK, ByteArray, FloatArray, IntArray, save, style
 
 OPACITY = 0.5
@@ -69,10 +69,13 @@ def dense_map(
     step = -(-max(kinds.shape) // MOST_PIXELS)
     picture, kinds = picture[::step, ::step], kinds[::step, ::step]
     edges = _thin(latitude_edges, step), _thin(longitude_edges, step)
+    figure, maps = map_panels(*np.meshgrid(*edges, indexing="ij"), n_panels=2)
+    if (centre := central_longitude(maps[0].projection)) is not None:
+        order, longitude = _from_seam(edges[1], centre - 180)
+        picture, kinds, edges = picture[:, order], kinds[:, order], (edges[0], longitude)
     colours = cluster_colours(len(names))
     painted = (1 - OPACITY) * picture / 255 + OPACITY * colours[kinds, :3]
     painted = np.where(kinds[..., None] < 0, picture / 255, painted)
-    figure, maps = map_panels(*np.meshgrid(*edges, indexing="ij"), n_panels=2)
     with style():
         for panel, shown in zip(maps, (picture / 255, painted), strict=True):
             _show(panel, shown, *edges)
@@ -122,6 +125,21 @@ def _add_legend(
 
 def _name_share(share: float) -> str:
     return f"{share:.0%}" if share >= 0.005 else "< 1%"
+
+
+def _from_seam(edges: FloatArray, seam: float) -> tuple[IntArray, FloatArray]:
+    """The columns in the order in which a map shows them, and their edges on it.
+
+    Args:
+        edges: Longitudes (column + 1,), rising.
+        seam: Longitude at which the map begins; a column across it is drawn up to it.
+    """
+    widths = np.diff(edges)
+    centres = (edges[:-1] + widths / 2 - seam) % 360
+    order = np.argsort(centres, kind="stable")
+    first = seam + centres[order[0]] - widths[order[0]] / 2
+    moved = first + np.cumsum([0.0, *widths[order]])
+    return order, np.clip(moved, seam + SEAM_MARGIN, seam + 360 - SEAM_MARGIN)
 
 
 def _thin(edges: FloatArray, step: int) -> FloatArray:
