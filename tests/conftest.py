@@ -1,5 +1,6 @@
 """Toy products: tiles of four textures, with embeddings that tell the textures apart."""
 
+import logging
 import os
 import shutil
 import subprocess
@@ -55,6 +56,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _work_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Starting workers takes longer than most tests; those about workers set their number."""
     monkeypatch.setenv("TILE2VEC_WORKERS", "0")
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """A stage in this process lets its progress be logged, in tests that follow as well."""
+    level = logging.getLogger("pipeline").level
+    yield
+    logging.getLogger("pipeline").setLevel(level)
 
 
 def _draw_texture(texture: int, rng: np.random.Generator) -> np.ndarray:
