@@ -1,4 +1,4 @@
-"""Times and places of GeoTIFFs, however they are told."""
+"""Times and places of GeoTIFFs, in every form in which files state them."""
 
 from datetime import datetime
 from pathlib import Path

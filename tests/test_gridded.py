@@ -141,7 +141,7 @@ def test_one_time_a_file_and_packed_values_are_read(write: Write) -> None:
 
 
 def test_the_time_is_what_cf_says(write: Write) -> None:
-    """As of cfgrib: the run is no time, and steps are told by their valid time."""
+    """As written by cfgrib: the forecast reference time is ignored, valid_time gives the steps."""
     steps = _era5().swap_dims(valid_time="step").assign_coords(step=[0, 6])
     run = xr.Variable((), DAY, {"standard_name": "forecast_reference_time"})
     field = steps.drop_vars("expver").assign_coords(time=run)
