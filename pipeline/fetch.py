@@ -6,7 +6,7 @@ import itertools
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import date, datetime, time, timedelta
 from functools import partial
@@ -22,7 +22,12 @@ from pipeline.core.tile import pure_tiles
 from pipeline.core.viewing import solar_angles, sun_distance
 from pipeline.files import mcmip, stage, stores
 from pipeline.files.archives import fetch_goes, fetch_nasa
-from pipeline.files.granules import Granule, find_granules, without_description
+from pipeline.files.granules import (
+    Granule,
+    find_granules,
+    resembled_readers,
+    without_description,
+)
 from pipeline.files.manifests import fingerprints
 from pipeline.files.progress import progress
 from pipeline.files.workers import ordered_map
@@ -97,6 +102,7 @@ class FetchParams:
 
     source: Literal["synthetic", "local", "goes", "nasa"]
     max_seconds: PositiveFloat
+    readers: Mapping[str, tuple[str, ...]]
     local: LocalParams
     goes: GoesParams
     nasa: NasaParams
@@ -139,7 +145,7 @@ def run(params: FetchParams, granules: Path, archive: Path, checksums: Path) -> 
             len(files) - len(named),
             lost,
         )
-    found, others = find_granules(named, apart)
+    found, others = find_granules(named, params.readers, apart)
     if not found:
         raise ValueError(
             f"there is no granule of a known format among {len(files)} files; change "
@@ -147,15 +153,32 @@ def run(params: FetchParams, granules: Path, archive: Path, checksums: Path) -> 
         )
     if others:
         log.info("%d files are no granules, %s the first of them", len(others), others[0].name)
+    _warn_of_resemblance(found, others, params.readers)
     manifest = _manifest(_named_apart(found), granules, checksums).assign_attrs(
         n_other_files=len(others) + len(files) - len(named)
     )
     stores.write_product(manifest, granules / "manifest.nc", _shaping(params))
 
 
+def _warn_of_resemblance(
+    found: Iterable[Granule], others: Iterable[Path], readers: Iterable[str]
+) -> None:
+    """Warn of files that no reader of satpy takes though their names begin as those of one."""
+    unread = [*(each.files[0] for each in found if each.reader not in readers), *others]
+    alike = [(path, names) for path in unread if (names := resembled_readers(path, readers))]
+    if alike:
+        log.warning(
+            "%d files begin as those of %s but are named otherwise than satpy knows, %s the first "
+            "of them; give them their archive's names",
+            len(alike),
+            " or ".join(alike[0][1]),
+            alike[0][0].name,
+        )
+
+
 def _shaping(params: FetchParams) -> dict[str, Any]:
     """The parameters without those of other sources, which change nothing."""
-    used = ("source", "max_seconds", params.source)
+    used = ("source", "max_seconds", "readers", params.source)
     return {name: value for name, value in asdict(params).items() if name in used}
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from instruments.finding import find_granules
 from rasterio.control import GroundControlPoint
 from rasterio.rpc import RPC
 from rasterio.transform import from_origin
@@ -15,7 +16,6 @@ from rasterio.transform import from_origin
 from pipeline.files.granules import (
     NetcdfConventions,
     UnusableGranuleError,
-    find_granules,
     read_granule,
 )
 

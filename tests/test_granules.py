@@ -12,6 +12,7 @@ import xarray as xr
 from instruments.abi_l1b import write_abi_l1b
 from instruments.ahi import area_places, write_ahi_hsd
 from instruments.damage import rewrite
+from instruments.finding import find_granules
 from instruments.modis import radiance as modis_radiance
 from instruments.modis import write_modis
 from instruments.swath import swath_places
@@ -22,7 +23,7 @@ from satpy.readers.core.loading import load_reader
 
 from pipeline.core.sphere import great_circle_km
 from pipeline.files import granules
-from pipeline.files.granules import NetcdfConventions, UnusableGranuleError, find_granules
+from pipeline.files.granules import NetcdfConventions, UnusableGranuleError
 from pipeline.files.mcmip import sector_grid
 
 REAL = Path(__file__).parents[2] / "shared" / "data"

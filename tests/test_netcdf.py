@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from instruments.finding import find_granules
 from netCDF4 import Dataset, date2num
 
 from pipeline.core.sphere import great_circle_km
@@ -15,7 +16,6 @@ from pipeline.files import granules
 from pipeline.files.granules import (
     NetcdfConventions,
     UnusableGranuleError,
-    find_granules,
     without_description,
 )
 from pipeline.files.mcmip import (

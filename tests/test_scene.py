@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from instruments.abi_l1b import write_abi_l1b
+from instruments.finding import find_granules
 from instruments.swath import swath_places
 from pyproj import Geod
 from satpy.dataset import DataQuery
@@ -32,7 +33,7 @@ from pipeline.core.viewing import (
     relative_azimuth,
     solar_angles,
 )
-from pipeline.files.granules import NetcdfConventions, find_granules, read_granule
+from pipeline.files.granules import NetcdfConventions, read_granule
 from pipeline.files.mcmip import SATELLITE_HEIGHT_M, SUBPOINT_LONGITUDE, sector_grid
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "abi"

@@ -1,6 +1,7 @@
 """Gridded variables of the user, such as ERA5, CERES or cloud products in netCDF."""
 
 import glob
+import warnings
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -48,19 +49,21 @@ def open_gridded(wanted: GriddedVariable) -> xr.DataArray:
             f"no file matches {wanted.files}; change files of {wanted.name} in composite.gridded"
         )
     try:
-        joined = xr.open_mfdataset(
-            paths,
-            engine="netcdf4",
-            preprocess=lambda part: _pick(part, wanted),
-            combine="by_coords",
-            chunks="auto",
-            data_vars="minimal",
-            coords="minimal",
-            compat="override",
-            join="exact",
-            combine_attrs="override",
-            decode_timedelta=False,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what real files are like
+            joined = xr.open_mfdataset(
+                paths,
+                engine="netcdf4",
+                preprocess=lambda part: _pick(part, wanted),
+                combine="by_coords",
+                chunks="auto",
+                data_vars="minimal",
+                coords="minimal",
+                compat="override",
+                join="exact",
+                combine_attrs="override",
+                decode_timedelta=False,
+            )
     except NotUsableError as error:
         raise ValueError(str(error)) from None
     except (ValueError, OSError) as error:

@@ -3,6 +3,7 @@
 from pipeline.files.granules.finding import find_granules, without_description
 from pipeline.files.granules.geotiff import GeotiffConventions
 from pipeline.files.granules.granule import Granule, UnusableGranuleError
+from pipeline.files.granules.naming import resembled_readers
 from pipeline.files.granules.netcdf import NetcdfConventions
 from pipeline.files.granules.reading import read_granule
 
@@ -13,5 +14,6 @@ __all__ = [
     "UnusableGranuleError",
     "find_granules",
     "read_granule",
+    "resembled_readers",
     "without_description",
 ]

@@ -70,14 +70,14 @@ def refuse_stretched_areas(areas: Sequence[tuple[Any, float | None]]) -> None:
             least nominally.
     """
     for area, resolution in areas:
-        width, height = area.pixel_size_x, area.pixel_size_y
-        expected = resolution or abs(width)
+        width, height = abs(area.pixel_size_x), abs(area.pixel_size_y)
+        expected = resolution or width
         square = abs(width - height) <= SQUARE_TOLERANCE * expected
         if not square or abs(width - expected) > PIXEL_TOLERANCE * expected:
             detail = f"its pixels are {width:.0f} m x {height:.0f} m, not {expected:.0f} m wide"
             raise UnusableGranuleError("implausible places", detail)
     extents = np.array([area.area_extent for area, _ in areas])
-    if np.ptp(extents, axis=0).max() > max(area.pixel_size_x for area, _ in areas) / 2:
+    if np.ptp(extents, axis=0).max() > max(abs(area.pixel_size_x) for area, _ in areas) / 2:
         raise UnusableGranuleError("implausible places", "its bands lie in different places")
 
 

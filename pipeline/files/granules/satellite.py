@@ -2,12 +2,13 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from yaml import YAMLError
 
 from pipeline.files.granules.checks import (
     refuse_absurd_scales,
@@ -22,6 +23,8 @@ from pipeline.files.granules.granule import (
     choose_bands,
     refuse_without,
 )
+from pipeline.files.granules.naming import is_part_of_disk, under_known_names
+from pipeline.files.granules.orientation import north_up
 
 logging.getLogger("satpy").setLevel(logging.CRITICAL)  # a fault is told by its exception
 
@@ -44,53 +47,74 @@ GEOLOCATION = {"modis_l1b": ("D03", ".geo.", ".GEO"), "viirs_l1b": ("03MOD", "GE
 
 
 def read_satellite(files: Sequence[Path], reader: str, bands: Bands) -> Reading:
-    """Bands on one grid, the coarsest of theirs; reflectances are not corrected for the sun."""
+    """Bands on one grid, the coarsest of theirs; reflectances as the reader gives them."""
     import dask.base  # slow to import
-    from satpy.scene import Scene
 
     if reader in GEOLOCATION:  # their files hold angles too, and cannot be judged by values alone
         refuse_absurd_scales(files)
     # The work on granules is spread already, and the worker's threads are its own.
-    with dask.config.set(scheduler="synchronous"):
-        scene = Scene(filenames=[str(file) for file in files], reader=reader)
+    with dask.config.set(scheduler="synchronous"), under_known_names(files, reader) as named:
+        scene = _open(named, reader)
         found = scene.available_dataset_ids()
         calibrated = [data for data in found if _calibration(data) in CALIBRATIONS]
-        chosen = choose_bands(bands, {data["name"] for data in calibrated})
-        refuse_without(chosen, bands)
+        chosen = _choose(bands, {data["name"] for data in calibrated}, reader)
         _refuse_without_places(files, reader)
-        names = {data["name"] for data in found}
-        angles = set[str]().union(*(pair for pair in ANGLES.values() if pair <= names))
-        if reader in GEOLOCATION and (absent := set[str]().union(*ANGLES.values()) - angles):
-            detail = f"its geolocation has no {', no '.join(sorted(absent))}"
-            raise UnusableGranuleError("lacks its geolocation", detail)
+        angles = _choose_angles({data["name"] for data in found}, reader)
         wanted = [data for data in calibrated if data["name"] in chosen.values()]
-        scene = _load(scene, wanted, [data for data in found if _tells_noise(data, wanted)], angles)
+        wanted += [data for data in found if _tells_noise(data, wanted)]
+        # Satpy fills up disks, whose missing segments would count as missing lines.
+        options = {"pad_data": False} if is_part_of_disk(files, reader) else {}
+        scene = _load(scene, wanted, angles, options)
         loaded: dict[str, Any] = {}
-        radiances: dict[str, Any] = {}
+        measured: dict[str, Any] = {}
         for data in scene.keys():  # noqa: SIM118
-            kind = radiances if _calibration(data) == RADIANCE else loaded
+            kind = measured if _calibration(data) == RADIANCE else loaded
             kind[data["name"]] = scene[data]
         first = loaded[next(iter(chosen.values()))]
         latitude, longitude = _places(first.attrs["area"])
-        names = {*chosen.values(), *angles}
-        arrays, measured = dask.base.compute(
-            {name: loaded[name].data for name in names},
-            {name: radiance.data for name, radiance in radiances.items()},
+        arrays, radiances = dask.base.compute(
+            {name: loaded[name].data for name in {*chosen.values(), *angles}},
+            {name: radiance.data for name, radiance in measured.items()},
         )
-    for name, radiance in measured.items():
+    for name, radiance in radiances.items():
         is_noise = np.isfinite(radiance) & ~(arrays[name] > 0)
         arrays[name] = np.where(is_noise, BELOW_NOISE_K, arrays[name])
+    turn = north_up(latitude, longitude) if _is_fixed(first) else ...
     return Reading(
-        {wanted: arrays[name] for wanted, name in chosen.items()},
+        {wanted: arrays[name][turn] for wanted, name in chosen.items()},
         {wanted: _describe(loaded[name]) for wanted, name in chosen.items()},
-        latitude,
-        longitude,
+        latitude[turn],
+        longitude[turn],
         scene.start_time,
-        str(first.attrs["platform_name"]),
-        {name: arrays[name] for name in angles},
+        str(first.attrs.get("platform_name", "unknown")),
+        {name: arrays[name][turn] for name in angles},
         {} if ANGLES["satellite"] <= angles else _satellite(first.attrs),
         scene.end_time,
     )
+
+
+def _open(files: Sequence[Path], reader: str) -> Any:
+    from satpy.scene import Scene
+
+    try:
+        return Scene(filenames=[str(file) for file in files], reader=reader)
+    except ValueError:  # by which satpy says, too, that it cannot import a reader
+        _refuse_without_package(reader)
+        raise
+
+
+def _refuse_without_package(reader: str) -> None:
+    from satpy.readers.core.config import configs_for_reader
+    from satpy.readers.core.loading import load_reader
+
+    try:
+        load_reader(next(iter(configs_for_reader(reader))))
+    except YAMLError as error:
+        cause = error.__context__
+        is_named = isinstance(cause, ImportError) and cause.name
+        package = cause.name.partition(".")[0] if is_named else cause
+        detail = f"satpy's {reader} cannot be used without the package {package}; install it"
+        raise UnusableGranuleError("lacks a package", detail) from error
 
 
 def _refuse_without_places(files: Sequence[Path], reader: str) -> None:
@@ -98,6 +122,23 @@ def _refuse_without_places(files: Sequence[Path], reader: str) -> None:
     if not any(mark in file.name for file in files for mark in marks):
         detail = f"no {' or '.join(marks)} file tells where its pixels lie"
         raise UnusableGranuleError("lacks its geolocation", detail)
+
+
+def _choose(bands: Bands, names: set[str], reader: str) -> dict[str, str]:
+    """For each wanted name the first of its bands, which some have by `reader/name`."""
+    known = {**{name: name for name in names}, **{f"{reader}/{name}": name for name in names}}
+    chosen = choose_bands(bands, known)
+    refuse_without(chosen, bands)
+    return {wanted: known[name] for wanted, name in chosen.items()}
+
+
+def _choose_angles(names: set[str], reader: str) -> set[str]:
+    """Those of the sun and the satellite that a granule has, each by zenith and azimuth."""
+    angles = set[str]().union(*(pair for pair in ANGLES.values() if pair <= names))
+    if reader in GEOLOCATION and (absent := set[str]().union(*ANGLES.values()) - angles):
+        detail = f"its geolocation has no {', no '.join(sorted(absent))}"
+        raise UnusableGranuleError("lacks its geolocation", detail)
+    return angles
 
 
 def _calibration(data: Any) -> str | None:
@@ -111,39 +152,50 @@ def _tells_noise(data: Any, wanted: Sequence[Any]) -> bool:
     return is_short and _calibration(data) == RADIANCE
 
 
-def _load(scene: Any, calibrated: Sequence[Any], radiances: Sequence[Any], angles: set[str]) -> Any:
-    """`scene` with the bands, radiances and angles, all on one grid."""
-    from pyresample.geometry import AreaDefinition
+def _load(scene: Any, wanted: Sequence[Any], angles: set[str], options: Mapping[str, Any]) -> Any:
+    """`scene` with the bands and angles, all on one grid."""
     from satpy.dataset import DataQuery
 
     resolutions = defaultdict(set)
-    for data in calibrated:
-        resolutions[data["name"]].add(data.get("resolution"))
+    for data in wanted:
+        if _calibration(data) != RADIANCE:
+            resolutions[data["name"]].add(data.get("resolution"))
     queries = [
-        DataQuery(name=name, calibration=calibration, modifiers=())
-        for name, calibration in dict.fromkeys(
-            (data["name"], _calibration(data)) for data in (*calibrated, *radiances)
+        DataQuery(name=name, calibration=calibration, modifiers=modifiers)
+        for name, calibration, modifiers in dict.fromkeys(
+            (data["name"], _calibration(data), data.get("modifiers", ())) for data in wanted
         )
     ]
     # A swath has places for each resolution, and only one of them suits all bands.
     coarsest = max(filter(None, set[int]().union(*resolutions.values())), default=None)
     common = coarsest if all(coarsest in each for each in resolutions.values()) else "*"
-    scene.load([*queries, *sorted(angles)], resolution=common)
+    scene.load([*queries, *sorted(angles)], resolution=common, **options)
     if missing := scene.missing_datasets:
         raise ValueError(f"satpy could not load {', '.join(data['name'] for data in missing)}")
-    areas = [(scene[data].attrs.get("area"), data.get("resolution")) for data in scene.keys()]  # noqa: SIM118
-    if fixed := [(area, size) for area, size in areas if isinstance(area, AreaDefinition)]:
+    loaded = [(scene[data], data.get("resolution")) for data in scene.keys()]  # noqa: SIM118
+    if any(band.attrs.get("area") is None for band, _ in loaded):
+        detail = "satpy finds no places for its bands; are its files of geolocation there?"
+        raise UnusableGranuleError("lacks its geolocation", detail)
+    if fixed := [(band.attrs["area"], size) for band, size in loaded if _is_fixed(band)]:
         refuse_stretched_areas(fixed)
     if len({scene[query].shape for query in queries}) > 1:
         scene = scene.resample(scene.coarsest_area(), resampler="native")
     return scene
 
 
+def _is_fixed(band: Any) -> bool:
+    """Whether it lies on a fixed grid, not along a swath."""
+    from pyresample.geometry import AreaDefinition
+
+    return isinstance(band.attrs.get("area"), AreaDefinition)
+
+
 def _describe(band: Any) -> dict[str, Any]:
     name, listed = band.attrs["name"], band.attrs.get("wavelength")
+    is_corrected = any("sunz_corrected" in each for each in band.attrs.get("modifiers", ()))
     return {
         "units": band.attrs["units"],
-        "sun_corrected": False,
+        "sun_corrected": is_corrected,
         **({"wavelength": EFFECTIVE_UM.get(name, float(listed.central))} if listed else {}),
     }
 
