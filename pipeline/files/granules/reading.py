@@ -7,24 +7,13 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from pipeline.files.granules.damage import refuse_what_is_no_data, unusable
 from pipeline.files.granules.geotiff import GeotiffConventions, read_geotiff
 from pipeline.files.granules.granule import Bands, Reading, UnusableGranuleError
 from pipeline.files.granules.netcdf import NetcdfConventions, read_netcdf
 from pipeline.files.granules.satellite import read_satellite
 
 LONGEST_SCAN = np.timedelta64(1, "h")
-SIGNATURES = (
-    b"\x89HDF\r\n\x1a\n",  # netCDF-4
-    b"CDF",
-    b"\x0e\x03\x13\x01",  # HDF4
-    b"II*\x00",  # TIFF, either order of bytes, and BigTIFF
-    b"MM\x00*",
-    b"II+\x00",
-    b"MM\x00+",
-    b"\x01\x1a\x01",  # Himawari Standard Data: block 1, of 282 bytes
-    b"BZh",
-    b"FormatNa",  # SEVIRI's native format
-)
 
 
 def read_granule(
@@ -60,11 +49,7 @@ def read_granule(
         UnusableGranuleError: If a file cannot be opened or read.
     """
     for file in files:
-        if not file.is_file():
-            kind = "a directory" if file.is_dir() else "a link to nothing, or gone"
-            raise UnusableGranuleError("unreadable", f"{file.name} is {kind}")
-        if not file.stat().st_size:
-            raise UnusableGranuleError("unreadable", f"{file.name} has no content")
+        refuse_what_is_no_data(file)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # readers warn of what real files are like
@@ -79,7 +64,7 @@ def read_granule(
     except UnusableGranuleError:
         raise
     except Exception as error:  # a damaged file can fail anywhere inside a reader
-        raise UnusableGranuleError(_fault(files), _first_line(error)) from error
+        raise unusable(files, error) from error
 
 
 def _as_dataset(reading: Reading) -> xr.Dataset:
@@ -114,16 +99,3 @@ def _as_dataset(reading: Reading) -> xr.Dataset:
         units = attributes["units"].replace("%", "percent")
         dataset[name].attrs.update({**attributes, "units": units})
     return dataset
-
-
-def _fault(files: Sequence[Path]) -> str:
-    """Whether the files begin as their format does, so that only what follows can be damaged."""
-    for file in files:
-        with file.open("rb") as stream:
-            if not stream.read(8).startswith(SIGNATURES):
-                return "unreadable"
-    return "damaged or truncated"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

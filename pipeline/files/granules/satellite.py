@@ -111,8 +111,8 @@ def _refuse_without_package(reader: str) -> None:
         load_reader(next(iter(configs_for_reader(reader))))
     except YAMLError as error:
         cause = error.__context__
-        is_named = isinstance(cause, ImportError) and cause.name
-        package = cause.name.partition(".")[0] if is_named else cause
+        name = cause.name if isinstance(cause, ImportError) else None
+        package = name.partition(".")[0] if name else cause
         detail = f"satpy's {reader} cannot be used without the package {package}; install it"
         raise UnusableGranuleError("lacks a package", detail) from error
 

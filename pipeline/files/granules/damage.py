@@ -1,0 +1,100 @@
+"""What is wrong with files that cannot be read: no data, a part of it, or sound but lacking."""
+
+import re
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import rasterio
+from netCDF4 import Dataset
+from pyhdf.error import HDF4Error  # type: ignore[import-untyped]
+from pyhdf.SD import SD  # type: ignore[import-untyped]
+
+from pipeline.files.granules.granule import UnusableGranuleError
+
+NETCDF = (b"\x89HDF\r\n\x1a\n", b"CDF")
+HDF4 = (b"\x0e\x03\x13\x01",)
+TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")  # either order of bytes, and BigTIFF
+HRIT = (b"\x00\x00\x10",)  # a primary header, of 16 bytes
+HEADERLESS = (
+    b"\x01\x1a\x01",  # Himawari Standard Data: block 1, of 282 bytes
+    b"BZh",
+    b"\x1f\x8b",  # gzip
+    b"FormatNa",  # SEVIRI's native format
+)
+PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype html|html|\?xml)", re.IGNORECASE)
+BROKEN = (OSError, RuntimeError, EOFError, HDF4Error, zlib.error, struct.error)
+
+
+def refuse_what_is_no_data(file: Path) -> None:
+    """Raise `UnusableGranuleError` if there is no file, nothing in it or a web page."""
+    if not file.is_file():
+        kind = "a directory" if file.is_dir() else "a link to nothing, or gone"
+        raise UnusableGranuleError("unreadable", f"{file.name} is {kind}")
+    if not file.stat().st_size:
+        raise UnusableGranuleError("unreadable", f"{file.name} has no content")
+    if found := PAGE.match(_beginning(file)):
+        kind = "an XML document" if found[2] == b"?xml" else "a web page"
+        detail = (
+            f"{file.name} is {kind} of the archive's, such as that of a login or an error; log in "
+            "and fetch it again"
+        )
+        raise UnusableGranuleError("unreadable", detail)
+
+
+def unusable(files: Iterable[Path], error: Exception) -> UnusableGranuleError:
+    """What `error`, raised anywhere inside a reader, says of the files that it was to read.
+
+    They are damaged or truncated if they begin as their format does, and then either have no sound
+    header or could not be read on; if not, what the error tells is lacking.
+    """
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if isinstance(error, KeyError):
+        line = f"it has no {line.strip(chr(39))}"
+    beginnings = [(file, _beginning(file)) for file in files]
+    for file, beginning in beginnings:
+        if not beginning.startswith((*NETCDF, *HDF4, *TIFF, *HRIT, *HEADERLESS)):
+            return UnusableGranuleError("unreadable", f"{line} ({file.name} is of no known format)")
+    if all(_has_header(*each) for each in beginnings) and not any(map(_is_broken, _causes(error))):
+        return UnusableGranuleError("unreadable", line)
+    return UnusableGranuleError("damaged or truncated", line)
+
+
+def _beginning(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(512)
+
+
+def _has_header(file: Path, beginning: bytes) -> bool:
+    try:
+        if beginning.startswith(NETCDF):
+            Dataset(file).close()
+        elif beginning.startswith(HDF4):
+            SD(str(file)).end()
+        elif beginning.startswith(TIFF):
+            rasterio.open(file).close()
+        elif beginning.startswith(HRIT):
+            return _is_whole_hrit(file, beginning)
+        else:
+            return False
+    except BROKEN:
+        return False
+    return True
+
+
+def _is_whole_hrit(file: Path, beginning: bytes) -> bool:
+    """Whether it is as long as its primary header says (CGMS 03, section 4.2.1)."""
+    n_header_bytes, n_bits = struct.unpack(">IQ", beginning[4:16])
+    return bool(file.stat().st_size >= n_header_bytes + n_bits // 8)
+
+
+def _is_broken(error: BaseException) -> bool:
+    return isinstance(error, BROKEN)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
