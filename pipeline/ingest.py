@@ -3,7 +3,7 @@
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -100,7 +100,8 @@ def run(params: IngestParams, granules: Path, scenes: Path, rejected: Path, metr
         )
     preset = params.presets[params.preset]
     params = replace(params, presets={params.preset: preset})  # no other changes anything
-    entries, rejections = _without_copies(read_entries(granules / "manifest.nc"))
+    entries, copies = _without_copies(read_entries(granules / "manifest.nc"))
+    rejections: list[Rejection] = []
     store = stores.SceneStore(scenes)
     parts = scenes.absolute().with_name("parts")
     limits = params.quality
@@ -123,6 +124,7 @@ def run(params: IngestParams, granules: Path, scenes: Path, rejected: Path, metr
             store.take_up(result.part)
             lost.update(result.lost)
     shutil.rmtree(parts, ignore_errors=True)
+    rejections += _reject_copies(copies, rejections)
     counts = count_reasons(rejections)
     counted = ", ".join(f"{count} {reason}" for reason, count in counts.items()) or "none"
     if not store.parts:
@@ -142,19 +144,28 @@ def run(params: IngestParams, granules: Path, scenes: Path, rejected: Path, metr
     stores.write_json(metrics, content)
 
 
-def _without_copies(entries: Iterable[Entry]) -> tuple[list[Entry], list[Rejection]]:
-    """Entries whose files differ from those of all before, and the copies."""
+def _without_copies(entries: Iterable[Entry]) -> tuple[list[Entry], dict[str, str]]:
+    """Entries whose files differ from those of all before, and the others with whose they share."""
     first_with: dict[tuple[object, ...], str] = {}
-    different, copies = [], []
+    different, copies = [], {}
     for entry in entries:
         content = (entry.checksums, entry.step)
         if content in first_with and all(entry.checksums):
-            detail = f"its files are those of {first_with[content]}"
-            copies.append(Rejection(entry.name, "repeats another", detail))
+            copies[entry.name] = first_with[content]
         else:
             first_with[content] = entry.name
             different.append(entry)
     return different, copies
+
+
+def _reject_copies(
+    copies: Mapping[str, str], rejections: Iterable[Rejection]
+) -> Iterator[Rejection]:
+    """Copies of a rejected granule, for what that was rejected for, and the others."""
+    rejected = {each.granule: each for each in rejections}
+    for name, first in copies.items():
+        repeated = Rejection(name, "repeats another", f"its files are those of {first}")
+        yield replace(rejected[first], granule=name) if first in rejected else repeated
 
 
 def _rejected_by_death(entry: Entry) -> Rejection:

@@ -525,6 +525,39 @@ def test_a_real_stereographic_grid_lies_where_its_own_places_are() -> None:
         assert float(each.infrared_window.max()) == pytest.approx(329.122, abs=0.001)
 
 
+# --- groups ---
+
+
+@pytest.mark.parametrize("at_root", [True, False])
+def test_groups_are_read_by_path(at_root: bool, tmp_path: Path) -> None:
+    path = tmp_path / "a.nc"
+    with Dataset(path, "w") as file:
+        places, data = file.createGroup("geolocation_data"), file.createGroup("observations/cloud")
+        for holder in [file] if at_root else [places, data]:
+            holder.createDimension("row", 2)
+            holder.createDimension("column", 3)
+        data.createDimension("class", 3)
+        places.createDimension("class", 5)  # of another length
+        places.createVariable("quality", "f4", ("class",))
+        for name, values in (("lat", [[1.0] * 3, [0.0] * 3]), ("lon", [[0.0, 1.0, 2.0]] * 2)):
+            places.createVariable(name, "f8", ("row", "column"))[:] = values
+        data.createVariable("clt", "i2", ("row", "column")).setncatts(
+            {"units": "%", "scale_factor": 0.5}
+        )
+        data["clt"][:] = [[1, 2, 3], [4, 5, 6]]
+        time = places.createVariable("time", "f8", ())
+        time.units, time[:] = "hours since 2020-06-01", 6
+    names = {f"{name}itude": f"geolocation_data/{name[:3]}" for name in ("lat", "long")}
+    bands = {"visible": ["observations/cloud/clt"]}
+    read = _read(path, bands=bands, **names)
+    np.testing.assert_array_equal(read.visible, [[1, 2, 3], [4, 5, 6]])
+    np.testing.assert_array_equal(read.latitude[:, 0], [1, 0])
+    assert read.attrs["time"] == TIMES[1]
+    detail = "it has no lat and no lon but geolocation_data/lat and geolocation_data/lon; name"
+    read_without = partial(_read, path, bands=bands, latitude="lat", longitude="lon")
+    assert _refused(read_without, detail) == "lacks its geolocation"
+
+
 # --- missing values ---
 
 
@@ -598,13 +631,13 @@ def test_values_that_are_not_valid_are_missing(
 def test_places_that_are_not_there_are_named(tmp_path: Path) -> None:
     path = _write(_model(), tmp_path / "a.nc")
     read = partial(_read, path, latitude="lat", longitude="lon")
-    assert _refused(read, "it has no lat and no lon") == "unreadable"
+    assert _refused(read, "it has no lat and no lon; name them") == "lacks its geolocation"
     read = partial(_read, path, projection="crs")
     detail = "crs is neither a grid mapping of it nor the code of a projection"
     assert _refused(read, detail) == "unreadable"
     bare = _write(_model().drop_vars("latitude"), tmp_path / "b.nc")
     read = partial(_read, bare, projection="EPSG:4326")
-    assert _refused(read, "it has no latitude") == "unreadable"
+    assert _refused(read, "it has no latitude, of which") == "lacks its geolocation"
 
 
 def test_bands_and_places_share_two_axes(tmp_path: Path) -> None:

@@ -35,13 +35,16 @@ def choose_time(variables: Mapping[Hashable, xr.Variable] | xr.Coordinates) -> s
         for name, each in variables.items()
         if is_time(each) and each.ndim < 2 and each.attrs.get("standard_name", "time") == "time"
     }
+    pictures = [each.dims for each in variables.values() if each.ndim > 1]
+    most = max(map(len, pictures), default=0)
+    lines = {name for dims in pictures if len(dims) == most for name in dims[-2:]}
     groups = (
         [name for name, each in found.items() if "standard_name" in each.attrs],
         [name for name, each in found.items() if each.attrs.get("axis") == "T"],
         [name for name in found if name == "valid_time"],
         [name for name in found if name == "time"],
         [name for name, each in found.items() if each.dims == (name,)],
-        list(found),
+        [name for name, each in found.items() if not lines & set(each.dims)],
     )
     names = next(filter(None, groups), [])
     for other in names[1:]:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import chain, groupby
 from pathlib import Path
@@ -40,10 +41,22 @@ def find_granules(
         granules += _group(known, reader)
     known_suffixes = GEOTIFF_SUFFIXES | NETCDF_SUFFIXES
     if to_open := sorted(path for path in remaining if path.suffix.lower() in known_suffixes):
-        granules += chain.from_iterable(each(_describe, to_open))
+        granules += _joined(chain.from_iterable(each(_describe, to_open)))
     remaining -= set(to_open)
     granules.sort(key=lambda granule: (str(granule.start_time), granule.name))
     return list(_newest_first(granules)), sorted(remaining)
+
+
+def _joined(granules: Iterable[Granule]) -> Iterator[Granule]:
+    """Single bands of a scene as one granule, the others as they are."""
+    scenes: dict[tuple[Any, ...], list[Granule]] = defaultdict(list)
+    for granule in granules:
+        if granule.scan is None:
+            yield granule
+        else:
+            scenes[granule.scan].append(granule)
+    for bands in scenes.values():
+        yield replace(bands[0], files=tuple(band.files[0] for band in bands), scan=None)
 
 
 def _newest_first(granules: Iterable[Granule]) -> Iterator[Granule]:

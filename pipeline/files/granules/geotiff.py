@@ -2,7 +2,8 @@
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +29,10 @@ from pipeline.files.granules.orientation import north_up
 from pipeline.files.granules.units import PERCENT, in_known_units
 
 DATE = re.compile(r"\d{4}-?\d\d-?\d\d")
+TIFF_TIME = "%Y:%m:%d %H:%M:%S"  # TIFF 6.0, tag 306
+SCALING = {"scale", "offset"}
+COLOURS = ("red", "green", "blue")
+SATPY_NAME = re.compile(r"(?P<band>\w+)_(?P<time>\d{8}_\d{6})\.tiff?")
 
 
 @dataclass(frozen=True)
@@ -43,55 +48,101 @@ class GeotiffConventions:
 
 
 def describe_geotiff(path: Path) -> Granule:
-    """The granule in `path`, without a time where the file does not tell it."""
+    """The granule in `path`, without a time where the file does not tell it.
+
+    Its `scan` is what the single bands have in common that satpy writes of one scene.
+    """
+    scan: tuple[Any, ...] | None = None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of missing places
             with rasterio.open(path) as file:
                 platform, time = file.tags().get("platform", "unknown"), _start_time(file)
+                name = SATPY_NAME.fullmatch(path.name)
+                if name and _band_names(file)[:1] == [name["band"]]:
+                    scan = ("geotiff", path.parent, name["time"], file.shape)
     except Exception:  # a damaged file can fail anywhere; ingest says what is wrong with it
         platform, time = "unknown", None
-    return Granule(path.name, (path,), "geotiff", platform, time)
+    return Granule(path.name, (path,), "geotiff", platform, time, scan=scan)
 
 
-def read_geotiff(path: Path, bands: Bands, conventions: GeotiffConventions) -> Reading:
-    """Bands by their scale, offset and nodata or mask; plain bytes are display brightness."""
-    with rasterio.open(path) as file:
-        chosen = choose_bands(bands, [name for name in file.descriptions if name])
+def read_geotiff(files: Sequence[Path], bands: Bands, conventions: GeotiffConventions) -> Reading:
+    """Bands by their scale, offset and nodata or mask; plain bytes are display brightness.
+
+    Args:
+        files: One, or those of the single bands of a scene.
+        bands: For each wanted name the bands that can stand for it.
+        conventions: What the files do not say.
+    """
+    with ExitStack() as stack:
+        opened = [stack.enter_context(rasterio.open(path)) for path in files]
+        holders = {name: file for file in opened for name in _band_names(file) if name}
+        chosen = choose_bands(bands, holders)
         refuse_without(chosen, bands)
         values, attributes = {}, {}
         for wanted, name in chosen.items():
-            index = file.descriptions.index(name)
-            if (kind := np.dtype(file.dtypes[index])).kind in "iu":
-                refuse_absurd_scale(name, file.scales[index], np.iinfo(kind).max)
-            counts = file.read(index + 1, masked=True).astype(np.float32).filled(np.nan)
-            stated, declared = file.units[index], conventions.units.get(name)
-            if _is_display(file, index) and not declared:
-                counts, stated = counts * np.float32(100 / 255), PERCENT
-            values[wanted], known = in_known_units(
-                counts * file.scales[index] + file.offsets[index],
-                wanted=wanted,
-                name=name,
-                stated=stated,
-                declared=declared,
-                key="ingest.geotiff.units",
-            )
-            attributes[wanted] = {"units": known, "sun_corrected": True}
+            values[wanted], units = _read_band(holders[name], wanted, name, conventions)
+            attributes[wanted] = {"units": units, "sun_corrected": True}
+        file = holders[next(iter(chosen.values()))]
         latitude, longitude = _places(file)
         refuse_torn_places(latitude, longitude)
         turn = north_up(latitude, longitude)
         time = _start_time(file)
         if time is None:
-            raise UnusableGranuleError("unreadable", "it has no tag start_time")
+            detail = "it has no tag start_time; add it, such as 2020-06-01T12:00:00Z"
+            raise UnusableGranuleError("unreadable", detail)
         platform = file.tags().get("platform", "unknown")
     turned = {wanted: plane[turn] for wanted, plane in values.items()}
     return Reading(turned, attributes, latitude[turn], longitude[turn], time, platform)
 
 
+def _band_names(file: rasterio.DatasetReader) -> list[str]:
+    """Of every band its description, else its colour, else what satpy calls a file of one band."""
+    colours = [each.name for each in file.colorinterp]
+    name = SATPY_NAME.fullmatch(Path(file.name).name)
+    names = [
+        description or (colour if colour in COLOURS else "")
+        for description, colour in zip(file.descriptions, colours, strict=True)
+    ]
+    if name and not any(names) and [each for each in colours if each != "alpha"] == colours[:1]:
+        names[0] = name["band"]
+    return names
+
+
+def _read_band(
+    file: rasterio.DatasetReader, wanted: str, name: str, conventions: GeotiffConventions
+) -> tuple[NDArray[Any], str]:
+    """Values of a band, NaN where missing, and their units."""
+    index = _band_names(file).index(name)
+    scale, offset = _scaling(file, index)
+    if (kind := np.dtype(file.dtypes[index])).kind in "iu":
+        refuse_absurd_scale(name, scale, np.iinfo(kind).max)
+    counts = file.read(index + 1, masked=True).astype(np.float32).filled(np.nan)
+    stated, declared = file.units[index], conventions.units.get(name)
+    if _is_display(file, index) and not declared:
+        counts, stated = counts * np.float32(100 / 255), PERCENT
+    return in_known_units(
+        counts * scale + offset,
+        wanted=wanted,
+        name=name,
+        stated=stated,
+        declared=declared,
+        key="ingest.geotiff.units",
+    )
+
+
 def _is_display(file: rasterio.DatasetReader, index: int) -> bool:
     """Whether the band is of bytes that nothing gives a meaning."""
-    plain = file.scales[index] == 1 and file.offsets[index] == 0
+    plain = _scaling(file, index) == (1, 0)
     return plain and not file.units[index] and file.dtypes[index] == "uint8"
+
+
+def _scaling(file: rasterio.DatasetReader, index: int) -> tuple[float, float]:
+    """Scale and offset of a band, or of the file by the tags that satpy's documentation has."""
+    own, tags = (file.scales[index], file.offsets[index]), file.tags()
+    if own == (1, 0) and tags.keys() >= SCALING and file.colorinterp[0].name == "gray":
+        return float(tags["scale"]), float(tags["offset"])
+    return own
 
 
 def _places(file: rasterio.DatasetReader) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -132,12 +183,12 @@ def _start_time(file: rasterio.DatasetReader) -> datetime | None:
     """Start in UTC; a date alone is completed by the local time of the overpass.
 
     Raises:
-        UnusableGranuleError: If there is a date alone.
+        UnusableGranuleError: If there is a date alone, or a tag that tells no time.
     """
     tags = file.tags()
     if "start_time" not in tags:
-        return None
-    time = datetime.fromisoformat(tags["start_time"])
+        return _parsed(tags, "TIFFTAG_DATETIME", TIFF_TIME) if "TIFFTAG_DATETIME" in tags else None
+    time = _parsed(tags, "start_time")
     if time.tzinfo is not None:
         return time.astimezone(UTC).replace(tzinfo=None)
     if not DATE.fullmatch(tags["start_time"].strip()):
@@ -148,7 +199,18 @@ def _start_time(file: rasterio.DatasetReader) -> datetime | None:
             "local_overpass_time"
         )
         raise UnusableGranuleError("unreadable", detail)
-    clock = datetime.strptime(tags["local_overpass_time"], "%H:%M")
+    clock = _parsed(tags, "local_overpass_time", "%H:%M")
     middle = np.array([(file.height - 1) / 2]), np.array([(file.width - 1) / 2])
     _, [longitude] = _locate(file, *middle)
     return time + timedelta(hours=clock.hour - float(longitude) / 15, minutes=clock.minute)
+
+
+def _parsed(tags: Mapping[str, str], tag: str, form: str | None = None) -> datetime:
+    """The time in a tag, of the form of `strptime` or ISO 8601."""
+    text = tags[tag].strip()
+    try:
+        return datetime.strptime(text, form) if form else datetime.fromisoformat(text)
+    except ValueError as error:
+        wanted = datetime(2020, 6, 1, 12).strftime(form or "%Y-%m-%dT%H:%M:%SZ")
+        detail = f"its tag {tag} {text!r} is no time such as {wanted}; correct it"
+        raise UnusableGranuleError("unreadable", detail) from error

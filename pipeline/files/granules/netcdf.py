@@ -33,6 +33,10 @@ from pipeline.files.granules.orientation import north_up
 from pipeline.files.granules.times import find_times, time_axis
 from pipeline.files.granules.units import in_known_units, known_unit
 
+AS_STORED: dict[str, Any] = dict.fromkeys(
+    ("mask_and_scale", "decode_times", "decode_timedelta", "decode_coords", "concat_characters"),
+    False,
+)
 STANDARD_NAMES = {
     axis: {
         f"projection_{name}_coordinate",
@@ -100,7 +104,7 @@ def read_netcdf(path: Path, bands: Bands, conventions: NetcdfConventions, step: 
         refuse_without(chosen, bands)
         times = find_times(file)
         if not times:
-            raise UnusableGranuleError("unreadable", "it has no time")
+            raise UnusableGranuleError("unreadable", _lacks_time(path))
         axis = time_axis(file)
         if step < 0 and len(times) > 1:
             detail = f"it has {len(times)} times, which could not be listed by fetch"
@@ -108,9 +112,9 @@ def read_netcdf(path: Path, bands: Bands, conventions: NetcdfConventions, step: 
         if not isinstance(time := times[step], datetime):
             raise time
         planes = {wanted: _at(file[name], axis, step) for wanted, name in chosen.items()}
-        if conventions.projection:
-            plane = next(iter(planes.values()))
-            latitude, longitude = _unprojected(file, plane, conventions.projection)
+        plane = next(iter(planes.values()))
+        if projection := conventions.projection or _own_projection(file, plane, conventions):
+            latitude, longitude = _unprojected(file, plane, projection)
         else:
             latitude, longitude = _places(file, conventions, axis, step)
         values, attributes = {}, {}
@@ -123,8 +127,10 @@ def read_netcdf(path: Path, bands: Bands, conventions: NetcdfConventions, step: 
                 declared=conventions.units.get(chosen[wanted]),
                 key="ingest.netcdf.units",
             )
-            attributes[wanted] = {"units": units, "sun_corrected": True}
-        platform = str(file.attrs.get("platform", conventions.platform or "unknown"))
+            is_corrected = "sunz_corrected" in plane.attrs.get("modifiers", "sunz_corrected")
+            attributes[wanted] = {"units": units, "sun_corrected": is_corrected}
+        said = file.attrs.get("platform") or plane.attrs.get("platform_name")
+        platform = str(said or conventions.platform or "unknown")
     refuse_torn_places(latitude.values, longitude.values)
     turn = north_up(latitude.values, longitude.values)
     return Reading(
@@ -138,9 +144,25 @@ def read_netcdf(path: Path, bands: Bands, conventions: NetcdfConventions, step: 
 
 
 def _open(path: Path) -> xr.Dataset:
-    """The file without the variables that cannot be decoded, such as times in months."""
-    raw = xr.open_dataset(path, engine="netcdf4", decode_cf=False)
-    return _decoded(raw.drop_vars([name for name in raw.variables if not _is_decodable(raw, name)]))
+    """The file without the variables that cannot be decoded, such as times in months.
+
+    Variables and dimensions of its groups are named by their paths, as geolocation_data/latitude;
+    dimensions of one name and length in several groups are one.
+    """
+    root, *groups = xr.open_groups(path, engine="netcdf4", **AS_STORED).items()
+    raw = root[1]
+    for place, group in groups:
+        prefix = f"{place.strip('/')}/"
+        others = [
+            name for name, length in group.sizes.items() if raw.sizes.get(name, length) != length
+        ]
+        names = {name: f"{prefix}{name}" for name in (*others, *group.variables)}
+        raw = raw.assign(group.reset_coords().rename(names).variables)
+    decoded = _decoded(
+        raw.drop_vars([name for name in raw.variables if not _is_decodable(raw, name)])
+    )
+    decoded.set_close(root[1].close)  # groups are of the same file
+    return decoded
 
 
 def _is_decodable(raw: xr.Dataset, name: Hashable) -> bool:
@@ -153,6 +175,31 @@ def _is_decodable(raw: xr.Dataset, name: Hashable) -> bool:
 
 def _decoded(raw: xr.Dataset) -> xr.Dataset:
     return xr.decode_cf(raw, decode_timedelta=False)
+
+
+def _lacks_time(path: Path) -> str:
+    """Why nothing in the file tells a time."""
+    with xr.open_dataset(path, engine="netcdf4", **AS_STORED) as raw:
+        odd = [
+            f"{name} is in {each.attrs['units']}"
+            for name, each in raw.variables.items()
+            if " since " in str(each.attrs.get("units", "")) and not _is_decodable(raw, name)
+        ]
+    if odd:
+        return f"it has no time that is a date: its {odd[0]}; give it in days or hours since a date"
+    return (
+        "it has no time; give it a variable in hours since a date, or the attribute "
+        "time_coverage_start"
+    )
+
+
+def _own_projection(
+    file: xr.Dataset, plane: xr.DataArray, conventions: NetcdfConventions
+) -> str | None:
+    """The grid mapping of a band, where the file has no latitude and longitude."""
+    has_places = {conventions.latitude, conventions.longitude} <= set(map(str, file.variables))
+    mapping = plane.attrs.get("grid_mapping", plane.encoding.get("grid_mapping"))
+    return None if has_places or mapping not in file.variables else str(mapping)
 
 
 def _at(variable: xr.DataArray, axis: str | None, step: int) -> xr.DataArray:
@@ -176,7 +223,7 @@ def _places(
 ) -> tuple[xr.DataArray, xr.DataArray]:
     """Latitude and longitude (row, column) as the file has them."""
     names = conventions.latitude, conventions.longitude
-    _refuse_without_variables(file, names)
+    _refuse_without_variables(file, names, "; name them by ingest.netcdf, or its projection")
     latitude, longitude = xr.broadcast(*(_at(file[name], axis, step) for name in names))
     return latitude, longitude
 
@@ -185,7 +232,7 @@ def _unprojected(
     file: xr.Dataset, plane: xr.DataArray, projection: str
 ) -> tuple[xr.DataArray, xr.DataArray]:
     """Latitude and longitude (row, column) of a projected grid."""
-    _refuse_without_variables(file, map(str, plane.dims))
+    _refuse_without_variables(file, map(str, plane.dims), ", of which its projection makes places")
     mapping = file[projection].attrs if projection in file.variables else {}
     try:
         crs = CRS.from_cf(mapping) if mapping else CRS.from_user_input(projection)
@@ -240,6 +287,9 @@ def _in_projection(coordinate: xr.DataArray, crs: CRS, height: float | None) -> 
     raise UnusableGranuleError("other units", detail)
 
 
-def _refuse_without_variables(file: xr.Dataset, names: Iterable[str]) -> None:
+def _refuse_without_variables(file: xr.Dataset, names: Iterable[str], remedy: str) -> None:
     if absent := [name for name in names if name not in file.variables]:
-        raise UnusableGranuleError("unreadable", f"it has no {' and no '.join(absent)}")
+        alike = [str(each) for each in file.variables if str(each).rsplit("/")[-1] in absent]
+        there = f" but {' and '.join(alike)}" if alike else ""
+        detail = f"it has no {' and no '.join(absent)}{there}{remedy}"
+        raise UnusableGranuleError("lacks its geolocation", detail)

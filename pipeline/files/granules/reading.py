@@ -55,7 +55,7 @@ def read_granule(
             warnings.simplefilter("ignore")  # readers warn of what real files are like
             match reader:
                 case "geotiff":
-                    reading = read_geotiff(files[0], bands, geotiff or GeotiffConventions({}))
+                    reading = read_geotiff(files, bands, geotiff or GeotiffConventions({}))
                 case "netcdf":
                     reading = read_netcdf(files[0], bands, netcdf, step)
                 case _:

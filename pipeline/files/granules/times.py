@@ -11,6 +11,7 @@ from pipeline.files.base.time_choice import SeveralTimesError, choose_time, is_t
 from pipeline.files.granules.granule import UnusableGranuleError
 
 LONGEST_SCAN = timedelta(hours=1)
+START = "start_time"
 YEARS = range(1678, 2262)  # those that nanoseconds since 1970 reach
 
 
@@ -35,7 +36,9 @@ def time_axis(file: xr.Dataset) -> str | None:
 
 
 def find_times(file: xr.Dataset) -> list[datetime | UnusableGranuleError]:
-    """Times of the file in UTC: those of `choose_time`, else the start of its coverage.
+    """Times of the file in UTC: those of `choose_time`, else what attributes tell of the start.
+
+    These are time_coverage_start of the file, else start_time, of the file or its variables.
 
     A day of another calendar is the day of the same name. In the place of a time that is missing,
     or no day of any year that products can hold, stands what is wrong with it.
@@ -44,11 +47,15 @@ def find_times(file: xr.Dataset) -> list[datetime | UnusableGranuleError]:
         UnusableGranuleError: If nothing tells which variable is the time, or if the one time lies
             more than an hour outside of the coverage.
     """
-    name, coverage = _time_name(file), _coverage(file.attrs)
+    name = _time_name(file)
     if name is None:
-        return [*coverage[:1]]
+        return [*(_coverage(file.attrs)[:1] or _starts(file))]
     times = [_as_datetime(time) for time in np.atleast_1d(file[name].values)]
     first = times[0] if len(times) == 1 else None
+    try:
+        coverage = _coverage(file.attrs)
+    except UnusableGranuleError:  # words that tell no time deny none
+        coverage = []
     if coverage and isinstance(first, datetime) and not _covers(coverage, first):
         detail = (
             f"its {name} is {first}, but its attribute time_coverage_start {coverage[0]}; "
@@ -70,8 +77,24 @@ def _coverage(attributes: Mapping[Hashable, Any]) -> list[datetime]:
     names = ("time_coverage_start", "time_coverage_end")
     if names[0] not in attributes:
         return []
-    times = [datetime.fromisoformat(attributes[name]) for name in names if name in attributes]
-    return [time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time for time in times]
+    return [_parsed(name, attributes[name]) for name in names if name in attributes]
+
+
+def _starts(file: xr.Dataset) -> list[datetime]:
+    """The first start that an attribute tells, in the words of satpy's writers."""
+    holders = [file.attrs, *(each.attrs for each in file.variables.values())]
+    return sorted(_parsed(START, each[START]) for each in holders if START in each)[:1]
+
+
+def _parsed(name: str, text: Any) -> datetime:
+    try:
+        time = datetime.fromisoformat(str(text))
+    except ValueError as error:
+        detail = (
+            f"its attribute {name} {text!r} is no time such as 2020-06-01T12:00:00Z; correct it"
+        )
+        raise UnusableGranuleError("unreadable", detail) from error
+    return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
 
 
 def _covers(coverage: list[datetime], time: datetime) -> bool:
