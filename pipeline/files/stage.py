@@ -23,6 +23,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.files.base.ownership import refuse_to_lose, write_record
+from pipeline.files.base.placement import refuse_links_out_of_the_repository
 
 PARAMS_FILE = Path("params.yaml")
 FLOW_FILE = Path("dvc.yaml")
@@ -240,6 +241,7 @@ def _replacing(name: str, given: Mapping[str, Path]) -> Iterator[dict[str, Path]
         for argument, path in given.items()
         if path in outs
     }
+    refuse_links_out_of_the_repository(given[argument] for argument in temporary)
     for argument in temporary:
         refuse_to_lose(given[argument], name)
     folders = {path.parent for path in temporary.values()}
