@@ -84,11 +84,17 @@ class IngestParams:
 
 @dataclass(frozen=True)
 class _Found:
-    """A scene that was made: where it is, what it shows, and the pixels it lost by reason."""
+    """A scene that was made: where it is, what it shows, and its pixels that are not as measured.
+
+    Attributes:
+        lost: Pixels that are invalid, by reason.
+        n_below_noise: Pixels whose 3.9 µm band had no signal.
+    """
 
     part: stores.ScenePart
     view: View
     lost: dict[str, int]
+    n_below_noise: int
 
 
 def run(params: IngestParams, granules: Path, scenes: Path, rejected: Path, metrics: Path) -> None:
@@ -113,6 +119,7 @@ def run(params: IngestParams, granules: Path, scenes: Path, rejected: Path, metr
     )
     repeats = Repeats(repeat_seconds=limits.repeat_seconds, max_overlap=limits.max_overlap)
     lost: Counter[str] = Counter()
+    n_below_noise = 0
     for result in progress(results, "granules", total=len(entries), unit="granules"):
         if isinstance(result, _Found) and (why := repeats.find(result.view)):
             shutil.rmtree(result.part.path)
@@ -123,6 +130,7 @@ def run(params: IngestParams, granules: Path, scenes: Path, rejected: Path, metr
         else:
             store.take_up(result.part)
             lost.update(result.lost)
+            n_below_noise += result.n_below_noise
     shutil.rmtree(parts, ignore_errors=True)
     rejections += _reject_copies(copies, rejections)
     counts = count_reasons(rejections)
@@ -140,6 +148,7 @@ def run(params: IngestParams, granules: Path, scenes: Path, rejected: Path, metr
         "scenes": len(store.parts),
         "rejected": counts,
         "invalid_pixels": lost,
+        "pixels_below_noise": n_below_noise,
     }
     stores.write_json(metrics, content)
 
@@ -191,6 +200,7 @@ def _ingest(entry: Entry, *, params: IngestParams, parts: Path) -> _Found | Reje
         _refuse_other_time(granule.attrs["time"], entry.start_time)
         _refuse_missing_bands(granule, preset, bands)
         _refuse_night(granule, preset)
+        granule, n_below_noise = _without_noise(granule)
         granule = _without_faults(granule, wanted, needed, limits)
         if params.grid.kind == "equal_area":
             granule = _gridded(granule, params.grid)
@@ -210,7 +220,7 @@ def _ingest(entry: Entry, *, params: IngestParams, parts: Path) -> _Found | Reje
     part = stores.write_part(parts / f"{entry.number}-{uuid4().hex}", scene)
     places = lattice(scene.latitude.values, scene.longitude.values, LATTICE_POINTS)
     view = View(entry.name, part.platform, part.time, places.astype(np.float32))
-    return _Found(part, view, lost)
+    return _Found(part, view, lost, n_below_noise)
 
 
 def _refuse_other_time(found: np.datetime64, expected: np.datetime64) -> None:
@@ -244,6 +254,17 @@ def _gridded(granule: xr.Dataset, grid: GridParams) -> xr.Dataset:
         raise UnusableGranuleError("too wide", str(error)) from error
 
 
+def _without_noise(granule: xr.Dataset) -> tuple[xr.Dataset, int]:
+    """`granule` with what 3.9 µm can tell of the coldest tops, and how many pixels these are."""
+    if SHORTWAVE not in granule:
+        return granule, 0
+    band = granule[SHORTWAVE]
+    window = granule[WINDOW].values if WINDOW in granule else None
+    filled = band.copy(data=without_noise_floor(band.values, window))
+    n_filled = int(((filled != band) & band.notnull()).sum())
+    return granule.assign({SHORTWAVE: filled}), n_filled
+
+
 def _without_faults(
     granule: xr.Dataset, bands: list[str], needed: set[str], limits: QualityParams
 ) -> xr.Dataset:
@@ -251,10 +272,6 @@ def _without_faults(
 
     The others, which only describe tiles, are left out where they have many.
     """
-    if SHORTWAVE in granule:
-        window = granule[WINDOW].values if WINDOW in granule else None
-        filled = without_noise_floor(granule[SHORTWAVE].values, window)
-        granule = granule.assign({SHORTWAVE: granule[SHORTWAVE].copy(data=filled)})
     on_earth = np.isfinite(granule.latitude.values)
     allowed = {
         "missing lines": limits.max_missing_lines,

@@ -22,7 +22,12 @@ from netCDF4 import Dataset
 
 from pipeline.core.sphere import great_circle_km
 from pipeline.files import granules
-from pipeline.files.granules import NetcdfConventions, UnusableGranuleError, naming
+from pipeline.files.granules import (
+    NetcdfConventions,
+    UnusableGranuleError,
+    naming,
+    satellite,
+)
 from pipeline.files.mcmip import sector_grid
 
 REAL = Path(__file__).parents[2] / "shared" / "data"
@@ -453,14 +458,22 @@ def _overcast(shape: tuple[int, int]) -> dict[str, np.ndarray]:
     }
 
 
-@pytest.mark.parametrize("reader", ["abi_l1b", "ahi_hsd", "modis_l1b"])
+@pytest.mark.parametrize("reader", ["abi_l1b", "ahi_hsd", "modis_l1b", "viirs_l1b"])
 def test_cold_tops_without_a_signal_are_told_from_missing_pixels(
     reader: str, tmp_path: Path, params: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storm = _overcast((20, 20))
     core = storm.pop("core")
     storm["shortwave_infrared"][-1, -1] = np.nan
-    if reader == "modis_l1b":
+    if reader == "viirs_l1b":  # its counts begin below zero, too
+        storm = {name: np.tile(values, (2, 1))[:32] for name, values in storm.items()}
+        core = np.tile(core, (2, 1))[:32]
+        files, *_ = _write_swath(reader, tmp_path, storm)
+        with Dataset(files[0], "a") as file:
+            band = file["observation_data/M12"]
+            band.set_auto_maskandscale(False)
+            band[:] = np.where(core, 0, band[:])
+    elif reader == "modis_l1b":
 
         def noisy(band: str, kelvin: np.ndarray) -> np.ndarray:
             return np.where(kelvin < 100, -0.01, modis_radiance(band, kelvin))
@@ -481,8 +494,26 @@ def test_cold_tops_without_a_signal_are_told_from_missing_pixels(
     granule = read_granule(files, reader, params["ingest"]["bands"])
     found = granule.shortwave_infrared.values
     np.testing.assert_array_equal(found < 100, core)
-    assert np.isnan(found[-1, -1])
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(storm["shortwave_infrared"]))
     np.testing.assert_allclose(granule.infrared_window, storm["infrared_window"], atol=1)
+
+
+TEMPERATURES_ALONE = {"abi_l1b_scmi", "abi_l2_nc"}
+
+
+def test_every_reader_tells_the_radiance_at_3_9_um(params: dict[str, Any]) -> None:
+    names = params["ingest"]["bands"]["shortwave_infrared"]
+    calibrations = ("radiance", "brightness_temperature")
+    for reader in READERS:
+        found = [
+            data
+            for data in naming._config(reader)["datasets"].values()
+            if str(data["name"]) in names and "wavelength" in data
+        ]
+        for data in found:
+            assert data["wavelength"][1] < satellite.SHORTWAVE_UM
+            told = [kind for kind in calibrations if kind in data["calibration"]]
+            assert len(told) == 1 + (reader not in TEMPERATURES_ALONE)
 
 
 VIIRS = {

@@ -1,6 +1,7 @@
 """Real SEVIRI nights, whose storms are colder than 3.9 µm can tell."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,8 @@ def test_deep_convection_stays_in_the_scene(
         shortwave, window = (0.02 * granule.read(band).astype(float) for band in (1, 2))
     below, scene = shortwave < 0, scenes.isel(scene=1)
     assert below.sum() == 6541
+    metrics = json.loads((tmp_path / "data/metrics/ingest.json").read_text())
+    assert metrics["pixels_below_noise"] == 6541
     inside = scene.valid.values[: below.shape[0], : below.shape[1]]
     assert inside[below].mean() > 0.99
     # 205.2 K, the first count of 3.9 µm, stands for what is colder; limits of the preset.
