@@ -72,9 +72,10 @@ def run(params: EmbedParams, scenes: Path, encoder: Path, embeddings: Path) -> N
         "tile_size": description["tile_size"],
         "stride": params.stride,
     }
+    known = {**of_scene, "tile_size": description["tile_size"]}
     turned: list[xr.Dataset] = []
     n_tiles = stores.write_blocks(
-        (part.assign_coords(of_scene).assign_attrs(about) for part in _set_aside(parts, turned)),
+        (part.assign_coords(known).assign_attrs(about) for part in _set_aside(parts, turned)),
         embeddings,
         params,
         dimension="tile",

@@ -142,6 +142,7 @@ def toy_embeddings(toy_textures: np.ndarray, tmp_path_factory: pytest.TempPathFa
             "time": ("tile", _scene_times()[scene]),
             "split": ("tile", SPLITS[scene // SCENES_PER_DAY]),
             "granule": ("scene", [f"granule_{n}.nc" for n in range(scene.max() + 1)]),
+            "tile_size": TILE_SIZE,
         },
         attrs={"tile_size": TILE_SIZE, "stride": TILE_SIZE},
     )

@@ -25,6 +25,7 @@ RUNNERS = {
     for name in (
         "core/memory.py",
         "files/base/ownership.py",
+        "files/base/placement.py",
         "files/progress.py",
         "files/stage.py",
         "files/workers.py",

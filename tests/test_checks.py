@@ -82,6 +82,7 @@ def test_a_short_table_of_temperatures_is_refused(tmp_path: Path) -> None:
 def test_areas_of_square_pixels_of_the_imager_pass() -> None:
     refuse_stretched_areas([(_Area(2004.017, 2004.017), 2000), (_Area(501.004, 501.004), 500)])
     refuse_stretched_areas([(_Area(3000.4, 3000.4), None)])
+    refuse_stretched_areas([(_Area(-3000.4, -3000.4), 3000)])  # south is up, west to the right
 
 
 @pytest.mark.parametrize("size", [(2004.0, 2001.0), (2040.0, 2040.0), (2004.0, -2004.0)])

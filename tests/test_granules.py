@@ -498,7 +498,7 @@ def test_cold_tops_without_a_signal_are_told_from_missing_pixels(
     np.testing.assert_allclose(granule.infrared_window, storm["infrared_window"], atol=1)
 
 
-TEMPERATURES_ALONE = {"abi_l1b_scmi", "abi_l2_nc", "ahi_hrit"}
+TEMPERATURES_ALONE = {"abi_l1b_scmi", "abi_l2_nc", "ahi_hrit", "avhrr_l1b_gaclac"}
 
 
 def test_every_reader_tells_the_radiance_at_3_9_um(params: dict[str, Any]) -> None:

@@ -65,3 +65,10 @@ def test_centroids_that_fill_up_a_product_are_no_clusters() -> None:
     with pytest.raises(ValueError, match="2 of 5 centroids are not finite; take those of one k"):
         assign(embeddings, centroids)
     np.testing.assert_array_equal(assign(embeddings, centroids[:3])[0], [0, 1, 2])
+
+
+def test_tiles_of_another_size_are_others(toy_embeddings: Path, toy_clusters: Path) -> None:
+    tiles = stores.open_product(toy_embeddings).load()
+    wider = tiles.assign_coords(tile_size=2 * tiles.tile_size)
+    with pytest.raises(ValueError, match=r"is of tiles of \d+ pixels, not of \d+; make it"):
+        stores.open_joined(toy_clusters, wider)

@@ -70,10 +70,10 @@ def refuse_stretched_areas(areas: Sequence[tuple[Any, float | None]]) -> None:
             least nominally.
     """
     for area, resolution in areas:
-        width, height = abs(area.pixel_size_x), abs(area.pixel_size_y)
-        expected = resolution or width
+        width, height = area.pixel_size_x, area.pixel_size_y  # both negative where south is up
+        expected = resolution or abs(width)
         square = abs(width - height) <= SQUARE_TOLERANCE * expected
-        if not square or abs(width - expected) > PIXEL_TOLERANCE * expected:
+        if not square or abs(abs(width) - expected) > PIXEL_TOLERANCE * expected:
             detail = f"its pixels are {width:.0f} m x {height:.0f} m, not {expected:.0f} m wide"
             raise UnusableGranuleError("implausible places", detail)
     extents = np.array([area.area_extent for area, _ in areas])

@@ -1,4 +1,4 @@
-"""Products of tiles side by side: a tile is known by its granule, row and column."""
+"""Products of tiles side by side: a tile is known by its granule, row, column and size."""
 
 from pathlib import Path
 
@@ -28,6 +28,12 @@ def open_joined(path: Path, tiles: xr.Dataset) -> xr.Dataset:
             f"{path} does not tell which tiles it is of (it has no {', '.join(lacking)}); make it "
             "again with dvc repro"
         )
+    sizes = [_tile_size(each) for each in (product, tiles)]
+    if None not in sizes and sizes[0] != sizes[1]:
+        raise ValueError(
+            f"{path} is of tiles of {sizes[0]} pixels, not of {sizes[1]}; make it of the same "
+            "embeddings with dvc repro"
+        )
     wanted = identify_tiles(tiles)
     index = identify_tiles(product).get_indexer(wanted)
     if (absent := np.flatnonzero(index < 0)).size:
@@ -43,12 +49,22 @@ def open_joined(path: Path, tiles: xr.Dataset) -> xr.Dataset:
 
 def tile_places(tiles: xr.Dataset) -> dict[str, xr.Variable]:
     """Coordinates that tell which tiles a product is of."""
-    return {name: tiles[name].variable for name in PLACES}
+    size = _tile_size(tiles)
+    return {
+        **{name: tiles[name].variable for name in PLACES},
+        **({} if size is None else {"tile_size": xr.Variable((), size)}),
+    }
 
 
 def identify_tiles(tiles: xr.Dataset) -> pd.MultiIndex:
-    """Granule, row and column of every tile, as no two have them."""
+    """Granule, row and column of every tile, as no two of one size have them."""
     granules = tiles.granule.values.astype(object)[tiles.scene.values]
     return pd.MultiIndex.from_arrays(
         [granules, tiles.row.values, tiles.column.values], names=["granule", "row", "column"]
     )
+
+
+def _tile_size(tiles: xr.Dataset) -> int | None:
+    """In pixels, by the coordinate, else the attribute of products that hold more than places."""
+    found = tiles.variables.get("tile_size", tiles.attrs.get("tile_size"))
+    return None if found is None else int(found)

@@ -33,6 +33,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "granule": {"long_name": "file name of the granule"},
     "platform": {"long_name": "satellite", "standard_name": "platform_name"},
     "scene": {"long_name": "position in the scenes of the product", "units": "1"},
+    "tile_size": {"long_name": "edge of a tile in pixels", "units": "1"},
     "row": {"long_name": "row of the tile's first pixel", "units": "1"},
     "column": {"long_name": "column of the tile's first pixel", "units": "1"},
     "channel": {"long_name": "channel of the false colour"},
