@@ -28,10 +28,10 @@ def write_untrained(
 ) -> None:
     """An encoder that nobody trained, with what else is `described` of it."""
     network = create_encoder(
-        backbone="resnet10t", n_channels=len(channels), n_dimensions=n_dimensions, seed=seed
+        backbone="test_resnet", n_channels=len(channels), n_dimensions=n_dimensions, seed=seed
     )
     description = {
-        "backbone": "resnet10t",
+        "backbone": "test_resnet",
         "channels": channels,
         "n_dimensions": n_dimensions,
         "standardise": False,

@@ -245,7 +245,7 @@ def test_majority_is_that_of_the_training_tiles() -> None:
 
 def test_fine_tuning_learns_textures_and_leaves_its_start_alone() -> None:
     tiles, labels = _draw_stripes(160, np.random.default_rng(2))
-    encoder = create_encoder(backbone="resnet10t", n_channels=3, n_dimensions=4, seed=1)
+    encoder = create_encoder(backbone="test_resnet", n_channels=3, n_dimensions=4, seed=1)
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     train, test = np.arange(112), np.arange(112, 160)
     predicted = [
@@ -270,7 +270,7 @@ def test_fine_tuning_learns_textures_and_leaves_its_start_alone() -> None:
 
 def test_fine_tuning_computes_on_the_device_there_is() -> None:
     tiles, labels = _draw_stripes(24, np.random.default_rng(3))
-    encoder = create_encoder(backbone="resnet10t", n_channels=3, n_dimensions=4, seed=1)
+    encoder = create_encoder(backbone="test_resnet", n_channels=3, n_dimensions=4, seed=1)
     told = finetune.probabilities_by_fine_tuning(
         encoder.to(compute_device()),
         tiles,
@@ -290,7 +290,7 @@ def test_fine_tuning_computes_on_the_device_there_is() -> None:
 def test_pretrained_answers_as_its_source_on_grey_tiles(n_channels: int) -> None:
     """A grey tile is the same picture in any number of channels, but for the normalisation."""
     torch.manual_seed(4)
-    source = timm.create_model("resnet10t", num_classes=0).eval()
+    source = timm.create_model("test_resnet", num_classes=0).eval()
     weights = {
         name: value
         for name, value in source.state_dict().items()
@@ -298,14 +298,14 @@ def test_pretrained_answers_as_its_source_on_grey_tiles(n_channels: int) -> None
     }
     weights["fc.weight"] = torch.zeros(1)
     encoder, layer = pretrained.create_pretrained(
-        weights, backbone="resnet10t", n_channels=n_channels
+        weights, backbone="test_resnet", n_channels=n_channels
     )
     assert layer == "layer3"
     grey = torch.randint(0, 256, (2, 1, 32, 32), dtype=torch.uint8)
     adapted = encoder.eval().features(grey.expand(-1, n_channels, -1, -1), "layer3")
     mean = torch.tensor([0.485, 0.456, 0.406]).mul(255).reshape(-1, 1, 1)
     deviation = torch.tensor([0.229, 0.224, 0.225]).mul(255).reshape(-1, 1, 1)
-    encoder3, _ = pretrained.create_pretrained(weights, backbone="resnet10t", n_channels=3)
+    encoder3, _ = pretrained.create_pretrained(weights, backbone="test_resnet", n_channels=3)
     np.testing.assert_allclose(encoder3.mean, mean, rtol=1e-6)
     np.testing.assert_allclose(encoder3.deviation, deviation, rtol=1e-6)
     x = (grey.expand(-1, 3, -1, -1) - mean) / deviation
@@ -319,7 +319,7 @@ def test_pretrained_answers_as_its_source_on_grey_tiles(n_channels: int) -> None
 
 
 def test_weights_of_another_network_are_refused() -> None:
-    weights = timm.create_model("resnet10t", num_classes=0).state_dict()
+    weights = timm.create_model("test_resnet", num_classes=0).state_dict()
     with pytest.raises(
         ValueError, match=r"the weights lack conv1\.weight of this backbone; give wei"
     ):
@@ -398,7 +398,7 @@ def test_table_by_hand() -> None:
 
 
 def _start(name: str, last_layer: str, note: str = "") -> classifiers.Start:
-    encoder = create_encoder(backbone="resnet10t", n_channels=3, n_dimensions=4, seed=1)
+    encoder = create_encoder(backbone="test_resnet", n_channels=3, n_dimensions=4, seed=1)
     return classifiers.Start(
         name, None if note else encoder, last_layer, note, has_embedding=name == "own"
     )

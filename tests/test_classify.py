@@ -68,9 +68,9 @@ def inputs(toy_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     valid[1, 20, 40] = False
     dataset = dataset.assign(valid=(("scene", "row", "column"), valid)).drop_encoding()
     stores.write_product(dataset, folder / "scenes.zarr", None)
-    encoder = create_encoder(backbone="resnet10t", n_channels=3, n_dimensions=8, seed=3)
+    encoder = create_encoder(backbone="test_resnet", n_channels=3, n_dimensions=8, seed=3)
     description = {
-        "backbone": "resnet10t",
+        "backbone": "test_resnet",
         "channels": dataset.channel.values.tolist(),
         "n_dimensions": 8,
         "standardise": False,
@@ -224,7 +224,7 @@ def test_one_seed_gives_one_product_whatever_the_number_of_workers(
 def test_a_local_file_that_ends_at_layer3_adds_comparisons_there(
     label_table: pd.DataFrame, paths: dict[str, Path]
 ) -> None:
-    weights = timm.create_model("resnet10t", num_classes=0).state_dict()
+    weights = timm.create_model("test_resnet", num_classes=0).state_dict()
     file = paths["metrics"].parent / "weights.safetensors"
     save_file({name: value for name, value in weights.items() if "layer4" not in name}, file)
     product = _run(label_table, paths, imagenet_weights=str(file), n_repeats=1)

@@ -25,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("distil")
     textures = _textures(np.random.default_rng(0))
     _write_triplets(folder / "triplets.zarr", textures, with_tiles=True)
-    encoder = create_encoder(backbone="resnet10t", n_channels=1, n_dimensions=8, seed=0)
+    encoder = create_encoder(backbone="test_resnet", n_channels=1, n_dimensions=8, seed=0)
     teacher = fine_tune(
         encoder,
         *_labelled(textures["validation"]),
@@ -49,7 +49,7 @@ def _labelled(triplets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _write_teacher(path: Path, teacher: LabelNetwork, *, n_channels: int) -> None:
     description = {
-        "backbone": "resnet10t",
+        "backbone": "test_resnet",
         "channels": ["visible"] * n_channels,
         "n_dimensions": 8,
         "standardise": False,
@@ -109,7 +109,7 @@ def test_a_student_stops_when_the_embedding_has_collapsed(folder: Path, tmp_path
 def test_a_teacher_that_cannot_teach_is_refused(
     folder: Path, tmp_path: Path, teacher: str, error: type[Exception], message: str
 ) -> None:
-    encoder = create_encoder(backbone="resnet10t", n_channels=2, n_dimensions=8, seed=0)
+    encoder = create_encoder(backbone="test_resnet", n_channels=2, n_dimensions=8, seed=0)
     network = LabelNetwork(encoder, layer="layer3", n_labels=2)
     _write_teacher(tmp_path / "other", network, n_channels=2)
     _write_teacher(tmp_path / "encoder", network, n_channels=2)

@@ -37,7 +37,7 @@ def _in_full(device: torch.device) -> torch.autocast:
 
 def _untrained() -> Encoder:
     """In float64: a rectifier that rounding turns on or off would move a whole gradient."""
-    return create_encoder(backbone="resnet10t", n_channels=1, n_dimensions=4, seed=0).double()
+    return create_encoder(backbone="test_resnet", n_channels=1, n_dimensions=4, seed=0).double()
 
 
 def _lanes() -> list[Tensor]:
@@ -158,7 +158,7 @@ def _learner(loss: Loss) -> Learner:
         l2_penalty=0.0,
     )
     encoder = create_encoder(
-        backbone="resnet10t", n_channels=2, n_dimensions=4, projection="none", seed=0
+        backbone="test_resnet", n_channels=2, n_dimensions=4, projection="none", seed=0
     ).double()
     teacher = LabelNetwork(encoder, layer="layer3", n_labels=3)
     return create_learner(encoder, objective, SHAPE, n_channels=2, seed=0, teacher=teacher)

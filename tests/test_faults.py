@@ -292,9 +292,9 @@ def _prepare_flow(folder: Path, write_geotiff: Callable[..., Path]) -> None:
     (spoilt,) = write_small_geotiff(folder / "raw", FIRST - timedelta(days=1))
     damage(spoilt, "truncated", rng)
     prepare(folder, {**FLOW, "fetch.local.granules": [str(folder / "raw")]})
-    network = create_encoder(backbone="resnet10t", n_channels=3, n_dimensions=8, seed=0)
+    network = create_encoder(backbone="test_resnet", n_channels=3, n_dimensions=8, seed=0)
     description = {
-        "backbone": "resnet10t",
+        "backbone": "test_resnet",
         "channels": ["visible", "near_infrared", "infrared_window"],
         "n_dimensions": 8,
         "standardise": False,

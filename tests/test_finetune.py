@@ -52,9 +52,9 @@ def paths(toy_scenes: Path, toy_textures: np.ndarray, tmp_path: Path) -> dict[st
         }
     ).to_csv(tmp_path / "labels.csv", index=False)
     (tmp_path / "rejected.csv").write_text("granule,reason,detail\n")
-    network = create_encoder(backbone="resnet10t", n_channels=3, n_dimensions=8, seed=3)
+    network = create_encoder(backbone="test_resnet", n_channels=3, n_dimensions=8, seed=3)
     description = {
-        "backbone": "resnet10t",
+        "backbone": "test_resnet",
         "channels": scenes.channel.values.tolist(),
         "n_dimensions": 8,
         "standardise": False,

@@ -46,7 +46,7 @@ def _objective(loss: choice.Loss, **changes: object) -> Objective:
 
 def _encoder(shape: HeadShape) -> Encoder:
     return create_encoder(
-        backbone="resnet10t",
+        backbone="test_resnet",
         n_channels=2,
         n_dimensions=shape.kept_width,
         projection=shape.projection,
@@ -135,7 +135,7 @@ def test_steps_of_every_loss_lower_it(loss: choice.Loss) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "width", "n_dropped"),
-    [("Tile2Vec", N_DIMENSIONS, 0), ("SimCLR", 512, 2), ("SimCLRv2", 7, 2)],
+    [("Tile2Vec", N_DIMENSIONS, 0), ("SimCLR", 96, 2), ("SimCLRv2", 7, 2)],
 )
 def test_the_head_is_dropped_where_its_shape_says(shape: str, width: int, n_dropped: int) -> None:
     learner = _learner("nt_xent", shape)

@@ -70,9 +70,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Scenes, an untrained encoder, and clusters around the two textures and one of neither."""
     folder = tmp_path_factory.mktemp("map_granule")
     scenes = _write_scenes(folder / "scenes.zarr")
-    network = create_encoder(backbone="resnet10t", n_channels=3, n_dimensions=8, seed=0)
+    network = create_encoder(backbone="test_resnet", n_channels=3, n_dimensions=8, seed=0)
     description = {
-        "backbone": "resnet10t",
+        "backbone": "test_resnet",
         "channels": CHANNELS,
         "n_dimensions": 8,
         "standardise": False,

@@ -35,7 +35,7 @@ from pipeline.files import encoders, stage, stores
 
 ROOT = Path(__file__).parents[1]
 PARAMS = TrainParams(
-    backbone="resnet10t",
+    backbone="test_resnet",
     init="none",
     initial_share=0.0,
     n_dimensions=8,
@@ -603,7 +603,7 @@ def test_a_checkpoint_of_other_labels_or_given_weights_is_not_taken_up(
     caplog.set_level("INFO", logger="pipeline")
     labels, given = tmp_path / "labels.csv", tmp_path / "given.safetensors"
     torch.manual_seed(0)
-    weights = timm.create_model("resnet10t", num_classes=0, in_chans=1).state_dict()
+    weights = timm.create_model("test_resnet", num_classes=0, in_chans=1).state_dict()
     params = _changed(_of_loss("supcon"), n_epochs=1, labels=str(labels), init=str(given))
     params = replace(params, min_spread=0.0, min_effective_rank=0.0)
     for label, shift in (("x", 0.0), ("y", 0.0), ("y", 0.1)):
@@ -619,7 +619,7 @@ def test_a_checkpoint_of_other_labels_or_given_weights_is_not_taken_up(
 
 
 def test_training_starts_from_given_weights(run: Callable[..., Path], tmp_path: Path) -> None:
-    weights = timm.create_model("resnet10t", num_classes=0, in_chans=1).state_dict()
+    weights = timm.create_model("test_resnet", num_classes=0, in_chans=1).state_dict()
     weights = {name: value + 0.01 for name, value in weights.items() if "layer4" not in name}
     save_file(weights, tmp_path / "given.safetensors")
     params = replace(PARAMS, init=str(tmp_path / "given.safetensors"), n_epochs=1)
@@ -643,7 +643,7 @@ def test_training_starts_from_given_weights(run: Callable[..., Path], tmp_path: 
 
 def test_what_is_kept_of_the_head_is_in_the_description(run: Callable[..., Path]) -> None:
     changes = {"n_layers": 3, "n_hidden": 12, "n_dimensions": 5}
-    for kept, width, projection in ((1, 12, "hidden"), (0, 512, "none")):
+    for kept, width, projection in ((1, 12, "hidden"), (0, 96, "none")):
         params = _changed(_of_loss("nt_xent"), n_epochs=1, kept_layers=kept, **changes)
         weights, description = encoders.read_encoder(run(params, projection) / "encoder")
         assert (description["n_dimensions"], description["projection"]) == (width, projection)
@@ -754,7 +754,7 @@ def test_the_recipes_of_the_readme_are_objectives_of_ten_lines_at_most() -> None
         assert len(recipe.splitlines()) <= 10
         merged = stage.merged(usual, yaml.safe_load(recipe))
         params = stage.parse_params("train", merged, TrainParams)
-        train.start(replace(params, backbone="resnet10t"), n_channels=3)
+        train.start(replace(params, backbone="test_resnet"), n_channels=3)
         told.add(params.loss)
     spoken = {"relative_position", "colour", "distillation"}  # in words alone
     assert told | spoken == set(LOSSES)

@@ -29,7 +29,7 @@ TINY: dict[str, Any] = {
     "sample.tile_size": TILE_SIZE,
     "sample.n_triplets": {"train": 64, "validation": 16, "test": 16},
     "sample.test_share": 0.4,
-    "train.backbone": "resnet10t",
+    "train.backbone": "test_resnet",
     "train.n_dimensions": 8,
     "train.n_epochs": 1,
     "train.batch_size": 32,
