@@ -558,6 +558,17 @@ def test_groups_are_read_by_path(at_root: bool, tmp_path: Path) -> None:
     assert _refused(read_without, detail) == "lacks its geolocation"
 
 
+# --- versions ---
+
+
+def test_of_two_versions_the_newer_comes_first(tmp_path: Path) -> None:
+    days = {"a.nc": "2020-07-01", "b.nc": "2021-03-01T10:00:00Z", "c.nc": "long ago"}
+    for name, day in days.items():
+        _write(_model(date_created=day).isel(time=0), tmp_path / name)
+    found, _ = find_granules(tmp_path.iterdir())
+    assert [granule.name for granule in found] == ["b.nc", "a.nc", "c.nc"]
+
+
 # --- missing values ---
 
 
@@ -586,6 +597,17 @@ def _stored(path: Path, counts: list[int], kind: str = "i2", **attributes: Any) 
         ),
         ([0, 5, 10, -999, -1, 100], {"valid_min": np.int16(0)}, [0, 5, 10, None, None, 100]),
         ([0, 5, 10, 999, 101, 100], {"valid_max": np.int16(100)}, [0, 5, 10, None, None, 100]),
+        ([0, 5, 10, -32767, 100, 99], {}, [0, 5, 10, None, 100, 99]),  # never written
+        (
+            [0, 5, 10, -32767, 100, 99],
+            {"missing_value": np.int16(99)},
+            [0, 5, 10, -32767, 100, None],
+        ),
+        (
+            [0, 500, 1000, -32767, 10000, 9900],
+            {"scale_factor": np.float32(0.01)},
+            [0, 5, 10, None, 100, 99],
+        ),
         (  # packed, the limits in counts
             [0, 500, 1000, 12000, -32000, 10000],
             {"scale_factor": np.float32(0.01), "valid_range": np.int16([0, 10000])},

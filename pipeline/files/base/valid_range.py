@@ -1,22 +1,38 @@
-"""Values that CF-1.11, section 2.5.1, calls missing though they are no fill value."""
+"""Values that CF-1.11, section 2.5.1, calls missing though no fill value is stated."""
 
 from collections.abc import Iterator
 
 import numpy as np
 import xarray as xr
+from netCDF4 import default_fillvals
+
+NEVER_WRITTEN = {kind: default_fillvals[kind] for kind in ("f4", "f8", "i2", "i4", "i8")}
 
 
 def within_valid_range(variable: xr.DataArray) -> xr.DataArray:
     """`variable`, NaN where it lies outside its valid_range, valid_min or valid_max.
 
-    Of packed values these are in counts, unless they are of another type than the counts.
+    Of packed values these are in counts, unless they are of another type than the counts. Where no
+    fill value is stated, that of netCDF itself stands for what was never written.
     """
     scale = abs(float(variable.encoding.get("scale_factor", 1.0)))
     is_packed = not {"scale_factor", "add_offset"}.isdisjoint(variable.encoding)
     slack = scale / 2 if is_packed else 0.0  # since unpacking rounds
-    for lowest, highest in _limits(variable):
+    limits, never_written = [*_limits(variable)], _never_written(variable)
+    if never_written is not None:
+        variable = variable.where(variable != never_written)
+    for lowest, highest in limits:
         variable = variable.where((variable >= lowest - slack) & (variable <= highest + slack))
     return variable
+
+
+def _never_written(variable: xr.DataArray) -> float | None:
+    stored = np.dtype(variable.encoding.get("dtype", variable.dtype))
+    fill = NEVER_WRITTEN.get(stored.str[1:])
+    if fill is None or {"_FillValue", "missing_value"} & {*variable.encoding, *variable.attrs}:
+        return None
+    [value] = _unpacked(variable, np.array([fill], stored))
+    return float(variable.dtype.type(value))
 
 
 def _limits(variable: xr.DataArray) -> Iterator[tuple[float, float]]:

@@ -4,7 +4,7 @@ import warnings
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +74,13 @@ def describe_netcdf(path: Path) -> list[Granule]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of unusual calendars
             with _open(path) as file:
-                found = find_times(file)
+                found, created = find_times(file), _created(file)
     except Exception:  # a damaged file can fail anywhere; ingest says what is wrong with it
-        found = []
+        found, created = [], None
     times = [time if isinstance(time, datetime) else None for time in found]
     if len(times) < 2:
         time = times[0] if times else None
-        return [Granule(path.name, (path,), "netcdf", "unknown", time)]
+        return [Granule(path.name, (path,), "netcdf", "unknown", time, created=created)]
     names = [f"{path.name}@{time:%Y%m%dT%H%M%S}" if time else path.name for time in times]
     taken = Counter(names)
     return [
@@ -91,9 +91,19 @@ def describe_netcdf(path: Path) -> list[Granule]:
             "unknown",
             time,
             step,
+            created=created,
         )
         for step, (name, time) in enumerate(zip(names, times, strict=True))
     ]
+
+
+def _created(file: xr.Dataset) -> datetime | None:
+    """When the file was made, by the words of the conventions for discovery (ACDD-1.3)."""
+    try:
+        time = datetime.fromisoformat(str(file.attrs["date_created"]))
+    except (KeyError, ValueError):
+        return None
+    return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
 
 
 def read_netcdf(path: Path, bands: Bands, conventions: NetcdfConventions, step: int) -> Reading:

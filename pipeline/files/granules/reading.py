@@ -12,8 +12,7 @@ from pipeline.files.granules.geotiff import GeotiffConventions, read_geotiff
 from pipeline.files.granules.granule import Bands, Reading, UnusableGranuleError
 from pipeline.files.granules.netcdf import NetcdfConventions, read_netcdf
 from pipeline.files.granules.satellite import read_satellite
-
-LONGEST_SCAN = np.timedelta64(1, "h")
+from pipeline.files.granules.times import LONGEST_SCAN
 
 
 def read_granule(
@@ -78,7 +77,8 @@ def _as_dataset(reading: Reading) -> xr.Dataset:
         for time in (reading.time, reading.end_time or reading.time)
     )
     # Names and content of damaged files tell other ends.
-    duration = end - start if 0 <= (end - start) / LONGEST_SCAN <= 1 else np.timedelta64(0, "ns")
+    longest = np.timedelta64(LONGEST_SCAN)
+    duration = end - start if 0 <= (end - start) / longest <= 1 else np.timedelta64(0, "ns")
     arrays = {**reading.values, "latitude": latitude, "longitude": longitude, **reading.angles}
     if len({array.shape for array in arrays.values()}) > 1:
         shapes = ", ".join(sorted({" x ".join(map(str, a.shape)) for a in arrays.values()}))
