@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from instruments.abi_l1b import write_abi_l1b
 
 from pipeline import fetch, ingest
 from pipeline.core.viewing import solar_angles
@@ -101,6 +102,25 @@ def test_every_rejection_has_its_reason(
     assert metrics["scenes"] == 1
     assert metrics["rejected"]["repeats another"] == 2
     assert "2 repeats another" in stores.open_product(folder / "scenes.zarr").attrs["rejected"]
+
+
+def test_a_granule_of_another_time_than_its_name_is_rejected(
+    tmp_path: Path, run: Callable[..., Path], write_geotiff: Callable[..., Path]
+) -> None:
+    raw = tmp_path / "raw"
+    write_geotiff(raw / "good.tif", {"infrared_10_7um": INFRARED})
+    [path] = write_abi_l1b(
+        raw,
+        latitude=0,
+        longitude=-75,
+        bands={"C14": np.full((20, 20), 280.0)},
+        start_time=datetime(2025, 3, 20, 17),
+    )
+    path.rename(raw / path.name.replace("_s2025079", "_s2025080"))
+    with (run(raw, preset="infrared_window") / "rejected.csv").open() as file:
+        [row] = csv.DictReader(file)
+    assert row["reason"] == "other time"
+    assert row["detail"] == "it is of 2025-03-20T17:00, by its name of 2025-03-21T17:00"
 
 
 LINES = np.arange(40)[:, None]

@@ -1,6 +1,7 @@
 """Which files satpy's readers are told to read, by their names and lines of parameters."""
 
 import logging
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import yaml
 from instruments.abi_l1b import write_abi_l1b
 from instruments.ahi import write_ahi_hsd
 from instruments.finding import PARAMS, READERS, find_granules
+from instruments.swath import swath_places
+from instruments.viirs import write_viirs
 from tiny_flow import prepare, run_stage
 
 from pipeline.files import granules
@@ -167,46 +170,34 @@ def test_a_reader_whose_package_is_absent_says_which(
         _read(find_granules([path])[0][0], {"infrared_window": ["4"]})
 
 
-def _add_reader(folder: Path, monkeypatch: pytest.MonkeyPatch, modifiers: list[str]) -> str:
-    """A reader of one's own for ABI's band 3 in files of other names."""
+def _add_reader(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    handler: str,
+    pattern: str,
+    band: dict[str, Any],
+    **file_type: Any,
+) -> str:
+    """A reader of one's own for files of other names, which satpy finds by its configuration."""
+    name = f"my_{handler.rpartition('.')[2].lower()}"  # readers are known once a process
     reader = {
         "reader": {
-            **{"name": "my_abi", "short_name": "-", "long_name": "-", "description": "-"},
-            **{"status": "-", "supports_fsspec": False, "sensors": ["abi"]},
+            **{"name": name, "short_name": "-", "long_name": "-", "description": "-"},
+            **{"status": "-", "supports_fsspec": False, "sensors": ["mine"]},
             "reader": "@satpy.readers.core.yaml_reader.FileYAMLReader",
         },
         "file_types": {
-            "c03": {
-                "file_reader": "@satpy.readers.abi_l1b.NC_ABI_L1B",
-                "file_patterns": ["mine_{platform_shortname}_{start_time:%Y%m%d%H%M}.bin"],
-                "observation_type": "Rad",
-            }
+            "mine": {"file_reader": f"@{handler}", "file_patterns": [pattern], **file_type}
         },
-        "datasets": {
-            "C03": {
-                **{"name": "C03", "wavelength": [0.846, 0.865, 0.885], "file_type": "c03"},
-                "calibration": {
-                    "reflectance": {
-                        "standard_name": "toa_bidirectional_reflectance",
-                        "units": "%",
-                    }
-                },
-                "modifiers": modifiers,
-            }
-        },
+        "datasets": {band["name"]: {**band, "file_type": "mine"}},
     }
-    text = yaml.safe_dump(reader)
-    for value in (
-        "satpy.readers.core.yaml_reader.FileYAMLReader",
-        "satpy.readers.abi_l1b.NC_ABI_L1B",
-    ):
-        text = text.replace(f"'@{value}'", f"!!python/name:{value}")
+    text = re.sub(r"'@([\w.]+)'", r"!!python/name:\1", yaml.safe_dump(reader))
     (folder / "readers").mkdir()
-    (folder / "readers/my_abi.yaml").write_text(text)
-    monkeypatch.setattr(
-        satpy.config, "config", {**satpy.config.config, "config_path": [str(folder)]}
-    )
-    return "my_abi"
+    (folder / f"readers/{name}.yaml").write_text(text)
+    paths = {**satpy.config.config, "config_path": [str(folder)]}
+    monkeypatch.setattr(satpy.config, "config", paths)
+    return name
 
 
 @pytest.mark.parametrize("modifiers", [[], ["sunz_corrected"]])
@@ -218,13 +209,59 @@ def test_a_reader_is_a_line_of_parameters(
         tmp_path, latitude=15, longitude=-55, bands={"C03": field}, start_time=START
     )
     mine = path.rename(tmp_path / "mine_G16_202503201700.bin")
-    reader = _add_reader(tmp_path, monkeypatch, modifiers)
+    reflectance = {"standard_name": "toa_bidirectional_reflectance", "units": "%"}
+    reader = _add_reader(
+        tmp_path,
+        monkeypatch,
+        handler="satpy.readers.abi_l1b.NC_ABI_L1B",
+        pattern="mine_{platform_shortname}_{start_time:%Y%m%d%H%M}.bin",
+        band={
+            "name": "C03",
+            "wavelength": [0.846, 0.865, 0.885],
+            "calibration": {"reflectance": reflectance},
+            "modifiers": modifiers,
+        },
+        observation_type="Rad",
+    )
     assert find_granules([mine]) == ([], [mine])
     [granule], _ = granules.find_granules([mine], {**READERS, reader: []})
     assert (granule.reader, granule.platform) == (reader, "GOES-16")
     read = _read(granule, {"near_infrared": ["C03"]})
     np.testing.assert_allclose(read.near_infrared, 100 * np.kron(field, np.ones((2, 2))), atol=0.2)
     assert read.near_infrared.attrs["sun_corrected"] is bool(modifiers)
+
+
+def test_a_reader_without_places_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = (16, 40)
+    latitude, longitude = swath_places(
+        latitude=0, longitude=0, n_rows=shape[0], n_columns=shape[1], resolution_km=1
+    )
+    angles = ("solar_zenith", "solar_azimuth", "view_zenith", "view_azimuth")
+    path, _ = write_viirs(
+        tmp_path,
+        bands={"M15": np.full(shape, 280.0)},
+        latitude=latitude,
+        longitude=longitude,
+        start_time=START,
+        **dict.fromkeys(angles, np.full(shape, 30.0)),
+    )
+    mine = path.rename(tmp_path / "mine_NP_202503201700.nc")
+    temperature = {"standard_name": "toa_brightness_temperature", "units": "K"}
+    reader = _add_reader(
+        tmp_path,
+        monkeypatch,
+        handler="satpy.readers.viirs_l1b.VIIRSL1BFileHandler",
+        pattern="mine_{platform_shortname}_{start_time:%Y%m%d%H%M}.nc",
+        band={
+            "name": "M15",
+            "wavelength": [10.263, 10.763, 11.263],
+            "calibration": {"brightness_temperature": temperature},
+            "file_key": "observation_data/M15",
+        },
+    )
+    [granule], _ = granules.find_granules([mine], {reader: []})
+    with pytest.raises(UnusableGranuleError, match="satpy finds no places for its bands"):
+        _read(granule, {"infrared_window": ["M15"]})
 
 
 def test_default_readers_are_those_of_satpy() -> None:

@@ -662,6 +662,13 @@ def test_places_that_are_not_there_are_named(tmp_path: Path) -> None:
     assert _refused(read, "it has no latitude, of which") == "lacks its geolocation"
 
 
+def test_a_projected_band_has_two_axes(tmp_path: Path) -> None:
+    levels = _model().expand_dims(level=[1.0, 2.0])
+    read = partial(_read, _write(levels, tmp_path / "a.nc"), projection="EPSG:4326")
+    detail = "its rlut lies along level, latitude, longitude, not along two"
+    assert _refused(read, detail) == "unreadable"
+
+
 def test_bands_and_places_share_two_axes(tmp_path: Path) -> None:
     model = _model()
     model["rlut"] = model.rlut.expand_dims(height=[1.0, 2.0], axis=1)
