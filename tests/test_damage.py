@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,12 @@ def test_odd_times_of_a_geotiff_are_no_damage(
     reason, found = _refused(_geotiff(tmp_path / "a.tif", tags), "geotiff")
     assert reason == "unreadable"
     assert found.startswith(detail)
+
+
+def test_a_time_without_a_zone_is_utc(tmp_path: Path) -> None:
+    path = _geotiff(tmp_path / "a.tif", {"start_time": "2020-06-01T12:30:00"})
+    [granule], _ = find_granules([path])
+    assert granule.start_time == datetime(2020, 6, 1, 12, 30)
 
 
 def test_a_geotiff_without_a_reference_system_is_no_damage(tmp_path: Path) -> None:
