@@ -441,8 +441,7 @@ def test_a_run_goes_on_with_other_limits_of_progress(
 @pytest.mark.slow("many")
 def test_two_processes_have_the_losses_of_one(products: Path, tmp_path: Path) -> None:
     """Of 161 triplets, which neither two lanes nor batches of 16 divide."""
-    # A narrower network amplifies rounding beyond the tolerance.
-    params = replace(PARAMS, backbone="resnet10t", micro_batches=2, learning_rate=0.0001)
+    params = replace(PARAMS, micro_batches=2, learning_rate=0.0001)
     alone = _project(tmp_path / "alone", products, params)
     together = _project(tmp_path / "together", products, params)
     _train(alone)
