@@ -161,7 +161,7 @@ def run(params: FetchParams, granules: Path, archive: Path, checksums: Path) -> 
 
 
 def _warn_of_resemblance(
-    found: Iterable[Granule], others: Iterable[Path], readers: Iterable[str]
+    found: Iterable[Granule], others: Iterable[Path], readers: Mapping[str, tuple[str, ...]]
 ) -> None:
     """Warn of files that no reader of satpy takes though their names begin as those of one."""
     unread = [*(each.files[0] for each in found if each.reader not in readers), *others]

@@ -151,8 +151,20 @@ def test_names_that_only_begin_as_a_readers_are_told(
 
 
 def test_names_of_other_files_resemble_no_reader() -> None:
-    names = ("era5.nc", "IR_108_20200906_001500.tif", "a_b_20200101_000000.nc", "S_1.nc")
-    assert [naming.resembled_readers(Path(name), READERS) for name in names] == 4 * [[]]
+    names = (
+        *("era5.nc", "IR_108_20200906_001500.tif", "a_b_20200101_000000.nc", "S_1.nc"),
+        "MERRA2_400.tavg1_2d_slv_Nx.20200101.nc4",
+        "GRIDSAT-B1.2017.09.06.12.v02r01.nc",
+        "MOD06_L2.A2020001.0000.061.2020001000000.hdf",
+        # Of satpy's abi_l2_nc, of a type that is not taken: plain netCDF.
+        "OR_ABI-L2-ACHAF-M6_G16_s20200010000216_e20200010009524_c20200010011000.nc",
+    )
+    for name in names:
+        assert naming.resembled_readers(Path(name), READERS) == []
+        assert not any(
+            list(naming.named_files([Path(name)], reader, beginnings))
+            for reader, beginnings in READERS.items()
+        )
 
 
 def test_a_reader_that_satpy_does_not_have_is_named() -> None:

@@ -132,9 +132,13 @@ def is_part_of_disk(files: Iterable[Path], reader: str) -> bool:
     return adjoin and all(other == first for other in others)
 
 
-def resembled_readers(path: Path, readers: Iterable[str]) -> list[str]:
-    """Readers whose files begin as this one, which ends otherwise or lacks something."""
-    return [reader for reader in readers if _beginnings(reader).match(path.name)]
+def resembled_readers(path: Path, readers: Readers) -> list[str]:
+    """Readers whose files, of the types that are taken, begin as this one, which ends otherwise."""
+    return [
+        reader
+        for reader, beginnings in readers.items()
+        if _beginnings(reader, tuple(beginnings)).match(path.name)
+    ]
 
 
 def _described(path: Path, kind: str, found: Mapping[str, Any]) -> NamedFile:
@@ -214,10 +218,14 @@ def _tells_time(pattern: str) -> bool:
     return any(f"{{{field}" in pattern for field in START)
 
 
-def _patterns(reader: str) -> list[str]:
-    """Of the names alone, without the folders of some."""
-    types = _file_types(reader).values()
-    return [each.rsplit("/", 1)[-1] for file_type in types for each in file_type["file_patterns"]]
+def _patterns(reader: str, beginnings: tuple[str, ...] = ()) -> list[str]:
+    """Of the names alone, without the folders of some, of the types that are taken."""
+    return [
+        pattern.rsplit("/", 1)[-1]
+        for kind, file_type in _file_types(reader).items()
+        if kind.startswith(beginnings or "")
+        for pattern in file_type["file_patterns"]
+    ]
 
 
 @cache
@@ -228,11 +236,11 @@ def _names(reader: str) -> re.Pattern[str]:
 
 
 @cache
-def _beginnings(reader: str) -> re.Pattern[str]:
+def _beginnings(reader: str, beginnings: tuple[str, ...]) -> re.Pattern[str]:
     """What names of the reader's files begin with, up to their time."""
     from trollsift import globify
 
-    starts = [re.split(r"\{\w*time", pattern)[0] for pattern in _patterns(reader)]
+    starts = [re.split(r"\{\w*time", pattern)[0] for pattern in _patterns(reader, beginnings)]
     long = {start for start in starts if _n_letters(start) >= FEW_LETTERS}
     return re.compile("|".join(translate(globify(start) + "*") for start in sorted(long)) or "(?!)")
 
