@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from table import Row, print_table
 
 from pipeline import grid_clusters
-from pipeline.core import clustering, grid, plane
+from pipeline.core import grid, kmeans, plane
 from pipeline.core.climatology import grid_frequencies
 from pipeline.core.embedding import nearest
 from pipeline.core.search import ApproximateIndex, recall
@@ -222,9 +222,7 @@ def growth_rows(folder: Path) -> list[Row]:
     projects = {n_tiles: make_project(folder.parent / str(n_tiles), n_tiles) for n_tiles in GROWTH}
 
     def fit(n_tiles: int) -> float:
-        return timed(
-            clustering.fit_centroids, embeddings[:n_tiles], n_clusters=30, n_starts=1, seed=0
-        )
+        return timed(kmeans.fit_centroids, embeddings[:n_tiles], n_clusters=30, n_starts=1, seed=0)
 
     def place(n_tiles: int) -> float:
         blocks = np.array_split(embeddings[:n_tiles], n_tiles // 10_000)

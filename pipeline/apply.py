@@ -21,7 +21,6 @@ from pipeline.core.encoder import embed_tiles, rebuild_encoder
 from pipeline.core.plane import Plane
 from pipeline.core.resolution import pixel_sizes_km
 from pipeline.files import atlases, encoders, stage, stores
-from pipeline.files.child_stages import StageRefusedError, prepare_folder, start_stage
 from pipeline.files.progress import progress
 from pipeline.files.rejections import Rejection, write_rejections
 from pipeline.files.workers import n_workers
@@ -94,7 +93,7 @@ def _embed(
     local = {"source": "local", "local": {"granules": [str(granules.absolute())]}}
     sections["fetch"] = {**fetch, **local}
     sections["embed"]["turned_per_scene"] = 0  # turned copies are for judging clusters
-    prepare_folder(work, sections, stage.FLOW_FILE)
+    stage.prepare_folder(work, sections)
     scenes, embeddings = work / "scenes.zarr", work / "embeddings.zarr"
     refused = f"{granules} does not suit the atlas {atlas}"
     start = partial(_start, work=work, refused=refused)
@@ -118,8 +117,8 @@ def _start(name: str, work: Path, refused: str, **paths: Path | str) -> None:
     """Start a stage; what it refuses is `refused` as a whole."""
     assert name in STAGES
     try:
-        start_stage(name, work, **paths)
-    except StageRefusedError as error:
+        stage.start_within(name, work, **paths)
+    except stage.StageRefusedError as error:
         # What the stage advises to change is settled by the atlas.
         sentence = str(error)
         raise ValueError(f"{refused}: {sentence.rpartition('; ')[0] or sentence}") from None

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from pipeline.core import audit as core
-from pipeline.core import audit_product, clustering
+from pipeline.core import audit_product, clustering, kmeans
 from pipeline.core.audit_product import OWN, STATISTICS, UNTRAINED, Representation
 from pipeline.core.bootstrap import draw_days, number_days
 from pipeline.core.classification.probe import pixel_statistics
@@ -141,9 +141,7 @@ def _cluster(
 ) -> dict[int, tuple[IntArray, FloatArray]]:
     found = {}
     for k in ks:
-        centroids, _ = clustering.fit_centroids(
-            features[is_train], n_clusters=k, n_starts=1, seed=seed
-        )
+        centroids, _ = kmeans.fit_centroids(features[is_train], n_clusters=k, n_starts=1, seed=seed)
         found[k] = clustering.assign(features, centroids)[0], centroids
     return found
 

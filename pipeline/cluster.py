@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveInt
 from threadpoolctl import threadpool_limits
 
-from pipeline.core import cluster_scores, clustering, numbering, trial, validity
+from pipeline.core import cluster_scores, clustering, kmeans, numbering, trial, validity
 from pipeline.core.bootstrap import number_days
 from pipeline.files import stage, stores
 from pipeline.files.progress import progress
@@ -139,12 +139,10 @@ def _find_clusters(
     k = np.arange(params.k_min, params.k_max + 1)
     # Threads share the embeddings; the limit keeps BLAS from rounding by their number.
     with threadpool_limits(limits=1), ThreadPoolExecutor(max(1, n_workers())) as executor:
-        fit = partial(
-            clustering.fit_centroids, tried.train, n_starts=params.n_starts, seed=params.seed
-        )
+        fit = partial(kmeans.fit_centroids, tried.train, n_starts=params.n_starts, seed=params.seed)
         fits = executor.map(lambda n_clusters: fit(n_clusters=n_clusters), k.tolist())
         fresh = list(progress(fits, "k-means", total=len(k), unit="k"))
-        centroids = clustering.nest_centroids(tried.train, fresh, seed=params.seed)
+        centroids = kmeans.nest_centroids(tried.train, fresh, seed=params.seed)
         values, warm_first = _values_to_sort_by(source, is_train)
         numbered = cluster_scores.number_clusters(
             tried.train,

@@ -39,7 +39,6 @@ from pipeline.core.pretrained import create_pretrained
 from pipeline.core.threads import sharing_cores
 from pipeline.core.triplet import SPLITS
 from pipeline.files import encoders, stage, stores
-from pipeline.files.child_stages import prepare_folder, start_stage
 from pipeline.files.kept import keep, read_kept
 from pipeline.files.labels import gather_labelled
 from pipeline.files.progress import progress
@@ -356,10 +355,11 @@ def _train(folder: Path, section: Mapping[str, Any], *, made_of: str, **inputs: 
             minutes = done["minutes"]
             if (folder / "data/encoder" / encoders.DESCRIPTION).exists():
                 return float(minutes)
-    prepare_folder(folder, {"train": section}, stage.FLOW_FILE)
+    stage.prepare_folder(folder, {"train": section})
     start = time.monotonic()
     try:
-        start_stage("train", folder, **{name: path.absolute() for name, path in inputs.items()})
+        given = {name: path.absolute() for name, path in inputs.items()}
+        stage.start_within("train", folder, **given)
     finally:
         minutes += (time.monotonic() - start) / 60
         stores.write_json(state, {"made_of": made_of, "minutes": minutes})

@@ -18,7 +18,7 @@ from archive_server import Bucket
 from filelock import FileLock
 from hypothesis import settings
 from moto.server import ThreadedMotoServer
-from tiny_flow import run_children_here, run_tiny_flow
+from tiny_flow import run_tiny_flow
 
 from pipeline.files import stores
 
@@ -306,12 +306,6 @@ def dvc() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return dvc
-
-
-@pytest.fixture
-def children_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stages that a stage starts run in this process."""
-    run_children_here(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import xarray as xr
 import yaml
 
 from pipeline import embed, fetch, freeze, ingest, tsne
-from pipeline.core import clustering
+from pipeline.core import clustering, kmeans
 from pipeline.core.encoder import create_encoder
 from pipeline.files import encoders, stage, stores
 
@@ -76,7 +76,7 @@ def write_atlas(folder: Path, atlas: Path, **changes: object) -> None:
 
 def _cluster(source: xr.Dataset) -> xr.Dataset:
     embeddings = source.embedding.values
-    centroids, _ = clustering.fit_centroids(embeddings, n_clusters=K, n_starts=1, seed=1)
+    centroids, _ = kmeans.fit_centroids(embeddings, n_clusters=K, n_starts=1, seed=1)
     cluster, distance = clustering.assign(embeddings, centroids)
     return xr.Dataset(
         {

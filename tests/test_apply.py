@@ -20,8 +20,6 @@ from pipeline import apply
 from pipeline.core.synthetic import MORPHOLOGIES
 from pipeline.files import stores
 
-pytestmark = pytest.mark.usefixtures("children_here")
-
 ROOT = Path(__file__).parents[1]
 UNSEEN_CODE = len(MORPHOLOGIES)
 

@@ -7,7 +7,7 @@ import xarray as xr
 from small_products import write_untrained
 
 from pipeline import audit
-from pipeline.core import clustering
+from pipeline.core import clustering, kmeans
 from pipeline.files import stores
 
 PARAMS = audit.AuditParams(n_sample=1200, n_components=4, n_folds=3, seed=0)
@@ -58,7 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stores.write_product(scenes, path / "scenes.zarr", None)
     found = []
     for k in (20, 40):
-        centroids, _ = clustering.fit_centroids(
+        centroids, _ = kmeans.fit_centroids(
             embedding.astype(np.float32), n_clusters=k, n_starts=1, seed=0
         )
         clusters, _ = clustering.assign(embedding, centroids)

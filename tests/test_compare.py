@@ -18,9 +18,6 @@ from pipeline import compare
 from pipeline.core.classification.finetune import FineTuning
 from pipeline.core.comparison import table
 from pipeline.files import encoders, stage, stores
-from pipeline.files.child_stages import StageRefusedError
-
-pytestmark = pytest.mark.usefixtures("children_here")
 
 ROOT = Path(__file__).parents[1]
 SIZE = 32
@@ -221,7 +218,7 @@ def test_what_was_done_is_not_done_again(
 ) -> None:
     params = replace(PARAMS, baselines=("pixel statistics",), n_unfrozen_repeats=0)
     first = _run(project, inputs, params)
-    monkeypatch.setattr(compare, "start_stage", None)
+    monkeypatch.setattr(stage, "start_within", None)
     monkeypatch.setattr(compare, "measure", None)
     xr.testing.assert_identical(_run(project, inputs, params).value, first.value)
     one = _run(project, inputs, params, rows="pixel statistics")
@@ -232,15 +229,15 @@ def test_a_stopped_stage_goes_on_with_the_row_it_was_at(
     project: Path, inputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     params = replace(PARAMS, baselines=(), layers=("layer3",), n_unfrozen_repeats=0)
-    started, start = [], compare.start_stage
+    started, start = [], stage.start_within
 
     def start_one(name: str, folder: Path, **paths: Any) -> None:
         started.append(folder.name)
         if started == ["triplet", "NT_Xent"]:
-            raise StageRefusedError("the power failed; start again")
+            raise stage.StageRefusedError("the power failed; start again")
         start(name, folder, **paths)
 
-    monkeypatch.setattr(compare, "start_stage", start_one)
+    monkeypatch.setattr(stage, "start_within", start_one)
     with pytest.raises(ValueError, match=r"the power failed"):
         _run(project, inputs, params)
     assert not list(project.glob("comparison*"))
@@ -254,8 +251,8 @@ def test_a_stopped_stage_goes_on_with_the_row_it_was_at(
 def test_a_row_can_be_a_recipe_of_training(
     project: Path, inputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refuse = Mock(side_effect=StageRefusedError("no time"))
-    monkeypatch.setattr(compare, "start_stage", refuse)
+    refuse = Mock(side_effect=stage.StageRefusedError("no time"))
+    monkeypatch.setattr(stage, "start_within", refuse)
     with pytest.raises(ValueError, match="no time"):
         _run(project, inputs, replace(PARAMS, objectives={"row": {"recipe": "mine", "seed": 7}}))
     started = yaml.safe_load((project / "runs/row/params.yaml").read_text())["train"]
@@ -277,7 +274,7 @@ def test_a_row_learns_again_where_its_teacher_is_another(
         given.append(yaml.safe_load((folder / "params.yaml").read_text())[name])
         write_untrained(folder / "data/encoder", channels=["visible"], n_dimensions=2, seed=0)
 
-    monkeypatch.setattr(compare, "start_stage", pretend)
+    monkeypatch.setattr(stage, "start_within", pretend)
     row = {"loss": "distillation", "objective": {"teacher": "teacher"}}
     params = replace(
         PARAMS, objectives={"row": row}, baselines=(), layers=("layer3",), n_unfrozen_repeats=0
@@ -308,7 +305,7 @@ def test_rows_are_fitted_on_labels_of_the_splits_before(
     tested: Literal["validation", "test"],
     n_fitted_days: int,
 ) -> None:
-    given = Mock(side_effect=StageRefusedError("no time"))
+    given = Mock(side_effect=stage.StageRefusedError("no time"))
     monkeypatch.setattr(compare, "measure", given)
     with pytest.raises(ValueError, match="no time"):
         _run(project, inputs, replace(PARAMS, tested=tested), rows="pixel statistics")

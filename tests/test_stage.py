@@ -13,6 +13,7 @@ from pydantic import Field
 from pipeline.files import stage
 from pipeline.train import TrainParams
 
+ROOT = Path(__file__).parents[1]
 FLOW = """
 stages:
   double:
@@ -24,9 +25,12 @@ stages:
       - data/figures
 """
 DOUBLE = """
+import gc
 from dataclasses import dataclass
 from pathlib import Path
 from pipeline.files import stage
+
+assert not gc.isenabled()  # so that imports take less time
 
 @dataclass(frozen=True)
 class DoubleParams:
@@ -34,6 +38,7 @@ class DoubleParams:
     fail: bool
 
 def run(params: DoubleParams, source: Path, target: Path, figures: Path) -> None:
+    assert gc.isenabled()
     target.write_text(source.read_text() * params.times)
     figures.mkdir()
     (figures / "a.png").write_text("figure")
@@ -116,8 +121,11 @@ def _run_double(folder: Path, params: str, *arguments: str) -> subprocess.Comple
     package.mkdir(exist_ok=True)
     (package / "double.py").write_text(DOUBLE)
     # The stage joins the installed package, as a stage of the product would.
-    init = f"__path__ = [{str(package)!r}, {str(Path(stage.__file__).parents[1])!r}]\n"
-    (package / "__init__.py").write_text(init)
+    installed = Path(stage.__file__).parents[1]
+    init = (installed / "__init__.py").read_text()
+    (package / "__init__.py").write_text(
+        f"{init}\n__path__ = [{str(package)!r}, {str(installed)!r}]\n"
+    )
     return subprocess.run(
         [sys.executable, "-m", "pipeline.double", *arguments],
         cwd=folder,
@@ -147,6 +155,23 @@ def test_a_stage_can_be_another_of_the_flow(tmp_path: Path) -> None:
     result = _run_double(tmp_path, "double: {times: 2, fail: false}", "--as", "thrice")
     assert "params.yaml has no section thrice; add it" in result.stderr
     assert "stage of the flow to be" in _run_double(tmp_path, params, "--help").stdout
+
+
+def test_a_stage_within_another_runs_in_its_folder_and_says_what_it_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
+    sections = yaml.safe_load((ROOT / "params.yaml").read_text())
+    sections["fetch"] |= {"source": "local", "local": {"granules": ["nothing/*.nc"]}}
+    folder = tmp_path / "inner"
+    stage.prepare_folder(folder, sections)
+
+    with pytest.raises(stage.StageRefusedError, match=r"^'nothing/\*.nc' is a pattern without"):
+        stage.start_within("fetch", folder)
+
+    assert Path.cwd() == tmp_path
+    assert not (folder / "data/granules").exists()
 
 
 def test_failed_stage_leaves_products_whole(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.core import clustering, trial, validity
+from pipeline.core import kmeans, trial, validity
 from pipeline.core.bootstrap import number_days
 
 N_DAYS, PER_DAY = 12, 100
@@ -37,7 +37,7 @@ def _times() -> np.ndarray:
 
 def _try(embeddings: np.ndarray, k: int) -> dict[str, float]:
     prepared = _prepare(embeddings.astype(np.float32), _times())
-    centroids, _ = clustering.fit_centroids(prepared.train, n_clusters=k, n_starts=3, seed=0)
+    centroids, _ = kmeans.fit_centroids(prepared.train, n_clusters=k, n_starts=3, seed=0)
     return trial.try_clusters(prepared, centroids)
 
 
@@ -107,7 +107,7 @@ def test_a_gaussian_judged_on_what_was_fitted_is_a_continuum_too() -> None:
             n_starts=2,
             seed=seed,
         )
-        centroids, _ = clustering.fit_centroids(embeddings, n_clusters=12, n_starts=2, seed=0)
+        centroids, _ = kmeans.fit_centroids(embeddings, n_clusters=12, n_starts=2, seed=0)
         distinct.append(_judge(trial.try_clusters(prepared, centroids)))
     assert sum(distinct) <= 1
 

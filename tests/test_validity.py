@@ -142,3 +142,26 @@ def test_there_is_more_than_a_continuum_only_beyond_every_surrogate(
     assert found is distinct
     assert verdict.startswith(validity.DISTINCT if distinct else validity.CONTINUUM)
     assert "over 4 days) where 5 Gaussians of the same covariance have 0.100 to 0.200," in verdict
+
+
+def test_scores_of_four_points() -> None:
+    # Two pairs, 1 apart, at a distance of 10: a = 1, b = (9 or 10 and 10 or 11) on the mean.
+    embeddings = np.array([[0.0], [1.0], [10.0], [11.0]])
+    clusters = np.array([0, 0, 1, 1])
+
+    outer, inner = (10.5 - 1) / 10.5, (9.5 - 1) / 9.5
+    found = validity.silhouettes(embeddings, clusters)
+    np.testing.assert_allclose(found, [outer, inner, inner, outer])
+    # Scatter 0.5 each, centroids 10 apart.
+    assert validity.davies_bouldin(embeddings, clusters) == pytest.approx(0.1)
+    # Sums of squares: 4 * 25 between with 1 degree of freedom, 4 * 0.25 within with 2.
+    assert validity.calinski_harabasz(embeddings, clusters) == pytest.approx(100 / 0.5)
+
+
+@pytest.mark.parametrize("clusters", [[1, 1, 1, 1], [0, 1, 2, 3]])
+def test_undefined_scores_are_missing(clusters: list[int]) -> None:
+    embeddings = np.array([[0.0], [1.0], [10.0], [11.0]])
+
+    assert np.isnan(validity.silhouettes(embeddings, np.array(clusters))).all()
+    assert np.isnan(validity.davies_bouldin(embeddings, np.array(clusters)))
+    assert np.isnan(validity.calinski_harabasz(embeddings, np.array(clusters)))

@@ -5,15 +5,14 @@ import importlib
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import chdir, redirect_stderr
-from io import StringIO
+from contextlib import chdir
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
 import yaml
 
-from pipeline.files import child_stages, stage, stores
+from pipeline.files import stage, stores
 
 ROOT = Path(__file__).parents[1]
 FLOW_FILES = ("dvc.yaml", "on_demand/dvc.yaml")
@@ -103,28 +102,11 @@ def run_stage(folder: Path, command: str) -> int:
         return stage.main(run, get_type_hints(run).get("params"), options)
 
 
-def run_child_here(name: str, folder: Path, **paths: Path | str) -> None:
-    """`child_stages.start_stage`, in this process."""
-    options = [word for key, path in paths.items() for word in (f"--{key}", str(path))]
-    with redirect_stderr(StringIO()) as said:
-        status = run_stage(folder, shlex.join(["-m", f"pipeline.{name}", *options]))
-    if status:
-        sentence = said.getvalue().splitlines()[-1]
-        raise child_stages.StageRefusedError(sentence.removeprefix(f"{name}: "))
-
-
-def run_children_here(patch: pytest.MonkeyPatch) -> None:
-    """Let stages that start others do so in this process."""
-    for module in ("apply", "compare"):
-        patch.setattr(f"pipeline.{module}.start_stage", run_child_here)
-
-
 def run_tiny_flow(folder: Path) -> None:
     """Run every stage of the flow in `folder`."""
     prepare(folder, TINY)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TILE2VEC_WORKERS", "0")
-        run_children_here(patch)
         for name, entry in stages():
             assert run_stage(folder, entry["cmd"]) == 0, name
             if name == "ingest":

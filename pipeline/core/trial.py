@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import adjusted_rand_score
 
-from pipeline.core import clustering, validity
+from pipeline.core import clustering, kmeans, validity
 from pipeline.core.bootstrap import bootstrap_means, draw_days, mean_interval, number_days
 
 IntArray = NDArray[np.integer]
@@ -118,7 +118,7 @@ def try_clusters(trial: Trial, centroids: FloatArray) -> dict[str, float]:
     """
     judged, k = trial.judged, len(centroids)
     clusters, distances = clustering.assign(judged.embeddings, centroids)
-    silhouettes = clustering.silhouettes(judged.embeddings[judged.sample], clusters[judged.sample])
+    silhouettes = validity.silhouettes(judged.embeddings[judged.sample], clusters[judged.sample])
     days = judged.days[judged.sample]
     over_days = bootstrap_means(
         silhouettes, np.zeros_like(days), days, n_groups=1, draws=trial.judged_draws
@@ -151,8 +151,8 @@ def _score(
     return {
         "inertia": float(np.square(distances, dtype=np.float64).mean()),
         "silhouette": float(silhouettes.mean()),
-        "davies_bouldin": clustering.davies_bouldin(embeddings, clusters),
-        "calinski_harabasz": clustering.calinski_harabasz(embeddings, clusters),
+        "davies_bouldin": validity.davies_bouldin(embeddings, clusters),
+        "calinski_harabasz": validity.calinski_harabasz(embeddings, clusters),
     }
 
 
@@ -171,11 +171,11 @@ def _score_surrogates(trial: Trial, k: int) -> dict[str, float]:
     sample = trial.judged.sample
     found: dict[str, list[float]] = {name: [] for name in AGAINST_NULL}
     for number, (points, judged) in enumerate(trial.surrogates):
-        centroids, _ = clustering.fit_centroids(
+        centroids, _ = kmeans.fit_centroids(
             points, n_clusters=k, n_starts=trial.n_starts, seed=trial.seed
         )
         clusters, distances = clustering.assign(judged, centroids)
-        silhouettes = clustering.silhouettes(judged[sample], clusters[sample])
+        silhouettes = validity.silhouettes(judged[sample], clusters[sample])
         draw = trial.draws[[number % len(trial.draws)]]
         scores = {
             **_score(judged, clusters, distances, silhouettes),
@@ -209,10 +209,10 @@ def _refit(
     for number, draw in enumerate(draws, start=first):
         weights = draw[trial.sample_days]
         drawn = weights > 0
-        if draws.shape[1] < 2 or clustering.count_distinct(points[drawn], at_most=k) < k:
+        if draws.shape[1] < 2 or kmeans.count_distinct(points[drawn], at_most=k) < k:
             found.append(np.nan)
             continue
-        centroids, _ = clustering.fit_centroids(
+        centroids, _ = kmeans.fit_centroids(
             points[drawn],
             n_clusters=k,
             n_starts=1,

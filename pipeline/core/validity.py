@@ -6,6 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
+from sklearn.metrics import (
+    calinski_harabasz_score,
+    davies_bouldin_score,
+    silhouette_samples,
+)
 
 IntArray = NDArray[np.integer]
 FloatArray = NDArray[np.floating]
@@ -84,6 +89,39 @@ def _axes(deviations: FloatArray) -> FloatArray:
     variances, axes = np.linalg.eigh(deviations.T @ deviations)
     found: FloatArray = (axes * np.sqrt(np.maximum(variances, 0))).T
     return found
+
+
+def silhouettes(embeddings: FloatArray, clusters: IntArray) -> FloatArray:
+    """Silhouette of each tile, from -1 to 1, high is good, shape (tile,); NaN where undefined.
+
+    It is defined for at least two clusters of which at least one has two tiles.
+
+    Source: Rousseeuw (1987), doi:10.1016/0377-0427(87)90125-7.
+    """
+    if not _has_scores(clusters):
+        return np.full(len(clusters), np.nan)
+    found: FloatArray = silhouette_samples(embeddings, clusters)
+    return found
+
+
+def davies_bouldin(embeddings: FloatArray, clusters: IntArray) -> float:
+    """Davies–Bouldin index, from 0, low is good; NaN where silhouettes are.
+
+    Source: Davies and Bouldin (1979), doi:10.1109/TPAMI.1979.4766909.
+    """
+    return float(davies_bouldin_score(embeddings, clusters)) if _has_scores(clusters) else np.nan
+
+
+def calinski_harabasz(embeddings: FloatArray, clusters: IntArray) -> float:
+    """Calinski–Harabasz index, from 0, high is good; NaN where silhouettes are.
+
+    Source: Calinski and Harabasz (1974), doi:10.1080/03610927408827101.
+    """
+    return float(calinski_harabasz_score(embeddings, clusters)) if _has_scores(clusters) else np.nan
+
+
+def _has_scores(clusters: IntArray) -> bool:
+    return 2 <= len(np.unique(clusters)) < len(clusters)
 
 
 def gap(name: str, observed: FloatArray, expected: FloatArray) -> FloatArray:

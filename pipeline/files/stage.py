@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import errno
+import gc
 import importlib
 import inspect
 import itertools
@@ -14,10 +15,10 @@ import shutil
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -46,6 +47,8 @@ def start(
     run = getattr(module, run.__name__)
     params_type = params_type and getattr(module, params_type.__name__)
     sys.modules["__main__"] = ModuleType("__main__")  # which every worker would run once more
+    gc.freeze()  # what was imported stays
+    gc.enable()
     sys.exit(main(run, params_type, sys.argv[1:], epilog=epilog))
 
 
@@ -71,22 +74,59 @@ def main(
         argv: The options.
         epilog: Stands below the options in the help.
     """
-    name = run.__module__.rpartition(".")[2]
     try:
-        with one_sentence_errors(name):
-            role, given = _parse_arguments(name, run, argv, epilog)
-            params = {}
-            if params_type:
-                changed_by = None if role == name else role
-                params["params"] = read_params(name, params_type, changed_by=changed_by)
-            with _replacing(role, given) as arguments:
-                run(**params, **arguments)
+        _carry_out(run, params_type, argv, epilog)
     except SystemExit as ended:
         if isinstance(ended.code, str):
             print(ended.code, file=sys.stderr)
             return 1
         return ended.code or 0
     return 0
+
+
+class StageRefusedError(ValueError):
+    """What a stage that another started ended with, a sentence."""
+
+
+def prepare_folder(folder: Path, sections: Mapping[str, Any]) -> None:
+    """Make `folder`, which may be there already, one where stages find these parameters."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / PARAMS_FILE).write_text(yaml.safe_dump(dict(sections), sort_keys=False))
+    shutil.copy(FLOW_FILE, folder / FLOW_FILE)
+
+
+def start_within(name: str, folder: Path, **given: Path | str) -> None:
+    """Run the stage `name` on behalf of another, in this process, with `folder` as its own.
+
+    Args:
+        name: Of the stage.
+        folder: Of `prepare_folder`; relative paths begin there.
+        given: Options of the stage; others are those of dvc.yaml.
+
+    Raises:
+        StageRefusedError: If the stage ends with a sentence, which is the message.
+    """
+    run = importlib.import_module(f"pipeline.{name}").run
+    argv = [word for key, value in given.items() for word in (f"--{key}", str(value))]
+    try:
+        with chdir(folder):
+            _carry_out(run, get_type_hints(run).get("params"), argv)
+    except SystemExit as ended:
+        raise StageRefusedError(str(ended.code).removeprefix(f"{name}: ")) from None
+
+
+def _carry_out(
+    run: Callable[..., None], params_type: type[Any] | None, argv: Sequence[str], epilog: str = ""
+) -> None:
+    name = run.__module__.rpartition(".")[2]
+    with one_sentence_errors(name):
+        role, given = _parse_arguments(name, run, argv, epilog)
+        params = {}
+        if params_type:
+            changed_by = None if role == name else role
+            params["params"] = read_params(name, params_type, changed_by=changed_by)
+        with _replacing(role, given) as arguments:
+            run(**params, **arguments)
 
 
 def read_params(name: str, params_type: type[Params], *, changed_by: str | None = None) -> Params:
