@@ -1,4 +1,4 @@
-"""Times and places of GeoTIFFs, in every form in which files state them."""
+"""Bands, times and places of GeoTIFFs, in every form in which files state them."""
 
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from rasterio.rpc import RPC
 from rasterio.transform import from_origin
 
 from pipeline.files.granules import (
+    GeotiffConventions,
     NetcdfConventions,
     UnusableGranuleError,
     read_granule,
@@ -142,3 +143,149 @@ def test_without_places_the_sentence_says_what_is_lacking(
     with pytest.raises(UnusableGranuleError, match=detail) as refused:
         _read(_write(tmp_path / "a.tif", **profile))
     assert refused.value.reason == "lacks its geolocation"
+
+
+def _write_counts(path: Path, values: np.ndarray, *, tags: dict[str, str], **profile: Any) -> Path:
+    """A file whose bands nothing describes, as programs write it that know of pictures alone."""
+    with rasterio.open(
+        path,
+        "w",
+        **{
+            **{"driver": "GTiff", "count": len(values), "height": 4, "width": 6},
+            **{"dtype": values.dtype, "crs": "EPSG:4326", "transform": from_origin(10, 40, 1, 1)},
+            **profile,
+        },
+    ) as file:
+        file.write(values)
+        file.update_tags(**tags)
+    return path
+
+
+WRITTEN = {"TIFFTAG_DATETIME": "2020:09:06 00:15:00"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"transform": from_origin(50, 40, 1, 1)},
+        {"crs": "EPSG:3857"},
+        {"tags": {**WRITTEN, "platform": "GOES-16"}},
+        {"tags": {"start_time": "2020-09-06T00:20:00Z"}},
+        {"transform": Affine.identity(), "gcps": [GroundControlPoint(0, 0, 10, 40)]},
+    ],
+    ids=["place", "projection", "platform", "time", "points"],
+)
+@pytest.mark.filterwarnings("ignore:The given matrix")
+def test_single_bands_are_one_granule_only_if_all_that_they_say_agrees(
+    other: dict[str, Any], tmp_path: Path
+) -> None:
+    given = {"values": VALUES[None], "tags": WRITTEN}
+    for band in ("IR_039", "IR_108"):
+        _write_counts(tmp_path / f"{band}_20200906_001500.tif", **given)
+    [granule], _ = find_granules(tmp_path.iterdir())
+    assert len(granule.files) == 2
+    _write_counts(tmp_path / "IR_108_20200906_001500.tif", **{**given, **other})
+    found, _ = find_granules(tmp_path.iterdir())
+    assert [len(each.files) for each in found] == [1, 1]
+
+
+def _read_declared(path: Path, *names: str, units: dict[str, str] | None = None) -> Any:
+    return read_granule(
+        [path],
+        "geotiff",
+        {name: [name] for name in names},
+        netcdf=NetcdfConventions({}, "", "", "", ""),
+        geotiff=GeotiffConventions(units or {}),
+    )
+
+
+SCALED = {**WRITTEN, "scale": "0.5", "offset": "100"}
+
+
+@pytest.mark.parametrize(
+    ("values", "tags", "expected"),
+    [
+        (VALUES[None].astype(np.uint8), SCALED, VALUES / 2 + 100),
+        (VALUES[None].astype(np.uint8), {**SCALED, "scale": "1:50000"}, VALUES),
+        (VALUES[None].astype(np.uint8), {**SCALED, "offset": "none"}, VALUES),
+        (VALUES[None] + 280, SCALED, VALUES + 280),
+    ],
+    ids=["counts", "scale of a map", "no number", "kelvin already"],
+)
+def test_tags_of_a_file_scale_the_counts_of_its_one_band(
+    values: np.ndarray, tags: dict[str, str], expected: np.ndarray, tmp_path: Path
+) -> None:
+    path = _write_counts(tmp_path / "IR_108_20200906_001500.tif", values, tags=tags)
+    read = _read_declared(path, "IR_108", units={"IR_108": "K"})
+    np.testing.assert_allclose(read.IR_108, expected)
+
+
+def test_tags_of_a_file_scale_neither_of_two_bands(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    counts = np.stack([VALUES, VALUES + 200]).astype(np.uint16)
+    _write_counts(path, counts, tags={**SCALED, "start_time": "2020-09-06T00:15Z"})
+    with rasterio.open(path, "r+") as file:
+        file.descriptions = ("visible", "infrared_10_7um")
+    units = {"visible": "percent", "infrared_10_7um": "K"}
+    read = _read_declared(path, *units, units=units)
+    np.testing.assert_array_equal(read.visible, VALUES)
+    np.testing.assert_array_equal(read.infrared_10_7um, VALUES + 200)
+
+
+@pytest.mark.parametrize(
+    ("name", "stamp", "expected"),
+    [
+        ("IR_108_20200906_001500.tif", "2020:09:06 00:15:00", datetime(2020, 9, 6, 0, 15)),
+        ("IR_108_20200906_001500.tif", "2024:01:31 09:12:44", None),
+        ("scene.tif", "2020:09:06 00:15:00", None),
+    ],
+    ids=["satpy", "changed since", "other program"],
+)
+def test_when_a_file_was_written_is_no_time_of_observation(
+    name: str, stamp: str, expected: datetime | None, tmp_path: Path
+) -> None:
+    tags = {"TIFFTAG_DATETIME": stamp}
+    path = _write_counts(tmp_path / name, VALUES[None], tags=tags)
+    [granule], _ = find_granules([path])
+    assert granule.start_time == expected
+
+
+PICTURE = np.stack([VALUES, VALUES + 50, VALUES + 100]).astype(np.uint8)
+COLOURS = ("red", "green", "blue")
+
+
+@pytest.mark.parametrize("composite", ["true_color", "true_color_raw", "my_true_colour"])
+def test_colours_of_true_colour_are_reflectances(composite: str, tmp_path: Path) -> None:
+    name = f"{composite}_20200906_001500.tif"
+    read = _read_declared(_write_counts(tmp_path / name, PICTURE, tags=WRITTEN), *COLOURS)
+    np.testing.assert_allclose(read.green, (VALUES + 50) / 2.55, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(f"{each}_20200906_001500.tif" for each in ("airmass", "natural_color", "dust", "ash")),
+        *("night_microphysics_20200906_001500.tif", "snapshot.tif"),
+    ],
+)
+def test_colours_of_other_pictures_are_refused_unless_declared(name: str, tmp_path: Path) -> None:
+    path = _write_counts(tmp_path / name, PICTURE, tags={"start_time": "2020-09-06T00:15Z"})
+    with pytest.raises(UnusableGranuleError, match=r"in true colour alone; describe its bands"):
+        _read_declared(path, *COLOURS)
+    declared = dict.fromkeys(COLOURS, "0.3922 %")
+    read = _read_declared(path, *COLOURS, units=declared)
+    assert read.red.attrs["units"] == "percent"
+    np.testing.assert_allclose(read.green, (VALUES + 50) / 2.55, rtol=1e-3)
+
+
+def test_descriptions_go_before_colours(tmp_path: Path) -> None:
+    path = _write_counts(
+        tmp_path / "true_color_20200906_001500.tif", PICTURE, tags=WRITTEN, photometric="RGB"
+    )
+    with rasterio.open(path, "r+") as file:
+        file.descriptions = ("C01", "C13", "")
+        file.units = ("percent", "K", "")
+    read = _read_declared(path, "C01", "C13")
+    np.testing.assert_array_equal(read.C13, VALUES + 50)
+    with pytest.raises(UnusableGranuleError, match="it has no band for red"):
+        _read_declared(path, "red")

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,13 +26,13 @@ from pipeline.files.granules.granule import (
     refuse_without,
 )
 from pipeline.files.granules.orientation import north_up
+from pipeline.files.granules.times import parse_time
 from pipeline.files.granules.units import PERCENT, in_known_units
 
 DATE = re.compile(r"\d{4}-?\d\d-?\d\d")
-TIFF_TIME = "%Y:%m:%d %H:%M:%S"  # TIFF 6.0, tag 306
-SCALING = {"scale", "offset"}
 COLOURS = ("red", "green", "blue")
 SATPY_NAME = re.compile(r"(?P<band>\w+)_(?P<time>\d{8}_\d{6})\.tiff?")
+TRUE_COLOUR = re.compile("true_colou?r")  # in the names of satpy's composites
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def describe_geotiff(path: Path) -> Granule:
                 platform, time = file.tags().get("platform", "unknown"), _start_time(file)
                 name = SATPY_NAME.fullmatch(path.name)
                 if name and _band_names(file)[:1] == [name["band"]]:
-                    scan = ("geotiff", path.parent, name["time"], file.shape)
+                    scan = ("geotiff", path.parent, name["time"], *_georeference(file))
     except Exception:  # a damaged file can fail anywhere; ingest says what is wrong with it
         platform, time = "unknown", None
     return Granule(path.name, (path,), "geotiff", platform, time, scan=scan)
@@ -76,14 +76,25 @@ def read_geotiff(files: Sequence[Path], bands: Bands, conventions: GeotiffConven
     """
     with ExitStack() as stack:
         opened = [stack.enter_context(rasterio.open(path)) for path in files]
-        holders = {name: file for file in opened for name in _band_names(file) if name}
+        holders = {
+            name: (file, index)
+            for file in opened
+            for index, name in enumerate(_band_names(file, conventions.units))
+            if name
+        }
         chosen = choose_bands(bands, holders)
+        if not chosen and any(map(_is_nameless_picture, opened)):
+            detail = (
+                "its red, green and blue are reflectances in true colour alone; describe its bands "
+                "so, or declare them as {red: 0.3922 %} of bytes in ingest.geotiff.units"
+            )
+            raise UnusableGranuleError("lacks a band", detail)
         refuse_without(chosen, bands)
         values, attributes = {}, {}
         for wanted, name in chosen.items():
-            values[wanted], units = _read_band(holders[name], wanted, name, conventions)
+            values[wanted], units = _read_band(*holders[name], wanted, name, conventions)
             attributes[wanted] = {"units": units, "sun_corrected": True}
-        file = holders[next(iter(chosen.values()))]
+        file, _ = holders[next(iter(chosen.values()))]
         latitude, longitude = _places(file)
         refuse_torn_places(latitude, longitude)
         turn = north_up(latitude, longitude)
@@ -96,24 +107,50 @@ def read_geotiff(files: Sequence[Path], bands: Bands, conventions: GeotiffConven
     return Reading(turned, attributes, latitude[turn], longitude[turn], time, platform)
 
 
-def _band_names(file: rasterio.DatasetReader) -> list[str]:
-    """Of every band its description, else its colour, else what satpy calls a file of one band."""
+def _band_names(file: rasterio.DatasetReader, declared: Container[str] = ()) -> list[str]:
+    """Descriptions of the bands, empty without.
+
+    Where none has any, satpy's name of the file is that of its one band, or says that the colours
+    of its bands are true; so do colours for which units are declared.
+    """
+    if any(file.descriptions):
+        return [description or "" for description in file.descriptions]
     colours = [each.name for each in file.colorinterp]
     name = SATPY_NAME.fullmatch(Path(file.name).name)
-    names = [
-        description or (colour if colour in COLOURS else "")
-        for description, colour in zip(file.descriptions, colours, strict=True)
-    ]
-    if name and not any(names) and [each for each in colours if each != "alpha"] == colours[:1]:
-        names[0] = name["band"]
-    return names
+    if name and _is_single(file):
+        return [name["band"], *[""] * (file.count - 1)]
+    is_true = name and TRUE_COLOUR.search(name["band"])
+    return [each if each in COLOURS and (is_true or each in declared) else "" for each in colours]
+
+
+def _is_single(file: rasterio.DatasetReader) -> bool:
+    """Whether there is one band, but for transparency."""
+    return [each.name for each in file.colorinterp[1:]] in ([], ["alpha"])
+
+
+def _is_nameless_picture(file: rasterio.DatasetReader) -> bool:
+    colours = {each.name for each in file.colorinterp}
+    return not any(file.descriptions) and colours >= set(COLOURS)
+
+
+def _georeference(file: rasterio.DatasetReader) -> tuple[Any, ...]:
+    """What files of one scene have in common."""
+    points, crs = file.gcps
+    return (
+        *(file.shape, str(file.crs or crs), tuple(file.transform)),
+        *(tuple((p.row, p.col, p.x, p.y) for p in points), str(file.rpcs)),
+        *(file.tags().get("platform"), _start_time(file)),
+    )
 
 
 def _read_band(
-    file: rasterio.DatasetReader, wanted: str, name: str, conventions: GeotiffConventions
+    file: rasterio.DatasetReader,
+    index: int,
+    wanted: str,
+    name: str,
+    conventions: GeotiffConventions,
 ) -> tuple[NDArray[Any], str]:
     """Values of a band, NaN where missing, and their units."""
-    index = _band_names(file).index(name)
     scale, offset = _scaling(file, index)
     if (kind := np.dtype(file.dtypes[index])).kind in "iu":
         refuse_absurd_scale(name, scale, np.iinfo(kind).max)
@@ -138,10 +175,14 @@ def _is_display(file: rasterio.DatasetReader, index: int) -> bool:
 
 
 def _scaling(file: rasterio.DatasetReader, index: int) -> tuple[float, float]:
-    """Scale and offset of a band, or of the file by the tags that satpy's documentation has."""
+    """Scale and offset of a band, or by satpy's tags those of the counts of a file's one band."""
     own, tags = (file.scales[index], file.offsets[index]), file.tags()
-    if own == (1, 0) and tags.keys() >= SCALING and file.colorinterp[0].name == "gray":
-        return float(tags["scale"]), float(tags["offset"])
+    are_counts = np.dtype(file.dtypes[index]).kind in "iu" and not file.units[index]
+    if own == (1, 0) and are_counts and _is_single(file):
+        try:
+            return float(tags["scale"]), float(tags["offset"])
+        except (KeyError, ValueError):  # other tags of these names, as the scale of a map
+            return own
     return own
 
 
@@ -182,13 +223,20 @@ def _locate(
 def _start_time(file: rasterio.DatasetReader) -> datetime | None:
     """Start in UTC; a date alone is completed by the local time of the overpass.
 
+    The time of TIFF itself is when a file was written or changed, but where satpy's name of the
+    file has it, too.
+
     Raises:
         UnusableGranuleError: If there is a date alone, or a tag that tells no time.
     """
     tags = file.tags()
     if "start_time" not in tags:
-        return _parsed(tags, "TIFFTAG_DATETIME", TIFF_TIME) if "TIFFTAG_DATETIME" in tags else None
-    time = _parsed(tags, "start_time")
+        name = SATPY_NAME.fullmatch(Path(file.name).name)
+        stamp = tags.get("TIFFTAG_DATETIME", "")
+        if name is None or re.sub(r"\D", "", stamp) != name["time"].replace("_", ""):
+            return None
+        return parse_time("tag TIFFTAG_DATETIME", stamp, "%Y:%m:%d %H:%M:%S")
+    time = parse_time("tag start_time", tags["start_time"])
     if time.tzinfo is not None:
         return time.astimezone(UTC).replace(tzinfo=None)
     if not DATE.fullmatch(tags["start_time"].strip()):
@@ -199,18 +247,7 @@ def _start_time(file: rasterio.DatasetReader) -> datetime | None:
             "local_overpass_time"
         )
         raise UnusableGranuleError("unreadable", detail)
-    clock = _parsed(tags, "local_overpass_time", "%H:%M")
+    clock = parse_time("tag local_overpass_time", tags["local_overpass_time"], "%H:%M")
     middle = np.array([(file.height - 1) / 2]), np.array([(file.width - 1) / 2])
     _, [longitude] = _locate(file, *middle)
     return time + timedelta(hours=clock.hour - float(longitude) / 15, minutes=clock.minute)
-
-
-def _parsed(tags: Mapping[str, str], tag: str, form: str | None = None) -> datetime:
-    """The time in a tag, of the form of `strptime` or ISO 8601."""
-    text = tags[tag].strip()
-    try:
-        return datetime.strptime(text, form) if form else datetime.fromisoformat(text)
-    except ValueError as error:
-        wanted = datetime(2020, 6, 1, 12).strftime(form or "%Y-%m-%dT%H:%M:%SZ")
-        detail = f"its tag {tag} {text!r} is no time such as {wanted}; correct it"
-        raise UnusableGranuleError("unreadable", detail) from error

@@ -77,23 +77,33 @@ def _coverage(attributes: Mapping[Hashable, Any]) -> list[datetime]:
     names = ("time_coverage_start", "time_coverage_end")
     if names[0] not in attributes:
         return []
-    return [_parsed(name, attributes[name]) for name in names if name in attributes]
+    return [_in_utc(name, attributes[name]) for name in names if name in attributes]
 
 
 def _starts(file: xr.Dataset) -> list[datetime]:
     """The first start that an attribute tells, in the words of satpy's writers."""
     holders = [file.attrs, *(each.attrs for each in file.variables.values())]
-    return sorted(_parsed(START, each[START]) for each in holders if START in each)[:1]
+    return sorted(_in_utc(START, each[START]) for each in holders if START in each)[:1]
 
 
-def _parsed(name: str, text: Any) -> datetime:
+def parse_time(name: str, text: Any, form: str | None = None) -> datetime:
+    """The time that `text` tells, of the form of `strptime` or ISO 8601, in its own time zone.
+
+    Raises:
+        UnusableGranuleError: If it tells none; `name` stands for it in the sentence.
+    """
     try:
-        time = datetime.fromisoformat(str(text))
-    except ValueError as error:
-        detail = (
-            f"its attribute {name} {text!r} is no time such as 2020-06-01T12:00:00Z; correct it"
+        return (
+            datetime.strptime(text.strip(), form) if form else datetime.fromisoformat(text.strip())
         )
+    except (AttributeError, ValueError) as error:
+        wanted = datetime(2020, 6, 1, 12).strftime(form or "%Y-%m-%dT%H:%M:%SZ")
+        detail = f"its {name} {text!r} is no time such as {wanted}; correct it"
         raise UnusableGranuleError("unreadable", detail) from error
+
+
+def _in_utc(name: str, text: Any) -> datetime:
+    time = parse_time(f"attribute {name}", str(text))
     return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
 
 

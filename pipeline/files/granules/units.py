@@ -17,7 +17,7 @@ EXPECTED = {
 }
 
 # Radians and counts are without a dimension, too, and no reflectance.
-PERCENTAGE = re.compile(r"%|percent", re.IGNORECASE)
+PERCENTAGE = re.compile(r"[-+*^.\deE ]*(%|percent)", re.IGNORECASE)
 NUMBER = re.compile(r"[-+*^.\deE ]*\d[-+*^.\deE ]*")
 
 
