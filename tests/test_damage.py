@@ -11,6 +11,7 @@ import pytest
 import rasterio
 import xarray as xr
 from instruments.finding import find_granules
+from pyproj.exceptions import ProjError
 from rasterio.transform import from_origin
 from tiny_flow import prepare, run_stage
 
@@ -20,6 +21,7 @@ from pipeline.files.granules import (
     UnusableGranuleError,
     read_granule,
 )
+from pipeline.files.granules.damage import refuse_what_is_no_data, unusable
 
 VALUES = np.linspace(0, 100, 64, dtype=np.float32).reshape(8, 8)
 BANDS = {"visible": ["visible"]}
@@ -185,6 +187,59 @@ def test_odd_words_of_coverage_deny_no_time(tmp_path: Path) -> None:
     _netcdf(time_coverage_start="20200601 at noon").expand_dims(time=times).to_netcdf(path)
     [granule], _ = find_granules([path])
     assert granule.start_time == times[0].astype("M8[us]").item()
+
+
+@pytest.mark.parametrize(
+    ("error", "detail"),
+    [
+        (ProjError("Error creating Transformer from CRS"), "Error creating Transformer from CRS"),
+        (NotImplementedError("no such projection"), "no such projection"),
+        (KeyError("latitude"), "it has no latitude"),
+        (KeyError("No dataset matching 'DataQuery' found"), "\"No dataset matching 'DataQuery'"),
+    ],
+)
+def test_what_sound_files_lack_is_no_damage(error: Exception, detail: str, tmp_path: Path) -> None:
+    _netcdf().to_netcdf(tmp_path / "a.nc")
+    found = unusable([tmp_path / "a.nc"], error)
+    assert found.reason == "unreadable"
+    assert str(found).startswith(detail)
+
+
+@pytest.mark.parametrize(
+    ("is_replaced", "expected"), [(True, "unreadable"), (False, "damaged or truncated")]
+)
+def test_what_an_error_replaced_is_of_no_concern(
+    is_replaced: bool, expected: str, tmp_path: Path
+) -> None:
+    _netcdf().to_netcdf(tmp_path / "a.nc")
+    error = ValueError("it has no band")
+    error.__context__ = OSError("cannot read the block")
+    error.__suppress_context__ = is_replaced
+    assert unusable([tmp_path / "a.nc"], error).reason == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("AVHR_xxx_1B_M01_20250701_1500", b"\x00\x01\x00", "a line"),
+        ("B02.jp2", b"\x00\x00\x00\x0cjP  ", "a line"),
+        ("a.nc", b"not netCDF", "a line (a.nc is of no known format)"),
+        ("a.TIF", b"not TIFF", "a line (a.TIF is of no known format)"),
+    ],
+)
+def test_a_format_is_unknown_only_where_the_name_promises_one(
+    name: str, content: bytes, expected: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert str(unusable([tmp_path / name], ValueError("a line"))) == expected
+
+
+def test_a_document_that_is_part_of_a_granule_is_no_page(tmp_path: Path) -> None:
+    for name in ("MTD_TL.xml", "B02.jp2"):
+        (tmp_path / name).write_bytes(b"<?xml version='1.0'?><n1:Level-1C_Tile_ID/>")
+    refuse_what_is_no_data(tmp_path / "MTD_TL.xml")
+    with pytest.raises(UnusableGranuleError, match=r"B02\.jp2 is an XML document"):
+        refuse_what_is_no_data(tmp_path / "B02.jp2")
 
 
 # --- what is damaged ---

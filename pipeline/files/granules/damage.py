@@ -10,6 +10,7 @@ import rasterio
 from netCDF4 import Dataset
 from pyhdf.error import HDF4Error  # type: ignore[import-untyped]
 from pyhdf.SD import SD  # type: ignore[import-untyped]
+from pyproj.exceptions import ProjError
 
 from pipeline.files.granules.granule import UnusableGranuleError
 
@@ -25,6 +26,8 @@ HEADERLESS = (
 )
 PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype html|html|\?xml)", re.IGNORECASE)
 BROKEN = (OSError, RuntimeError, EOFError, HDF4Error, zlib.error, struct.error)
+SOUND = (NotImplementedError, ProjError)  # of which some are RuntimeErrors
+OF_KNOWN_FORMAT = {".nc", ".nc4", ".h5", ".hdf", ".tif", ".tiff"}
 
 
 def refuse_what_is_no_data(file: Path) -> None:
@@ -34,8 +37,10 @@ def refuse_what_is_no_data(file: Path) -> None:
         raise UnusableGranuleError("unreadable", f"{file.name} is {kind}")
     if not file.stat().st_size:
         raise UnusableGranuleError("unreadable", f"{file.name} has no content")
-    if found := PAGE.match(_beginning(file)):
-        kind = "an XML document" if found[2] == b"?xml" else "a web page"
+    found = PAGE.match(_beginning(file))
+    is_xml = found is not None and found[2] == b"?xml"
+    if found and not (is_xml and file.suffix == ".xml"):  # which are parts of some granules
+        kind = "an XML document" if is_xml else "a web page"
         detail = (
             f"{file.name} is {kind} of the archive's, such as that of a login or an error; log in "
             "and fetch it again"
@@ -50,11 +55,12 @@ def unusable(files: Iterable[Path], error: Exception) -> UnusableGranuleError:
     header or could not be read on; if not, what the error tells is lacking.
     """
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    if isinstance(error, KeyError):
+    if isinstance(error, KeyError) and re.fullmatch(r"'[\w/.-]+'", line):
         line = f"it has no {line.strip(chr(39))}"
     beginnings = [(file, _beginning(file)) for file in files]
     for file, beginning in beginnings:
-        if not beginning.startswith((*NETCDF, *HDF4, *TIFF, *HRIT, *HEADERLESS)):
+        is_known = beginning.startswith((*NETCDF, *HDF4, *TIFF))
+        if not is_known and file.suffix.lower() in OF_KNOWN_FORMAT:
             return UnusableGranuleError("unreadable", f"{line} ({file.name} is of no known format)")
     if all(_has_header(*each) for each in beginnings) and not any(map(_is_broken, _causes(error))):
         return UnusableGranuleError("unreadable", line)
@@ -76,11 +82,9 @@ def _has_header(file: Path, beginning: bytes) -> bool:
             rasterio.open(file).close()
         elif beginning.startswith(HRIT):
             return _is_whole_hrit(file, beginning)
-        else:
-            return False
     except BROKEN:
         return False
-    return True
+    return not beginning.startswith(HEADERLESS)
 
 
 def _is_whole_hrit(file: Path, beginning: bytes) -> bool:
@@ -90,11 +94,11 @@ def _is_whole_hrit(file: Path, beginning: bytes) -> bool:
 
 
 def _is_broken(error: BaseException) -> bool:
-    return isinstance(error, BROKEN)
+    return isinstance(error, BROKEN) and not isinstance(error, SOUND)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
     cause: BaseException | None = error
     while cause is not None:
         yield cause
-        cause = cause.__cause__ or cause.__context__
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
