@@ -110,6 +110,64 @@ def test_two_axes_of_several_times_are_refused(tmp_path: Path) -> None:
         _read(path, 0)
 
 
+@pytest.mark.parametrize("with_bystander", [False, True])
+def test_times_may_lie_along_any_dimension_but_those_of_places(
+    with_bystander: bool, tmp_path: Path
+) -> None:
+    field = np.moveaxis(RLUT, 0, 2)
+    lines = TIMES[[0, 0, 1]]
+    model = xr.Dataset(
+        {"rlut": (("latitude", "longitude", "nt"), field, {"units": "W m-2"})},
+        coords={"latitude": LATITUDE, "longitude": LONGITUDE},
+    ).assign(t_obs=("nt", TIMES), t_line=("latitude", lines))
+    if with_bystander:
+        model["weights"] = (("a", "b", "nt", "c"), np.zeros((2, 2, 2, 2)))
+    path = _write(model, tmp_path / "a.nc")
+    found, _ = find_granules([path])
+    assert [granule.start_time for granule in found] == list(TIMES.astype("M8[s]").tolist())
+    for granule in found:
+        read = _read(path, granule.step)
+        assert read.attrs["time"] == TIMES[granule.step]
+        np.testing.assert_array_equal(np.sort(read.infrared_window, axis=1), RLUT[granule.step])
+
+
+def test_axes_of_variables_that_no_one_asked_for_are_of_no_concern(tmp_path: Path) -> None:
+    runs = np.array(["2020-05-31T00", "2020-05-31T12"], "M8[ns]")
+    model = _model().assign(other=("reference_time", [1.0, 2.0]))
+    path = _write(model.assign_coords(reference_time=runs), tmp_path / "model.nc")
+    assert len(find_granules([path])[0]) == 2
+    assert _read(path, 1).attrs["time"] == TIMES[1]
+
+
+@pytest.mark.parametrize(
+    ("starts", "expected"),
+    [
+        ({"rlut": "2020-06-01T06:00:00Z", "latitude": "2019-01-01T00:00:00Z"}, TIMES[1]),
+        ({"": "2020-06-01T06:00:00Z", "rlut": "2020-06-01T06:10:00Z"}, TIMES[1]),
+        ({"rlut": "2020-06-01T06:00:00Z", "other": "2020-06-03T06:00:00Z"}, TIMES[1]),
+    ],
+    ids=["of places", "of file and band", "of another band"],
+)
+def test_a_start_is_that_of_the_file_or_the_band(
+    starts: dict[str, str], expected: np.datetime64, tmp_path: Path
+) -> None:
+    model = _model().isel(time=1, drop=True)
+    model["other"] = model.rlut.copy()
+    for name, start in starts.items():
+        (model[name] if name else model).attrs["start_time"] = start
+    assert _read(_write(model, tmp_path / "a.nc")).attrs["time"] == expected
+
+
+def test_starts_that_differ_are_refused_by_name(tmp_path: Path) -> None:
+    model = _model(start_time="2020-06-01T06:00:00Z").isel(time=1, drop=True)
+    model.rlut.attrs["start_time"] = "2020-06-02T06:00:00Z"
+    path = _write(model, tmp_path / "a.nc")
+    detail = "start_time of its file is 2020-06-01 06:00:00, of its rlut 2020-06-02 06:00:00; corr"
+    assert _refused(partial(_read, path), detail) == "other time"
+    [granule], _ = find_granules([path])
+    assert granule.start_time is None
+
+
 def test_times_that_look_alike_have_names_of_their_own(tmp_path: Path) -> None:
     times = TIMES[[0, 0]] + np.array([0, 400], "m8[ms]")
     for number, pair in enumerate((TIMES[[0, 0]], times, TIMES)):
@@ -558,6 +616,151 @@ def test_groups_are_read_by_path(at_root: bool, tmp_path: Path) -> None:
     assert _refused(read_without, detail) == "lacks its geolocation"
 
 
+def _write_layout(path: Path, layout: dict[str, Any], **attributes: str) -> Path:
+    """Groups by path: their dimensions, and variables as (dimensions, values, attributes)."""
+    with Dataset(path, "w") as file:
+        file.setncatts(attributes)
+        for place, (dimensions, variables) in layout.items():
+            group = file.createGroup(place) if place else file
+            for name, length in dimensions.items():
+                group.createDimension(name, length)
+            for name, (dims, values, attrs) in variables.items():
+                kind = np.asarray(values).dtype
+                group.createVariable(name, kind, dims).setncatts(attrs)
+                group[name][:] = values
+    return path
+
+
+SWATH = [[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]], [[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]
+CLOUD = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+SINCE = {"units": "hours since 2020-06-01"}
+LAYOUTS: dict[str, tuple[dict[str, Any], dict[str, str], str, dict[str, str]]] = {
+    "Sentinel-5P": (  # a group defines dimensions that the groups in it use
+        {
+            "PRODUCT": (
+                {"time": 1, "scanline": 2, "ground_pixel": 3},
+                {
+                    "time": (("time",), [6.0], SINCE),
+                    "scanline": (("scanline",), [0.0, 1.0], {}),
+                    "ground_pixel": (("ground_pixel",), [0.0, 1.0, 2.0], {}),
+                    "latitude": (("time", "scanline", "ground_pixel"), [SWATH[0]], {}),
+                    "longitude": (("time", "scanline", "ground_pixel"), [SWATH[1]], {}),
+                    "delta_time": (("time", "scanline"), [[0.0, 1.0]], SINCE),
+                },
+            ),
+            "PRODUCT/SUPPORT_DATA/INPUT_DATA": (
+                {},
+                {"clt": (("time", "scanline", "ground_pixel"), [CLOUD], {"units": "%"})},
+            ),
+        },
+        {},
+        "PRODUCT/SUPPORT_DATA/INPUT_DATA/clt",
+        {"latitude": "PRODUCT/latitude", "longitude": "PRODUCT/longitude"},
+    ),
+    "NASA's level 1": (  # the root defines them, and scans have times of their own
+        {
+            "": ({"lines": 2, "pixels": 3, "scans": 2}, {}),
+            "scan_line_attributes": ({}, {"scan_start": (("scans",), [5.0, 6.0], SINCE)}),
+            "geolocation_data": (
+                {},
+                {
+                    "latitude": (("lines", "pixels"), SWATH[0], {}),
+                    "longitude": (("lines", "pixels"), SWATH[1], {}),
+                },
+            ),
+            "observation_data": ({}, {"clt": (("lines", "pixels"), CLOUD, {"units": "%"})}),
+        },
+        {"time_coverage_start": "2020-06-01T06:00:00Z"},
+        "observation_data/clt",
+        {name: f"geolocation_data/{name}" for name in PLACES},
+    ),
+    "FCI": (  # innermost groups with dimensions, coordinates and projections of their own
+        {
+            "data": (
+                {},
+                {
+                    "crs": (
+                        (),
+                        0,
+                        {"grid_mapping_name": "latitude_longitude", "semi_major_axis": 6378137.0},
+                    )
+                },
+            ),
+            **{
+                f"data/{name}/measured": (
+                    {"y": 2, "x": 3},
+                    {
+                        "y": (("y",), [north + 1.0, north], {"units": "degrees_north"}),
+                        "x": (("x",), [0.0, 1.0, 2.0], {"units": "degrees_east"}),
+                        "clt": (
+                            ("y", "x"),
+                            CLOUD + north,
+                            {"units": "%", "grid_mapping": "crs"},
+                        ),
+                    },
+                )
+                for name, north in (("other", 40.0), ("vis_06", 0.0))
+            },
+        },
+        {"time_coverage_start": "2020-06-01T06:00:00Z"},
+        "data/vis_06/measured/clt",
+        {},
+    ),
+    "sibling groups": (  # as written by one program after the other; places have coordinates
+        {
+            "grid": (
+                {"latitude": 2, "longitude": 3},
+                {
+                    "latitude": (("latitude",), [1.0, 0.0], {}),
+                    "longitude": (("longitude",), [0.0, 1.0, 2.0], {}),
+                },
+            ),
+            "a": (
+                {"latitude": 2, "longitude": 3},
+                {
+                    "clt": (("latitude", "longitude"), CLOUD, {"units": "%"}),
+                    "made": ((), 6.0, SINCE),
+                },
+            ),
+            "b": ({}, {"made": ((), 9.0, SINCE)}),  # a time of no concern
+        },
+        {},
+        "a/clt",
+        {name: f"grid/{name}" for name in PLACES},
+    ),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_groups_see_what_is_defined_around_them(layout: str, tmp_path: Path) -> None:
+    groups, attributes, band, places = LAYOUTS[layout]
+    path = _write_layout(tmp_path / "a.nc", groups, **attributes)
+    read = _read(path, bands={"visible": [band]}, **places)
+    np.testing.assert_array_equal(read.visible, CLOUD)
+    np.testing.assert_array_equal(read.latitude, SWATH[0])
+    np.testing.assert_array_equal(read.longitude, SWATH[1])
+    assert read.attrs["time"] == TIMES[1]
+
+
+@pytest.mark.parametrize("layout", ["Sentinel-5P", "NASA's level 1", "FCI"])
+def test_times_of_groups_are_listed(layout: str, tmp_path: Path) -> None:
+    groups, attributes, _, _ = LAYOUTS[layout]
+    [granule], _ = find_granules([_write_layout(tmp_path / "a.nc", groups, **attributes)])
+    assert np.datetime64(granule.start_time) == TIMES[1]
+
+
+def test_a_time_at_the_root_goes_before_those_of_groups(tmp_path: Path) -> None:
+    groups = {
+        "": ({}, {"time": ((), 6.0, SINCE)}),
+        "made": ({"time": 2}, {"time": (("time",), [1.0, 2.0], SINCE)}),
+        **{place: LAYOUTS["sibling groups"][0][place] for place in ("grid", "a")},
+    }
+    path = _write_layout(tmp_path / "a.nc", groups)
+    [granule], _ = find_granules([path])
+    read = _read(path, bands={"visible": ["a/clt"]}, **LAYOUTS["sibling groups"][3])
+    assert np.datetime64(granule.start_time) == read.attrs["time"] == TIMES[1]
+
+
 # --- versions ---
 
 
@@ -607,6 +810,16 @@ def _stored(path: Path, counts: list[int], kind: str = "i2", **attributes: Any) 
             [0, 500, 1000, -32767, 10000, 9900],
             {"scale_factor": np.float32(0.01)},
             [0, 5, 10, None, 100, 99],
+        ),
+        (  # never written, of a scale and an offset in single precision
+            [0, 5000, 10000, -32767, -32766, 9900],
+            {"scale_factor": np.float32(0.01), "add_offset": np.float32(273.15)},
+            [273.15, 323.15, 373.15, None, -54.51, 372.15],
+        ),
+        (  # the fill value of netCDF itself, which the range has
+            [0, 5, 10, -32767, -32768, 100],
+            {"valid_range": np.int16([-32767, 100])},
+            [0, 5, 10, -32767, None, 100],
         ),
         (  # packed, the limits in counts
             [0, 500, 1000, 12000, -32000, 10000],

@@ -1,9 +1,12 @@
 """Which variable of a netCDF file tells its times, by the rules of CF-1.11, section 4.4."""
 
+import re
 from collections.abc import Hashable, Mapping
 
 import numpy as np
 import xarray as xr
+
+PLACES = re.compile("lat(itude)?|lon(gitude)?|x|y", re.IGNORECASE)  # names of their coordinates
 
 
 class SeveralTimesError(ValueError):
@@ -17,12 +20,20 @@ def is_time(variable: xr.Variable | xr.DataArray) -> bool:
     )
 
 
+def tells_place(name: str, variable: xr.Variable | xr.DataArray) -> bool:
+    """Whether the values are latitudes, longitudes or coordinates of a projection."""
+    said = f"{variable.attrs.get('standard_name', '')} {variable.attrs.get('units', '')}"
+    by_words = any(word in said for word in ("latitude", "longitude", "projection_", "degrees_"))
+    return by_words or bool(PLACES.fullmatch(name.rpartition("/")[2]))
+
+
 def choose_time(variables: Mapping[Hashable, xr.Variable] | xr.Coordinates) -> str | None:
     """Name of the variable that tells when what a file holds was seen or is valid.
 
     That is one whose standard name is time, else of the axis T, else the valid_time of GRIB, else
-    one called time, else a coordinate of a dimension of its own, else any other of one dimension or
-    none. One of another standard name, as the forecast reference time, never is.
+    one called time, else a coordinate of a dimension of its own, else any other that is single, or
+    along a dimension of fields but not of their places, as times of a scan's lines are. One of
+    another standard name, as the forecast reference time, never is.
 
     Args:
         variables: Of a file, or coordinates of one of its variables.
@@ -35,16 +46,17 @@ def choose_time(variables: Mapping[Hashable, xr.Variable] | xr.Coordinates) -> s
         for name, each in variables.items()
         if is_time(each) and each.ndim < 2 and each.attrs.get("standard_name", "time") == "time"
     }
-    pictures = [each.dims for each in variables.values() if each.ndim > 1]
-    most = max(map(len, pictures), default=0)
-    lines = {name for dims in pictures if len(dims) == most for name in dims[-2:]}
+    places = {name for name, each in variables.items() if tells_place(str(name), each)}
+    lines = {dimension for name in places for dimension in variables[name].dims}
+    fields = [each for name, each in variables.items() if each.ndim > 1 and name not in places]
+    steps = {dimension for each in fields for dimension in each.dims} - lines
     groups = (
         [name for name, each in found.items() if "standard_name" in each.attrs],
         [name for name, each in found.items() if each.attrs.get("axis") == "T"],
         [name for name in found if name == "valid_time"],
         [name for name in found if name == "time"],
         [name for name, each in found.items() if each.dims == (name,)],
-        [name for name, each in found.items() if not lines & set(each.dims)],
+        [name for name, each in found.items() if steps.issuperset(each.dims)],
     )
     names = next(filter(None, groups), [])
     for other in names[1:]:

@@ -1,11 +1,13 @@
 """Values that CF-1.11, section 2.5.1, calls missing though no fill value is stated."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from netCDF4 import default_fillvals
 
+PACKING = ("scale_factor", "add_offset", "_Unsigned")
 NEVER_WRITTEN = {kind: default_fillvals[kind] for kind in ("f4", "f8", "i2", "i4", "i8")}
 
 
@@ -19,20 +21,25 @@ def within_valid_range(variable: xr.DataArray) -> xr.DataArray:
     is_packed = not {"scale_factor", "add_offset"}.isdisjoint(variable.encoding)
     slack = scale / 2 if is_packed else 0.0  # since unpacking rounds
     limits, never_written = [*_limits(variable)], _never_written(variable)
-    if never_written is not None:
+    is_valid = limits and all(low <= never_written <= high for low, high in limits)
+    if not is_valid:
         variable = variable.where(variable != never_written)
     for lowest, highest in limits:
         variable = variable.where((variable >= lowest - slack) & (variable <= highest + slack))
     return variable
 
 
-def _never_written(variable: xr.DataArray) -> float | None:
-    stored = np.dtype(variable.encoding.get("dtype", variable.dtype))
+def _never_written(variable: xr.DataArray) -> Any:
+    """The value that netCDF's own fill value became as it was decoded, NaN where there is none."""
+    encoding = variable.encoding
+    stored = np.dtype(encoding.get("dtype", variable.dtype))
     fill = NEVER_WRITTEN.get(stored.str[1:])
-    if fill is None or {"_FillValue", "missing_value"} & {*variable.encoding, *variable.attrs}:
-        return None
-    [value] = _unpacked(variable, np.array([fill], stored))
-    return float(variable.dtype.type(value))
+    if fill is None or {"_FillValue", "missing_value"} & {*encoding, *variable.attrs}:
+        return np.nan
+    packing = {name: encoding[name] for name in PACKING if name in encoding}
+    packed = xr.Variable("fill", np.array([fill], stored), packing)
+    [value] = xr.conventions.decode_cf_variable("fill", packed).values.astype(variable.dtype)
+    return value
 
 
 def _limits(variable: xr.DataArray) -> Iterator[tuple[float, float]]:

@@ -1,5 +1,6 @@
 """Plain netCDF granules: level-2 products and model output, one granule a time."""
 
+import posixpath
 import warnings
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
@@ -10,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from netCDF4 import Dataset
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
+from pipeline.files.base.time_choice import tells_place
 from pipeline.files.base.valid_range import within_valid_range
 from pipeline.files.granules.checks import (
     PERCENT_OR_K,
@@ -30,7 +33,7 @@ from pipeline.files.granules.granule import (
     refuse_without,
 )
 from pipeline.files.granules.orientation import north_up
-from pipeline.files.granules.times import find_times, time_axis
+from pipeline.files.granules.times import find_times, groups_around, in_scope, time_axis
 from pipeline.files.granules.units import in_known_units, known_unit
 
 AS_STORED: dict[str, Any] = dict.fromkeys(
@@ -73,10 +76,16 @@ def describe_netcdf(path: Path) -> list[Granule]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of unusual calendars
-            with _open(path) as file:
-                found, created = find_times(file), _created(file)
+            with _open(path) as raw:
+                file = raw.assign(_decoded(raw[_in_time(raw)]).variables)
+                likely = {
+                    str(name): each
+                    for name, each in raw.variables.items()
+                    if each.ndim > 1 and not tells_place(str(name), each)
+                }
+                found, created = find_times(in_scope(file), likely), _created(raw)
     except Exception:  # a damaged file can fail anywhere; ingest says what is wrong with it
-        found, created = [], None
+        return [Granule(path.name, (path,), "netcdf", "unknown", None, step=-1)]
     times = [time if isinstance(time, datetime) else None for time in found]
     if len(times) < 2:
         time = times[0] if times else None
@@ -109,13 +118,16 @@ def _created(file: xr.Dataset) -> datetime | None:
 def read_netcdf(path: Path, bands: Bands, conventions: NetcdfConventions, step: int) -> Reading:
     """The variables that serve as bands at one time, north up and east to the right."""
     refuse_absurd_scales([path], only=PERCENT_OR_K)
-    with _open(path) as file:
+    with _open(path) as raw:
+        file = _decoded(raw)
         chosen = choose_bands(bands, map(str, file.data_vars))
         refuse_without(chosen, bands)
-        times = find_times(file)
+        used = {name: file[name] for name in chosen.values()}
+        scope = in_scope(file, [*used])
+        times = find_times(scope, used)
         if not times:
-            raise UnusableGranuleError("unreadable", _lacks_time(path))
-        axis = time_axis(file)
+            raise UnusableGranuleError("unreadable", _lacks_time(raw, file))
+        axis = time_axis(scope, {name for each in used.values() for name in each.dims})
         if step < 0 and len(times) > 1:
             detail = f"it has {len(times)} times, which could not be listed by fetch"
             raise UnusableGranuleError("unreadable", detail)
@@ -154,49 +166,84 @@ def read_netcdf(path: Path, bands: Bands, conventions: NetcdfConventions, step: 
 
 
 def _open(path: Path) -> xr.Dataset:
-    """The file without the variables that cannot be decoded, such as times in months.
+    """The file as it is stored, with the variables of its groups named by their paths.
 
-    Variables and dimensions of its groups are named by their paths, as geolocation_data/latitude;
-    dimensions of one name and length in several groups are one.
+    So are dimensions, by the group that defines them; what has no coordinates of its own is one
+    with the first of its name and length.
     """
-    root, *groups = xr.open_groups(path, engine="netcdf4", **AS_STORED).items()
-    raw = root[1]
-    for place, group in groups:
-        prefix = f"{place.strip('/')}/"
-        others = [
-            name for name, length in group.sizes.items() if raw.sizes.get(name, length) != length
-        ]
-        names = {name: f"{prefix}{name}" for name in (*others, *group.variables)}
-        raw = raw.assign(group.reset_coords().rename(names).variables)
-    decoded = _decoded(
-        raw.drop_vars([name for name in raw.variables if not _is_decodable(raw, name)])
-    )
-    decoded.set_close(root[1].close)  # groups are of the same file
-    return decoded
+    groups = xr.open_groups(path, engine="netcdf4", **AS_STORED)
+    root = groups["/"]
+    if len(groups) == 1:
+        return root
+    dimensions = _named_dimensions(path, groups)
+    variables = {}
+    for place, group in groups.items():
+        for name, variable in group.variables.items():
+            moved = variables[_path_in(place, name)] = variable.to_base_variable()
+            moved.dims = [dimensions[place][each] for each in variable.dims]
+    merged = xr.Dataset(variables, attrs=root.attrs)
+    merged.set_close(root.close)  # groups are of the same file
+    return merged
+
+
+def _named_dimensions(
+    path: Path, groups: Mapping[str, xr.Dataset]
+) -> dict[str, dict[Hashable, str]]:
+    """By group, the dimensions that it defines or has from those around it, and their new names."""
+    with Dataset(path) as file:
+        lengths = {
+            (place, name): len(dimension)
+            for place in groups
+            for name, dimension in (file if place == "/" else file[place]).dimensions.items()
+        }
+    is_own = {(place, name): name in groups[place].variables for place, name in lengths}
+    joined: dict[tuple[str, int], str] = {}
+    for place, name in sorted(lengths, key=lambda each: (each[0] != "/", not is_own[each])):
+        joined.setdefault((name, lengths[place, name]), _path_in(place, name))
+    named: dict[str, dict[Hashable, str]] = {}
+    for place in groups:
+        around = named.get(posixpath.dirname(place), {})
+        defined = {
+            name: _path_in(place, name) if is_own[at, name] else joined[name, length]
+            for (at, name), length in lengths.items()
+            if at == place
+        }
+        named[place] = {**around, **defined}
+    return named
+
+
+def _path_in(place: str, name: Hashable) -> str:
+    return f"{place}/{name}".strip("/")
+
+
+def _decoded(raw: xr.Dataset) -> xr.Dataset:
+    """`raw` without the variables that cannot be decoded, such as times in months."""
+    odd = [name for name in raw.variables if not _is_decodable(raw, name)]
+    return xr.decode_cf(raw.drop_vars(odd), decode_timedelta=False)
 
 
 def _is_decodable(raw: xr.Dataset, name: Hashable) -> bool:
     try:
-        _decoded(raw[[name]].drop_vars(set(raw.coords) - {name}, errors="ignore"))
+        xr.conventions.decode_cf_variable(name, raw.variables[name], decode_timedelta=False)
     except Exception:  # by whatever it is that its attributes say
         return False
     return True
 
 
-def _decoded(raw: xr.Dataset) -> xr.Dataset:
-    return xr.decode_cf(raw, decode_timedelta=False)
+def _in_time(raw: xr.Dataset) -> list[Hashable]:
+    """Variables in units of time since a date."""
+    return [
+        name for name, each in raw.variables.items() if " since " in str(each.attrs.get("units"))
+    ]
 
 
-def _lacks_time(path: Path) -> str:
+def _lacks_time(raw: xr.Dataset, file: xr.Dataset) -> str:
     """Why nothing in the file tells a time."""
-    with xr.open_dataset(path, engine="netcdf4", **AS_STORED) as raw:
-        odd = [
-            f"{name} is in {each.attrs['units']}"
-            for name, each in raw.variables.items()
-            if " since " in str(each.attrs.get("units", "")) and not _is_decodable(raw, name)
-        ]
-    if odd:
-        return f"it has no time that is a date: its {odd[0]}; give it in days or hours since a date"
+    if odd := [name for name in _in_time(raw) if name not in file.variables]:
+        return (
+            f"it has no time that is a date: its {odd[0]} is in {raw[odd[0]].attrs['units']}; give "
+            "it in days or hours since a date"
+        )
     return (
         "it has no time; give it a variable in hours since a date, or the attribute "
         "time_coverage_start"
@@ -209,7 +256,10 @@ def _own_projection(
     """The grid mapping of a band, where the file has no latitude and longitude."""
     has_places = {conventions.latitude, conventions.longitude} <= set(map(str, file.variables))
     mapping = plane.attrs.get("grid_mapping", plane.encoding.get("grid_mapping"))
-    return None if has_places or mapping not in file.variables else str(mapping)
+    if has_places or mapping is None:
+        return None
+    reachable = (_path_in(group, mapping) for group in groups_around(str(plane.name)))
+    return next((name for name in reachable if name in file.variables), None)
 
 
 def _at(variable: xr.DataArray, axis: str | None, step: int) -> xr.DataArray:
