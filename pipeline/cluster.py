@@ -183,19 +183,17 @@ def _read_reference(
     """Numbers of training tiles in earlier clusters, by k; -1 of tiles which these do not hold.
 
     Raises:
-        ValueError: If they hold none of the tiles.
+        ValueError: If they hold none of the tiles, or are of those of another size.
     """
     if path == "none":
         return {}
-    earlier = stores.open_product(Path(path)).load()
-    own = stores.identify_tiles(source)
-    index = stores.identify_tiles(earlier).get_indexer(own)
+    earlier, index = stores.find_tiles(Path(path), source)
     if (index < 0).all():
         raise ValueError(
-            f"cluster.reference {path} holds none of the {len(own)} tiles; name clusters of the "
+            f"cluster.reference {path} holds none of the {len(index)} tiles; name clusters of the "
             "same granules, or none"
         )
-    log.info("numbers are kept for %d of %d tiles of %s", (index >= 0).sum(), len(own), path)
+    log.info("numbers are kept for %d of %d tiles of %s", (index >= 0).sum(), len(index), path)
     return {
         int(each.k): np.where(index >= 0, each.values[index], numbering.UNKNOWN)[is_train]
         for each in earlier.cluster

@@ -154,11 +154,11 @@ def run(params: IngestParams, granules: Path, scenes: Path, rejected: Path, metr
 
 
 def _without_copies(entries: Iterable[Entry]) -> tuple[list[Entry], dict[str, str]]:
-    """Entries whose files differ from those of all before, and the others with whose they share."""
+    """Entries that differ from all before in files or what names say, and the others' originals."""
     first_with: dict[tuple[object, ...], str] = {}
     different, copies = [], {}
     for entry in entries:
-        content = (entry.checksums, entry.step)
+        content = (entry.checksums, entry.step, entry.reader, str(entry.start_time))
         if content in first_with and all(entry.checksums):
             copies[entry.name] = first_with[content]
         else:

@@ -116,6 +116,17 @@ def test_a_reference_of_other_granules_is_refused(
         _run(params, toy_embeddings, tmp_path)
 
 
+def test_a_reference_of_other_tile_sizes_is_refused(
+    product: xr.Dataset, toy_embeddings: Path, tmp_path: Path
+) -> None:
+    other = product.assign_coords(tile_size=2 * product.tile_size).drop_encoding()
+    stores.write_product(other, tmp_path / "reference.zarr", None)
+    params = dataclasses.replace(PARAMS, reference=str(tmp_path / "reference.zarr"))
+
+    with pytest.raises(ValueError, match=r"reference\.zarr is of tiles of \d+ pixels, not of \d+"):
+        _run(params, toy_embeddings, tmp_path)
+
+
 def test_distances_are_those_to_the_nearest_centroid(
     product: xr.Dataset, toy_embeddings: Path
 ) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from instruments.abi_l1b import write_abi_l1b
+from instruments.small import write_small_mcmip
 
 from pipeline import fetch, ingest
 from pipeline.core.viewing import solar_angles
@@ -102,6 +103,18 @@ def test_every_rejection_has_its_reason(
     assert metrics["scenes"] == 1
     assert metrics["rejected"]["repeats another"] == 2
     assert "2 repeats another" in stores.open_product(folder / "scenes.zarr").attrs["rejected"]
+
+
+def test_a_name_that_no_reader_knows_costs_no_copy_of_the_file(
+    tmp_path: Path, run: Callable[..., Path]
+) -> None:
+    [known] = write_small_mcmip(tmp_path / "raw", datetime(2025, 3, 20, 15))
+    shutil.copy(known, known.with_name("A_download.nc"))
+    folder = run(tmp_path / "raw")
+    assert stores.open_product(folder / "scenes.zarr").granule.values.tolist() == [known.name]
+    with (folder / "rejected.csv").open() as file:
+        [rejected] = csv.DictReader(file)
+    assert (rejected["granule"], rejected["reason"]) == ("A_download.nc", "lacks a band")
 
 
 def test_a_granule_of_another_time_than_its_name_is_rejected(

@@ -1,6 +1,12 @@
 """Zarr and netCDF products: dimensions, units, chunks and the parameters that made them."""
 
-from pipeline.files.stores.joining import PLACES, identify_tiles, open_joined, tile_places
+from pipeline.files.stores.joining import (
+    PLACES,
+    find_tiles,
+    identify_tiles,
+    open_joined,
+    tile_places,
+)
 from pipeline.files.stores.products import (
     add_to_product,
     consolidate,
@@ -32,6 +38,7 @@ __all__ = [
     "create_triplets",
     "cut_embedded_tiles",
     "cut_tiles",
+    "find_tiles",
     "identify_tiles",
     "open_joined",
     "open_product",

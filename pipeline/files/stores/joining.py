@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from pipeline.files.stores.products import open_product
 
@@ -20,7 +21,26 @@ def open_joined(path: Path, tiles: xr.Dataset) -> xr.Dataset:
 
     Raises:
         FileNotFoundError: If there is no product.
-        ValueError: If it does not tell its tiles, or lacks one of `tiles`.
+        ValueError: If it does not tell its tiles, is of those of another size, or lacks one.
+    """
+    product, index = find_tiles(path, tiles)
+    if (absent := np.flatnonzero(index < 0)).size:
+        granule, row, column = identify_tiles(tiles)[absent[0]]
+        raise ValueError(
+            f"{path} is of other tiles: it lacks {absent.size} of {len(index)}, such as row "
+            f"{row}, column {column} of {granule}; make it of the same embeddings with dvc repro"
+        )
+    if not np.array_equal(index, np.arange(product.sizes["tile"])):
+        product = product.isel(tile=index)
+    return product.drop_dims("scene", errors="ignore").assign_coords(tile_places(tiles))
+
+
+def find_tiles(path: Path, tiles: xr.Dataset) -> tuple[xr.Dataset, NDArray[np.intp]]:
+    """The product at `path`, and the place of each of `tiles` in it, -1 where it has it not.
+
+    Raises:
+        FileNotFoundError: If there is no product.
+        ValueError: If it does not tell its tiles, or is of those of another size.
     """
     product = open_product(path)
     if lacking := [name for name in PLACES if name not in product.variables]:
@@ -34,17 +54,7 @@ def open_joined(path: Path, tiles: xr.Dataset) -> xr.Dataset:
             f"{path} is of tiles of {sizes[0]} pixels, not of {sizes[1]}; make it of the same "
             "embeddings with dvc repro"
         )
-    wanted = identify_tiles(tiles)
-    index = identify_tiles(product).get_indexer(wanted)
-    if (absent := np.flatnonzero(index < 0)).size:
-        granule, row, column = wanted[absent[0]]
-        raise ValueError(
-            f"{path} is of other tiles: it lacks {absent.size} of {len(wanted)}, such as row "
-            f"{row}, column {column} of {granule}; make it of the same embeddings with dvc repro"
-        )
-    if not np.array_equal(index, np.arange(product.sizes["tile"])):
-        product = product.isel(tile=index)
-    return product.drop_dims("scene", errors="ignore").assign_coords(tile_places(tiles))
+    return product, identify_tiles(product).get_indexer(identify_tiles(tiles))
 
 
 def tile_places(tiles: xr.Dataset) -> dict[str, xr.Variable]:
