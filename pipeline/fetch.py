@@ -25,6 +25,7 @@ from pipeline.files.archives import fetch_goes, fetch_nasa
 from pipeline.files.granules import (
     Granule,
     find_granules,
+    is_unfinished,
     resembled_readers,
     without_description,
 )
@@ -153,6 +154,12 @@ def run(params: FetchParams, granules: Path, archive: Path, checksums: Path) -> 
         )
     if others:
         log.info("%d files are no granules, %s the first of them", len(others), others[0].name)
+    if unfinished := [path for path in others if is_unfinished(path)]:
+        log.warning(
+            "%d of these were not fetched whole, %s the first of them; fetch them again",
+            len(unfinished),
+            unfinished[0].name,
+        )
     _warn_of_resemblance(found, others, params.readers)
     manifest = _manifest(_named_apart(found), granules, checksums).assign_attrs(
         n_other_files=len(others) + len(files) - len(named)
@@ -164,8 +171,12 @@ def _warn_of_resemblance(
     found: Iterable[Granule], others: Iterable[Path], readers: Mapping[str, tuple[str, ...]]
 ) -> None:
     """Warn of files that no reader of satpy takes though their names begin as those of one."""
-    unread = [*(each.files[0] for each in found if each.reader not in readers), *others]
-    alike = [(path, names) for path in unread if (names := resembled_readers(path, readers))]
+    unread = {path for each in found if each.reader not in readers for path in each.files}
+    alike = [
+        (path, names)
+        for path in sorted({*unread, *others})
+        if (names := resembled_readers(path, readers))
+    ]
     if alike:
         log.warning(
             "%d files begin as those of %s but are named otherwise than satpy knows, %s the first "

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import satpy
+import xarray as xr
 import yaml
 from instruments.abi_l1b import write_abi_l1b
 from instruments.ahi import write_ahi_hsd
@@ -131,6 +132,61 @@ def test_granules_are_read_under_the_names_of_an_order(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == sorted([again, ordered])  # no link is left
 
 
+ABI = "OR_ABI-L1b-RadM1-M6C13_G16_s20250791700000_e20250791700000_c20250791700000.nc"
+SDR = "{}_npp_d20120225_t1801245_e1802487_b01708_c20120226001734123892_noaa_ops.h5"
+NSS = "NSS.{}.NJ.D95056.S1116.E1303.B0080506.GC"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(SDR.format(kind) for kind in ("SATMS", "SCRIF", "GATMO", "GCRSO", "IICMO", "VICMO")),
+        *(SDR.format(kind) for kind in ("IVAOT", "REDRO", "TATMS", "SOMPS", "GOTCO")),
+        *(NSS.format(kind) for kind in ("HIRX", "AMAX", "AMBX", "MHSX", "TOVS", "SSUX")),
+        *(f"{ABI}.{suffix}" for suffix in ("md5", "part", "aria2", "aux.xml", "xml", "sha256")),
+        *(f"{ABI}.{suffix}" for suffix in ("crdownload", "tmp", "gz", "ovr")),
+    ],
+)
+def test_files_of_others_and_beside_data_are_no_granules(name: str) -> None:
+    granule, sidecar = Path(ABI), Path(name)
+    [found], others = find_granules([granule, sidecar])
+    assert found.files == (granule,)
+    assert others == [sidecar]
+    assert naming.resembled_readers(sidecar, READERS) == ([] if "gz" not in name else ["abi_l1b"])
+
+
+@pytest.mark.parametrize(
+    ("reader", "name"),
+    [
+        ("viirs_sdr", SDR.format("GMODO-SVM01-SVM15")),
+        ("viirs_sdr", SDR.format("GDNBO-SVDNB")),
+        *(("viirs_sdr", SDR.format(kind)) for kind in ("SVI05", "SVM16", "GITCO", "GIMGO")),
+        ("viirs_compact", SDR.format("SVMC").replace("noaa", "eum")),
+        ("viirs_compact", SDR.format("SVDNBC").replace("noaa", "eum")),
+        *(("avhrr_l1b_gaclac", NSS.format(kind)) for kind in ("GHRR", "LHRR", "HRPT", "FRAC")),
+        ("abi_l1b", ABI),
+        ("abi_l1b", f"{ABI}4"),
+    ],
+)
+def test_a_name_is_of_one_reader_whatever_their_order(reader: str, name: str) -> None:
+    taken = {each: [*naming.named_files([Path(name)], each, READERS[each])] for each in READERS}
+    assert [each for each, files in taken.items() if files] == [reader]
+
+
+HSD = "HS_H08_20200101_0000_B14_FLDK_R20_S{:02d}10.DAT"
+HRIT = "H-000-MSG4__-MSG4________-IR_108___-{:06d}___-202009060015-__"
+
+
+@pytest.mark.parametrize(
+    ("reader", "name", "n_segments"), [("ahi_hsd", HSD, 10), ("seviri_l1b_hrit", HRIT, 8)]
+)
+def test_a_disk_is_in_parts_until_its_last_segment(reader: str, name: str, n_segments: int) -> None:
+    names = [Path(name.format(segment)) for segment in range(1, n_segments + 1)]
+    assert naming.is_part_of_disk(names[:-1], reader)
+    assert not naming.is_part_of_disk(names, reader)
+    assert not naming.is_part_of_disk([names[0], names[2]], reader)
+
+
 def test_names_that_only_begin_as_a_readers_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -140,12 +196,19 @@ def test_names_that_only_begin_as_a_readers_are_told(
     write_abi_l1b(folder, latitude=15, longitude=-55, bands={"C13": field}, start_time=START)
     (folder / "MOD021KM.A2020001.hdf").write_bytes(b"\x0e\x03\x13\x01")
     (folder / "OR_ABI-L2-CMIPF-M6C13_G16_s2020001.nc").write_bytes(b"CDF")
+    (folder / f"{ABI}.part").write_bytes(b"CDF")
+    times = np.array(["2020-01-01T00", "2020-01-01T01"], "M8[ns]")
+    several = xr.Dataset({"cloud": ("time", [0.0, 1.0])}, {"time": times})
+    several.to_netcdf(folder / "OR_ABI-L2-CMIPF-M6C13_G16_s2020002.nc")
     prepare(tmp_path, {"fetch.source": "local", "fetch.local.granules": [str(folder)]})
     with caplog.at_level(logging.WARNING):
         assert run_stage(tmp_path, "-m pipeline.fetch") == 0
-    [warning] = [each.getMessage() for each in caplog.records if "begin as" in each.getMessage()]
-    assert warning == (
-        "2 files begin as those of abi_l2_nc but are named otherwise than satpy knows, "
+    unfinished, alike = (each.getMessage() for each in caplog.records)
+    assert unfinished == (
+        f"1 of these were not fetched whole, {ABI}.part the first of them; fetch them again"
+    )
+    assert alike == (
+        "3 files begin as those of abi_l2_nc but are named otherwise than satpy knows, "
         "OR_ABI-L2-CMIPF-M6C13_G16_s2020001.nc the first of them; give them their archive's names"
     )
 
@@ -162,8 +225,8 @@ def test_names_of_other_files_resemble_no_reader() -> None:
     for name in names:
         assert naming.resembled_readers(Path(name), READERS) == []
         assert not any(
-            list(naming.named_files([Path(name)], reader, beginnings))
-            for reader, beginnings in READERS.items()
+            list(naming.named_files([Path(name)], reader, globs))
+            for reader, globs in READERS.items()
         )
 
 

@@ -29,14 +29,13 @@ def find_granules(
 
     Args:
         paths: Files, of which GeoTIFF and plain netCDF are opened.
-        readers: Of satpy in the order in which they are tried, with the beginnings of the types of
-            file that are taken; all where there are none.
+        readers: Of satpy, with globs of the names that are taken; all where there are none.
         each: Applies a function to every one of these, perhaps in another process.
     """
     remaining = set(paths)
     granules: list[Granule] = []
-    for reader, beginnings in readers.items():
-        known = list(named_files(sorted(remaining), reader, beginnings))
+    for reader, globs in readers.items():
+        known = list(named_files(sorted(remaining), reader, globs))
         remaining -= {file.path for file in known}
         granules += _group(known, reader)
     known_suffixes = GEOTIFF_SUFFIXES | NETCDF_SUFFIXES

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from fnmatch import translate
+from fnmatch import fnmatchcase, translate
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -56,6 +56,10 @@ OTHER_NAMES = (
     (re.compile(r"^(V\w\w0[23][A-Z]{3})(\.A\d{7}\.\d{4}\.\d{3})\.nrt(\.nc)$"), r"\1_NRT\2\3"),
     (re.compile(r"\.nrt(\.\w+)$", re.IGNORECASE), r"\1"),  # near-real time
 )
+# What lies beside a file of data, under its name: checksums, pictures of less detail, what GDAL and
+# archives tell of it.
+BESIDE = re.compile(r"\.(md5|sha\d*|ovr|aux\.xml|xml|met|idx|png|jpe?g)$", re.IGNORECASE)
+UNFINISHED = (".part", ".partial", ".aria2", ".crdownload", ".download", ".filepart", ".tmp")
 FEW_LETTERS = 4  # with which a name begins by chance as a pattern does
 
 
@@ -89,27 +93,28 @@ class NamedFile:
 
 
 def named_files(
-    paths: Iterable[Path], reader: str, beginnings: Sequence[str]
+    paths: Iterable[Path], reader: str, globs: Sequence[str] = ()
 ) -> Iterator[NamedFile]:
     """Those of `paths` which a reader of satpy knows by name.
 
     Args:
         paths: Files, which are not opened.
         reader: Its name.
-        beginnings: Of the types of file that are taken; all where there are none.
+        globs: Of the names that are taken; all that the reader knows where there are none.
 
     Raises:
         ValueError: If satpy has no such reader.
     """
-    for path, _, kind, found in _matches(paths, reader):
-        if kind.startswith(tuple(beginnings) or ""):
-            yield _described(path, kind, found)
+    for path in paths:
+        known = _known(path, reader)
+        if known and _fits(known.name, globs):
+            yield _described(path, known.kind, known.fields)
 
 
 @contextmanager
 def under_known_names(files: Iterable[Path], reader: str) -> Iterator[list[Path]]:
     """The files by names that satpy knows, which are links where theirs are others."""
-    known = {file: name for file, name, _, _ in _matches(files, reader)}
+    known = {file: found.name for file in files if (found := _known(file, reader))}
     with TemporaryDirectory() as folder:
         named = {file: Path(folder) / known.get(file, file.name) for file in files}
         for file, path in named.items():
@@ -120,25 +125,39 @@ def under_known_names(files: Iterable[Path], reader: str) -> Iterator[list[Path]
 
 def is_part_of_disk(files: Iterable[Path], reader: str) -> bool:
     """Whether a part of the segments of a disk was fetched: some that adjoin, of each band."""
-    segments = defaultdict(set)
-    for _, _, kind, found in _matches(files, reader):
+    segments, totals = defaultdict(set), {}
+    for found in filter(None, (_known(file, reader) for file in files)):
+        expected = _file_types(reader)[found.kind].get("expected_segments")
+        totals[found.kind] = found.fields.get("total_segments", expected)
         for field in SEGMENT:
-            if isinstance(number := found.get(field), int):
-                segments[kind].add(number)
+            if isinstance(number := found.fields.get(field), int):
+                segments[found.kind].add(number)
     if not segments or "Segment" not in _config(reader)["reader"]["reader"]:
         return False
     first, *others = segments.values()
     adjoin = len(first) == max(first) - min(first) + 1
-    return adjoin and all(other == first for other in others)
+    is_whole = all(len(each) == totals[kind] for kind, each in segments.items())
+    return adjoin and not is_whole and all(other == first for other in others)
 
 
 def resembled_readers(path: Path, readers: Readers) -> list[str]:
-    """Readers whose files, of the types that are taken, begin as this one, which ends otherwise."""
+    """Readers whose files, of the names that are taken, begin as this one, which ends otherwise."""
+    if BESIDE.search(path.name) or is_unfinished(path):
+        return []
     return [
         reader
-        for reader, beginnings in readers.items()
-        if _beginnings(reader, tuple(beginnings)).match(path.name)
+        for reader, globs in readers.items()
+        if _fits(path.name, globs) and _beginnings(reader).match(path.name)
     ]
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether a program is still fetching the file, or gave up."""
+    return path.suffix.lower() in UNFINISHED
+
+
+def _fits(name: str, globs: Sequence[str]) -> bool:
+    return not globs or any(fnmatchcase(name, glob) for glob in globs)
 
 
 def _described(path: Path, kind: str, found: Mapping[str, Any]) -> NamedFile:
@@ -162,23 +181,49 @@ def _family(file_type: str) -> str:
     return "mcmip" if file_type.endswith("mcmip") else ""
 
 
-def _matches(
-    paths: Iterable[Path], reader: str
-) -> Iterator[tuple[Path, str, str, Mapping[str, Any]]]:
-    """Files known by their own or another name, with that name, their type and its fields."""
-    from satpy.readers.core.yaml_reader import FileYAMLReader  # slow to import
+@dataclass(frozen=True)
+class _Known:
+    """A name that a reader knows, the type of file it is of, and what its fields say."""
 
-    left = {path: _possible_names(path.name) for path in paths}
-    for rank in range(max(map(len, left.values()), default=0)):
-        named = defaultdict(list)
-        for path, names in left.items():
-            if rank < len(names) and _names(reader).match(names[rank]):
-                named[str(path.with_name(names[rank]))].append(path)
-        for kind, file_type in _file_types(reader).items():
-            for name, found in FileYAMLReader.filename_items_for_filetype(list(named), file_type):
-                for path in named.pop(name):
-                    left.pop(path)
-                    yield path, Path(name).name, kind, found
+    name: str
+    kind: str
+    fields: Mapping[str, Any]
+
+
+def _known(path: Path, reader: str) -> _Known | None:
+    """What a reader knows a file as, by its own name or another that it may have had."""
+    for name in _possible_names(path.name):
+        if not _names(reader).match(name):
+            continue
+        for kind, patterns in _parsers(reader).items():
+            for n_folders, glob, parser in patterns:
+                own = "/".join([*path.parts[-1 - n_folders : -1], name])
+                if glob.match(own) and (fields := _parsed(parser, own)):
+                    return _Known(name, kind, fields)
+    return None
+
+
+def _parsed(parser: Any, name: str) -> Mapping[str, Any]:
+    """Fields of a name, none where it is not of the pattern after all."""
+    try:
+        fields: Mapping[str, Any] = parser.parse(name)
+    except ValueError:
+        return {}
+    return fields if str(fields.get("nc_version") or 4).isdecimal() else {}
+
+
+@cache
+def _parsers(reader: str) -> Mapping[str, Sequence[tuple[int, re.Pattern[str], Any]]]:
+    """For each type of file its patterns: how many folders they name, as a glob, and parsed."""
+    from trollsift import Parser, globify
+
+    return {
+        kind: [
+            (pattern.count("/"), re.compile(translate(globify(pattern))), Parser(pattern))
+            for pattern in file_type["file_patterns"]
+        ]
+        for kind, file_type in _file_types(reader).items()
+    }
 
 
 @cache
@@ -218,12 +263,11 @@ def _tells_time(pattern: str) -> bool:
     return any(f"{{{field}" in pattern for field in START)
 
 
-def _patterns(reader: str, beginnings: tuple[str, ...] = ()) -> list[str]:
-    """Of the names alone, without the folders of some, of the types that are taken."""
+def _patterns(reader: str) -> list[str]:
+    """Of the names alone, without the folders of some."""
     return [
         pattern.rsplit("/", 1)[-1]
-        for kind, file_type in _file_types(reader).items()
-        if kind.startswith(beginnings or "")
+        for file_type in _file_types(reader).values()
         for pattern in file_type["file_patterns"]
     ]
 
@@ -236,11 +280,11 @@ def _names(reader: str) -> re.Pattern[str]:
 
 
 @cache
-def _beginnings(reader: str, beginnings: tuple[str, ...]) -> re.Pattern[str]:
+def _beginnings(reader: str) -> re.Pattern[str]:
     """What names of the reader's files begin with, up to their time."""
     from trollsift import globify
 
-    starts = [re.split(r"\{\w*time", pattern)[0] for pattern in _patterns(reader, beginnings)]
+    starts = [re.split(r"\{\w*time", pattern)[0] for pattern in _patterns(reader)]
     long = {start for start in starts if _n_letters(start) >= FEW_LETTERS}
     return re.compile("|".join(translate(globify(start) + "*") for start in sorted(long)) or "(?!)")
 
