@@ -182,7 +182,7 @@ def _warn_of_resemblance(
             "%d files begin as those of %s but are named otherwise than satpy knows, %s the first "
             "of them; give them their archive's names",
             len(alike),
-            " or ".join(alike[0][1]),
+            " or ".join(sorted({reader for _, names in alike for reader in names})),
             alike[0][0].name,
         )
 

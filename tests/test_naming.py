@@ -208,8 +208,8 @@ def test_names_that_only_begin_as_a_readers_are_told(
         f"1 of these were not fetched whole, {ABI}.part the first of them; fetch them again"
     )
     assert alike == (
-        "3 files begin as those of abi_l2_nc but are named otherwise than satpy knows, "
-        "OR_ABI-L2-CMIPF-M6C13_G16_s2020001.nc the first of them; give them their archive's names"
+        "3 files begin as those of abi_l2_nc or modis_l1b but are named otherwise than satpy "
+        "knows, MOD021KM.A2020001.hdf the first of them; give them their archive's names"
     )
 
 

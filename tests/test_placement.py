@@ -34,11 +34,19 @@ def test_a_stage_refuses_a_link_before_it_works(
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
-@pytest.mark.parametrize("file", ["config", "config.local"])
-def test_a_link_is_taken_where_dvc_does_without_git(linked: Path, file: str) -> None:
-    (linked / ".dvc" / file).write_text("[cache]\n    dir = /x/%y\n[core]\n    no_scm = true\n")
+@pytest.mark.parametrize("said", ["true", '"true"'])
+@pytest.mark.parametrize(
+    "file", [".dvc/config", ".dvc/config.local", "global/config", "system/config"]
+)
+def test_a_link_is_taken_where_dvc_does_without_git(
+    linked: Path, file: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind in ("global", "system"):
+        monkeypatch.setenv(f"DVC_{kind.upper()}_CONFIG_DIR", str(linked / kind))
+    (linked / file).parent.mkdir(exist_ok=True)
+    (linked / file).write_text(f"[cache]\n    dir = /x/%y\n[core]\n    no_scm = {said}\n")
     refuse_links_out_of_the_repository([linked / "data/granules"])
-    (linked / ".dvc" / file).write_text("[core]\n    no_scm = false\n")
+    (linked / ".dvc/config.local").write_text("[core]\n    no_scm = false\n")
     with pytest.raises(ValueError, match="is a link to"):
         refuse_links_out_of_the_repository([linked / "data/granules"])
 

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable
-from configparser import ConfigParser
 from pathlib import Path
 
 
@@ -15,19 +14,18 @@ def refuse_links_out_of_the_repository(products: Iterable[Path]) -> None:
     Raises:
         ValueError: If there is such a product.
     """
-    root = os.environ.get("DVC_ROOT")
-    if root is None or _does_without_git(Path(root)):
+    if (root := os.environ.get("DVC_ROOT")) is None:
         return
     for product in products:
         folder = product.parent.resolve()
-        if not folder.is_relative_to(Path(root).resolve()):
+        if not folder.is_relative_to(Path(root).resolve()) and not _does_without_git(root):
             raise ValueError(
                 f"{product.parent} is a link to {folder}, outside of the repository, where DVC "
                 "takes no product; run: dvc config --local core.no_scm true"
             )
 
 
-def _does_without_git(root: Path) -> bool:
-    config = ConfigParser(interpolation=None, strict=False)
-    config.read([root / ".dvc/config", root / ".dvc/config.local"])
-    return config.getboolean("core", "no_scm", fallback=False)
+def _does_without_git(root: str) -> bool:
+    from dvc.config import Config  # slow to import
+
+    return bool(Config(str(Path(root, ".dvc")))["core"]["no_scm"])
