@@ -211,7 +211,7 @@ def _places(area: Any) -> tuple[FloatArray, FloatArray]:
     return latitude, longitude
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _fixed_places(area: Any) -> tuple[FloatArray, FloatArray]:
     longitude, latitude = area.get_lonlats()
     return latitude.astype(np.float32), longitude.astype(np.float32)
