@@ -11,7 +11,7 @@ import pytest
 import rasterio
 import xarray as xr
 from instruments.finding import find_granules
-from pyproj.exceptions import ProjError
+from pyproj.exceptions import GeodError, ProjError
 from rasterio.transform import from_origin
 from tiny_flow import prepare, run_stage
 
@@ -194,6 +194,8 @@ def test_odd_words_of_coverage_deny_no_time(tmp_path: Path) -> None:
     [
         (ProjError("Error creating Transformer from CRS"), "Error creating Transformer from CRS"),
         (NotImplementedError("no such projection"), "no such projection"),
+        (GeodError("no ellipsoid"), "no ellipsoid"),
+        (PermissionError("may not be read"), "may not be read"),
         (KeyError("latitude"), "it has no latitude"),
         (KeyError("No dataset matching 'DataQuery' found"), "\"No dataset matching 'DataQuery'"),
     ],

@@ -266,16 +266,31 @@ def test_colours_of_true_colour_are_reflectances(composite: str, tmp_path: Path)
     [
         *(f"{each}_20200906_001500.tif" for each in ("airmass", "natural_color", "dust", "ash")),
         *("night_microphysics_20200906_001500.tif", "snapshot.tif"),
+        "true_color_with_night_ir_20200906_001500.tif",
     ],
 )
 def test_colours_of_other_pictures_are_refused_unless_declared(name: str, tmp_path: Path) -> None:
     path = _write_counts(tmp_path / name, PICTURE, tags={"start_time": "2020-09-06T00:15Z"})
     with pytest.raises(UnusableGranuleError, match=r"in true colour alone; describe its bands"):
         _read_declared(path, *COLOURS)
-    declared = dict.fromkeys(COLOURS, "0.3922 %")
+    declared = dict.fromkeys(COLOURS, "255^-1")
     read = _read_declared(path, *COLOURS, units=declared)
     assert read.red.attrs["units"] == "percent"
-    np.testing.assert_allclose(read.green, (VALUES + 50) / 2.55, rtol=1e-3)
+    np.testing.assert_allclose(read.green, (VALUES + 50) / 2.55, rtol=1e-6)
+
+
+def test_indices_of_a_palette_are_no_brightness(tmp_path: Path) -> None:
+    tags = {"start_time": "2020-09-06T00:15Z"}
+    path = _write_counts(tmp_path / "a.tif", PICTURE[:1], tags=tags)
+    with rasterio.open(path, "r+") as file:
+        file.set_band_description(1, "visible")
+    assert _read(path).visible.attrs["units"] == "percent"
+    path = _write_counts(tmp_path / "b.tif", PICTURE[:1], tags=tags, photometric="palette")
+    with rasterio.open(path, "r+") as file:
+        file.write_colormap(1, {number: (number, 0, 0, 255) for number in range(256)})
+        file.set_band_description(1, "visible")
+    with pytest.raises(UnusableGranuleError, match="its visible has no units"):
+        _read(path)
 
 
 def test_descriptions_go_before_colours(tmp_path: Path) -> None:

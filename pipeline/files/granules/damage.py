@@ -10,7 +10,7 @@ import rasterio
 from netCDF4 import Dataset
 from pyhdf.error import HDF4Error  # type: ignore[import-untyped]
 from pyhdf.SD import SD  # type: ignore[import-untyped]
-from pyproj.exceptions import ProjError
+from pyproj.exceptions import DataDirError, GeodError, ProjError
 
 from pipeline.files.granules.granule import UnusableGranuleError
 
@@ -26,7 +26,10 @@ HEADERLESS = (
 )
 PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype html|html|\?xml)", re.IGNORECASE)
 BROKEN = (OSError, RuntimeError, EOFError, HDF4Error, zlib.error, struct.error)
-SOUND = (NotImplementedError, ProjError)  # of which some are RuntimeErrors
+SOUND = (  # of the former those that say nothing of what is in a file
+    *(NotImplementedError, RecursionError, FileNotFoundError, PermissionError),
+    *(ProjError, GeodError, DataDirError),
+)
 OF_KNOWN_FORMAT = {".nc", ".nc4", ".h5", ".hdf", ".tif", ".tiff"}
 
 

@@ -32,7 +32,7 @@ from pipeline.files.granules.units import PERCENT, in_known_units
 DATE = re.compile(r"\d{4}-?\d\d-?\d\d")
 COLOURS = ("red", "green", "blue")
 SATPY_NAME = re.compile(r"(?P<band>\w+)_(?P<time>\d{8}_\d{6})\.tiff?")
-TRUE_COLOUR = re.compile("true_colou?r")  # in the names of satpy's composites
+TRUE_COLOUR = re.compile("(?!.*night).*true_colou?r.*")  # satpy's; by night others show infrared
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def read_geotiff(files: Sequence[Path], bands: Bands, conventions: GeotiffConven
         if not chosen and any(map(_is_nameless_picture, opened)):
             detail = (
                 "its red, green and blue are reflectances in true colour alone; describe its bands "
-                "so, or declare them as {red: 0.3922 %} of bytes in ingest.geotiff.units"
+                "so, or declare them as {red: 255^-1} of bytes in ingest.geotiff.units"
             )
             raise UnusableGranuleError("lacks a band", detail)
         refuse_without(chosen, bands)
@@ -101,6 +101,8 @@ def read_geotiff(files: Sequence[Path], bands: Bands, conventions: GeotiffConven
         time = _start_time(file)
         if time is None:
             detail = "it has no tag start_time; add it, such as 2020-06-01T12:00:00Z"
+            if "TIFFTAG_DATETIME" in file.tags():
+                detail += ", for its TIFFTAG_DATETIME may be when it was edited"
             raise UnusableGranuleError("unreadable", detail)
         platform = file.tags().get("platform", "unknown")
     turned = {wanted: plane[turn] for wanted, plane in values.items()}
@@ -119,7 +121,7 @@ def _band_names(file: rasterio.DatasetReader, declared: Container[str] = ()) -> 
     name = SATPY_NAME.fullmatch(Path(file.name).name)
     if name and _is_single(file):
         return [name["band"], *[""] * (file.count - 1)]
-    is_true = name and TRUE_COLOUR.search(name["band"])
+    is_true = name and TRUE_COLOUR.fullmatch(name["band"])
     return [each if each in COLOURS and (is_true or each in declared) else "" for each in colours]
 
 
@@ -169,8 +171,8 @@ def _read_band(
 
 
 def _is_display(file: rasterio.DatasetReader, index: int) -> bool:
-    """Whether the band is of bytes that nothing gives a meaning."""
-    plain = _scaling(file, index) == (1, 0)
+    """Whether the band is of bytes that nothing gives a meaning, not even a palette."""
+    plain = _scaling(file, index) == (1, 0) and file.colorinterp[index].name != "palette"
     return plain and not file.units[index] and file.dtypes[index] == "uint8"
 
 
