@@ -149,6 +149,14 @@ def test_the_time_is_what_cf_says(write: Write) -> None:
     np.testing.assert_array_equal(found, [20, 120])
 
 
+def test_times_may_lie_along_a_dimension_of_any_name(write: Write) -> None:
+    field = _era5().drop_vars("expver").swap_dims(valid_time="nt")
+    field = field.rename(valid_time="t_obs")
+    field.t_obs.attrs.clear()
+    found = sample_gridded(write(field), _tiles((0, 0, 0), (6, 0, 0)))
+    np.testing.assert_array_equal(found, [20, 120])
+
+
 def test_a_run_is_selected_by_its_time(write: Write) -> None:
     runs = xr.DataArray(
         _hours(-12, 0), dims="run", attrs={"standard_name": "forecast_reference_time"}

@@ -112,7 +112,7 @@ def _pick(part: xr.Dataset, wanted: GriddedVariable) -> xr.Dataset:
 def _along_times(field: xr.DataArray, wanted: GriddedVariable, source: str) -> xr.DataArray:
     """The field with its times called time, on a dimension of that name if they have one."""
     try:
-        name = choose_time(field.coords)
+        name = choose_time({**field.coords, wanted.variable: field})
     except SeveralTimesError as error:
         raise NotUsableError(
             f"in {source} {error}, or leave {wanted.name} out of composite.gridded"

@@ -27,7 +27,7 @@ def tells_place(name: str, variable: xr.Variable | xr.DataArray) -> bool:
     return by_words or bool(PLACES.fullmatch(name.rpartition("/")[2]))
 
 
-def choose_time(variables: Mapping[Hashable, xr.Variable] | xr.Coordinates) -> str | None:
+def choose_time(variables: Mapping[Hashable, xr.Variable | xr.DataArray]) -> str | None:
     """Name of the variable that tells when what a file holds was seen or is valid.
 
     That is one whose standard name is time, else of the axis T, else the valid_time of GRIB, else
@@ -36,7 +36,7 @@ def choose_time(variables: Mapping[Hashable, xr.Variable] | xr.Coordinates) -> s
     another standard name, as the forecast reference time, never is.
 
     Args:
-        variables: Of a file, or coordinates of one of its variables.
+        variables: Of a file, or one of them and its coordinates.
 
     Raises:
         SeveralTimesError: If two that differ are left.
