@@ -254,7 +254,9 @@ PICTURE = np.stack([VALUES, VALUES + 50, VALUES + 100]).astype(np.uint8)
 COLOURS = ("red", "green", "blue")
 
 
-@pytest.mark.parametrize("composite", ["true_color", "true_color_raw", "my_true_colour"])
+@pytest.mark.parametrize(
+    "composite", ["true_color", "true_color_raw", "my_true_colour", "true_color_reproduction"]
+)
 def test_colours_of_true_colour_are_reflectances(composite: str, tmp_path: Path) -> None:
     name = f"{composite}_20200906_001500.tif"
     read = _read_declared(_write_counts(tmp_path / name, PICTURE, tags=WRITTEN), *COLOURS)
@@ -265,8 +267,10 @@ def test_colours_of_true_colour_are_reflectances(composite: str, tmp_path: Path)
     "name",
     [
         *(f"{each}_20200906_001500.tif" for each in ("airmass", "natural_color", "dust", "ash")),
-        *("night_microphysics_20200906_001500.tif", "snapshot.tif"),
-        "true_color_with_night_ir_20200906_001500.tif",
+        *("night_microphysics_20200906_001500.tif", "snapshot.tif", "true_color.tif"),
+        *("true_color_with_night_ir_20200906_001500.tif", "untrue_color_20200906_001500.tif"),
+        "true_color_reproduction_night_ir_20200906_001500.tif",
+        "ndsi_with_true_color_20200906_001500.tif",
     ],
 )
 def test_colours_of_other_pictures_are_refused_unless_declared(name: str, tmp_path: Path) -> None:
@@ -304,3 +308,11 @@ def test_descriptions_go_before_colours(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read.C13, VALUES + 50)
     with pytest.raises(UnusableGranuleError, match="it has no band for red"):
         _read_declared(path, "red")
+
+
+def test_units_in_the_file_tell_what_a_colour_is(tmp_path: Path) -> None:
+    tags = {"start_time": "2020-09-06T00:15Z"}
+    path = _write_counts(tmp_path / "a.tif", PICTURE, tags=tags, photometric="RGB")
+    with rasterio.open(path, "r+") as file:
+        file.units = ("%", "%", "%")
+    np.testing.assert_array_equal(_read_declared(path, *COLOURS).green, VALUES + 50)

@@ -32,7 +32,8 @@ from pipeline.files.granules.units import PERCENT, in_known_units
 DATE = re.compile(r"\d{4}-?\d\d-?\d\d")
 COLOURS = ("red", "green", "blue")
 SATPY_NAME = re.compile(r"(?P<band>\w+)_(?P<time>\d{8}_\d{6})\.tiff?")
-TRUE_COLOUR = re.compile("(?!.*night).*true_colou?r.*")  # satpy's; by night others show infrared
+# Of satpy's composites, but for those that mix it with infrared or an index of snow.
+TRUE_COLOUR = re.compile(r"(?!.*(night|ndsi))(.*_)?true_colou?r(_.*)?")
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def _band_names(file: rasterio.DatasetReader, declared: Container[str] = ()) -> 
     """Descriptions of the bands, empty without.
 
     Where none has any, satpy's name of the file is that of its one band, or says that the colours
-    of its bands are true; so do colours for which units are declared.
+    of its bands are true; so are colours whose units are in the file or declared.
     """
     if any(file.descriptions):
         return [description or "" for description in file.descriptions]
@@ -122,7 +123,10 @@ def _band_names(file: rasterio.DatasetReader, declared: Container[str] = ()) -> 
     if name and _is_single(file):
         return [name["band"], *[""] * (file.count - 1)]
     is_true = name and TRUE_COLOUR.fullmatch(name["band"])
-    return [each if each in COLOURS and (is_true or each in declared) else "" for each in colours]
+    return [
+        colour if colour in COLOURS and (is_true or units or colour in declared) else ""
+        for colour, units in zip(colours, file.units, strict=True)
+    ]
 
 
 def _is_single(file: rasterio.DatasetReader) -> bool:
