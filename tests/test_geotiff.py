@@ -208,9 +208,11 @@ SCALED = {**WRITTEN, "scale": "0.5", "offset": "100"}
         (VALUES[None].astype(np.uint8), SCALED, VALUES / 2 + 100),
         (VALUES[None].astype(np.uint8), {**SCALED, "scale": "1:50000"}, VALUES),
         (VALUES[None].astype(np.uint8), {**SCALED, "offset": "none"}, VALUES),
+        (VALUES[None].astype(np.uint8), {**SCALED, "offset": "nan"}, VALUES),
+        (VALUES[None].astype(np.uint8), {**SCALED, "scale": "inf"}, VALUES),
         (VALUES[None] + 280, SCALED, VALUES + 280),
     ],
-    ids=["counts", "scale of a map", "no number", "kelvin already"],
+    ids=["counts", "scale of a map", "no number", "nan", "inf", "kelvin already"],
 )
 def test_tags_of_a_file_scale_the_counts_of_its_one_band(
     values: np.ndarray, tags: dict[str, str], expected: np.ndarray, tmp_path: Path

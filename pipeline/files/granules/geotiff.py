@@ -184,12 +184,13 @@ def _scaling(file: rasterio.DatasetReader, index: int) -> tuple[float, float]:
     """Scale and offset of a band, or by satpy's tags those of the counts of a file's one band."""
     own, tags = (file.scales[index], file.offsets[index]), file.tags()
     are_counts = np.dtype(file.dtypes[index]).kind in "iu" and not file.units[index]
-    if own == (1, 0) and are_counts and _is_single(file):
-        try:
-            return float(tags["scale"]), float(tags["offset"])
-        except (KeyError, ValueError):  # other tags of these names, as the scale of a map
-            return own
-    return own
+    if own != (1, 0) or not are_counts or not _is_single(file):
+        return own
+    try:
+        scale, offset = float(tags["scale"]), float(tags["offset"])
+    except (KeyError, ValueError):  # other tags of these names, as the scale of a map
+        return own
+    return (scale, offset) if np.isfinite([scale, offset]).all() else own
 
 
 def _places(file: rasterio.DatasetReader) -> tuple[NDArray[Any], NDArray[Any]]:
