@@ -11,7 +11,7 @@ import pytest
 import rasterio
 import xarray as xr
 from instruments.finding import find_granules
-from pyproj.exceptions import GeodError, ProjError
+from pyproj.exceptions import CRSError, GeodError, ProjError
 from rasterio.transform import from_origin
 from tiny_flow import prepare, run_stage
 
@@ -189,22 +189,57 @@ def test_odd_words_of_coverage_deny_no_time(tmp_path: Path) -> None:
     assert granule.start_time == times[0].astype("M8[us]").item()
 
 
+EXCUSES = [
+    *(ProjError("no operation found"), CRSError("invalid projection: +proj=odd")),
+    *(NotImplementedError("no such projection"), RecursionError("too deep")),
+    *(FileNotFoundError(2, "No such file", "calibration.txt"), PermissionError("may not be read")),
+    GeodError("no ellipsoid"),
+]
+
+
+@pytest.mark.parametrize("error", EXCUSES, ids=repr)
+def test_errors_of_other_things_than_content_tell_no_damage(
+    error: Exception, tmp_path: Path
+) -> None:
+    _netcdf().to_netcdf(tmp_path / "a.nc")
+    found = unusable([tmp_path / "a.nc"], error)
+    assert (found.reason, str(found)) == ("unreadable", str(error))
+
+
+@pytest.mark.parametrize("error", EXCUSES, ids=repr)
+@pytest.mark.parametrize("beginning", [b"FormatName", b"BZh9", b"\x01\x1a\x01", b"\x1f\x8b"])
+def test_nor_do_they_of_formats_without_a_header(
+    beginning: bytes, error: Exception, tmp_path: Path
+) -> None:
+    (tmp_path / "a").write_bytes(beginning + bytes(100))
+    assert unusable([tmp_path / "a"], error).reason == "unreadable"
+    assert unusable([tmp_path / "a"], ValueError("too short")).reason == "damaged or truncated"
+
+
+def test_they_excuse_no_broken_header(tmp_path: Path) -> None:
+    _netcdf().to_netcdf(tmp_path / "a.nc")
+    (tmp_path / "a.nc").write_bytes((tmp_path / "a.nc").read_bytes()[:100])
+    assert unusable([tmp_path / "a.nc"], EXCUSES[0]).reason == "damaged or truncated"
+
+
 @pytest.mark.parametrize(
     ("error", "detail"),
     [
-        (ProjError("Error creating Transformer from CRS"), "Error creating Transformer from CRS"),
-        (NotImplementedError("no such projection"), "no such projection"),
-        (GeodError("no ellipsoid"), "no ellipsoid"),
-        (PermissionError("may not be read"), "may not be read"),
         (KeyError("latitude"), "it has no latitude"),
-        (KeyError("No dataset matching 'DataQuery' found"), "\"No dataset matching 'DataQuery'"),
+        (KeyError("data/vis_06/measured"), "it has no data/vis_06/measured"),
+        (KeyError("No dataset matching 'C14' found"), "No dataset matching 'C14' found"),
+        (KeyError("Could not find it\nin these"), "Could not find it"),
+        (KeyError(("C14", 2000)), "('C14', 2000)"),
+        (KeyError(), "KeyError"),
+        (KeyError(""), "KeyError"),
     ],
+    ids=repr,
 )
-def test_what_sound_files_lack_is_no_damage(error: Exception, detail: str, tmp_path: Path) -> None:
+def test_a_file_lacks_what_a_lookup_names_and_no_sentence(
+    error: KeyError, detail: str, tmp_path: Path
+) -> None:
     _netcdf().to_netcdf(tmp_path / "a.nc")
-    found = unusable([tmp_path / "a.nc"], error)
-    assert found.reason == "unreadable"
-    assert str(found).startswith(detail)
+    assert str(unusable([tmp_path / "a.nc"], error)) == detail
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ HEADERLESS = (
     b"\x1f\x8b",  # gzip
     b"FormatNa",  # SEVIRI's native format
 )
+NAME = re.compile(r"[\w/.-]+")  # of a variable, band or group
 PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype html|html|\?xml)", re.IGNORECASE)
 BROKEN = (OSError, RuntimeError, EOFError, HDF4Error, zlib.error, struct.error)
 SOUND = (  # of the former those that say nothing of what is in a file
@@ -55,19 +56,32 @@ def unusable(files: Iterable[Path], error: Exception) -> UnusableGranuleError:
     """What `error`, raised anywhere inside a reader, says of the files that it was to read.
 
     They are damaged or truncated if they begin as their format does, and then either have no sound
-    header or could not be read on; if not, what the error tells is lacking.
+    header or could not be read on; if not, what the error tells is lacking. Files whose header
+    cannot be checked are damaged unless the error says nothing of their content.
     """
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    if isinstance(error, KeyError) and re.fullmatch(r"'[\w/.-]+'", line):
-        line = f"it has no {line.strip(chr(39))}"
+    line = _first_line(error)
     beginnings = [(file, _beginning(file)) for file in files]
     for file, beginning in beginnings:
         is_known = beginning.startswith((*NETCDF, *HDF4, *TIFF))
         if not is_known and file.suffix.lower() in OF_KNOWN_FORMAT:
             return UnusableGranuleError("unreadable", f"{line} ({file.name} is of no known format)")
-    if all(_has_header(*each) for each in beginnings) and not any(map(_is_broken, _causes(error))):
-        return UnusableGranuleError("unreadable", line)
-    return UnusableGranuleError("damaged or truncated", line)
+    causes = list(_causes(error))
+    is_headerless = any(beginning.startswith(HEADERLESS) for _, beginning in beginnings)
+    is_excused = any(isinstance(each, SOUND) for each in causes)
+    is_damaged = (
+        any(map(_is_broken, causes))
+        or not all(_has_header(*each) for each in beginnings)
+        or (is_headerless and not is_excused)
+    )
+    return UnusableGranuleError("damaged or truncated" if is_damaged else "unreadable", line)
+
+
+def _first_line(error: Exception) -> str:
+    """What the error says; that of a lookup is a name alone, or already a sentence."""
+    text = str(error)
+    if isinstance(error, KeyError) and error.args and isinstance(key := error.args[0], str):
+        text = f"it has no {key}" if NAME.fullmatch(key) else key
+    return next(iter(text.strip().splitlines()), type(error).__name__)
 
 
 def _beginning(file: Path) -> bytes:
@@ -87,7 +101,7 @@ def _has_header(file: Path, beginning: bytes) -> bool:
             return _is_whole_hrit(file, beginning)
     except BROKEN:
         return False
-    return not beginning.startswith(HEADERLESS)
+    return True
 
 
 def _is_whole_hrit(file: Path, beginning: bytes) -> bool:
