@@ -201,7 +201,8 @@ def _write_geotiffs(
     margin = grid.lay(product.margin.values, np.nan)
     write(folder / "margin.tif", margin[None], ["margin"], missing=np.nan)
     bands = np.moveaxis(grid.lay(picture, 0), -1, 0)
-    write(folder / "scene.tif", bands, ["red", "green", "blue"], seen=grid.pixels >= 0)
+    names = [f"false-colour {colour}" for colour in ("red", "green", "blue")]  # no reflectances
+    write(folder / "scene.tif", bands, names, seen=grid.pixels >= 0)
 
 
 if __name__ == "__main__":

@@ -224,6 +224,7 @@ def test_the_scene_lies_on_the_grid_of_its_clusters(folder: Path, workplace: Pat
         assert (clusters.read(1)[~seen] == 255).all()
         assert set(scene.read(1)[seen]) <= set(colour[0].ravel())
         assert scene.colorinterp[0].name == "red"
+        assert scene.descriptions[0] == "false-colour red"  # which ingest takes for no reflectance
 
 
 def test_maps_are_written_beside_the_product(folder: Path) -> None:
