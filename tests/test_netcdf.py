@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from instruments.finding import find_granules
-from netCDF4 import Dataset, date2num
+from netCDF4 import Dataset, date2num, default_fillvals
 
 from pipeline.core.sphere import great_circle_km
 from pipeline.files import granules
@@ -821,6 +821,16 @@ def _stored(path: Path, counts: list[int], kind: str = "i2", **attributes: Any) 
             {"valid_range": np.int16([-32767, 100])},
             [0, 5, 10, -32767, None, 100],
         ),
+        (  # likewise, packed
+            [0, 500, 1000, -32767, -32768, 10000],
+            {"scale_factor": np.float32(0.01), "valid_range": np.int16([-32767, 10000])},
+            [0, 5, 10, -327.67, None, 100],
+        ),
+        (  # a limit on one side says nothing of it
+            [0, 5, 10, -32767, 101, 100],
+            {"valid_max": np.int16(100)},
+            [0, 5, 10, None, None, 100],
+        ),
         (  # packed, the limits in counts
             [0, 500, 1000, 12000, -32000, 10000],
             {"scale_factor": np.float32(0.01), "valid_range": np.int16([0, 10000])},
@@ -858,6 +868,34 @@ def test_values_that_are_not_valid_are_missing(
 ) -> None:
     found = _stored(tmp_path / "a.nc", counts, **attributes)
     np.testing.assert_allclose(found, np.array(expected, float), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "attributes"),
+    [
+        ("f4", {}),
+        ("f4", {"valid_min": np.float32(0)}),
+        ("f8", {"scale_factor": 2.0}),
+        ("u2", {}),
+        ("u2", {"scale_factor": np.float32(0.01)}),
+        ("i2", {"_Unsigned": "true", "scale_factor": np.float32(0.002)}),
+        ("i4", {"scale_factor": np.float32(0.001), "add_offset": np.float32(273.15)}),
+        ("u4", {"add_offset": 1.0}),
+        ("i8", {}),
+    ],
+)
+def test_what_was_never_written_is_missing_in_every_type(
+    kind: str, attributes: dict[str, Any], tmp_path: Path
+) -> None:
+    counts = [0, 5, 10, default_fillvals[kind], 1, 100]
+    found = _stored(tmp_path / "a.nc", counts, kind, **attributes)
+    np.testing.assert_array_equal(np.isnan(found), [False, False, False, True, False, False])
+
+
+@pytest.mark.parametrize("kind", ["i1", "u1"])
+def test_every_value_of_bytes_may_be_one(kind: str, tmp_path: Path) -> None:
+    counts = [0, 5, 10, default_fillvals[kind], 1, 100]
+    np.testing.assert_array_equal(_stored(tmp_path / "a.nc", counts, kind), counts)
 
 
 # --- refusals ---
