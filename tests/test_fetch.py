@@ -158,7 +158,8 @@ def test_a_file_of_many_times_is_hashed_once(
     tmp_path: Path, local: Callable[[str], fetch.FetchParams], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = np.datetime64("2020-06-01", "ns") + np.arange(5) * np.timedelta64(1, "h")
-    xr.Dataset({"clt": ("time", np.zeros(5))}, {"time": times}).to_netcdf(tmp_path / "model.nc")
+    fields = {"clt": (("time", "row", "column"), np.zeros((5, 2, 2)))}
+    xr.Dataset(fields, {"time": times}).to_netcdf(tmp_path / "model.nc")
     hashed = []
 
     def count(path: Path) -> str:

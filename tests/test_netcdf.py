@@ -33,6 +33,12 @@ BANDS = {"infrared_window": ["rlut"], "visible": ["clt"], "optical_depth": ["COD
 RLUT = np.arange(2 * 3 * 4).reshape(2, 3, 4) + 200.0
 LATITUDE, LONGITUDE = np.array([10.0, 0.0, -10.0]), np.array([0.0, 90.0, 180.0, 270.0])
 TIMES = np.array(["2020-06-01T00:00", "2020-06-01T06:00"], "M8[ns]")
+SWATH = [[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]], [[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]
+CLOUD = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+SINCE = {"units": "hours since 2020-06-01"}
+NORTH, EAST = {"units": "degrees_north"}, {"units": "degrees_east"}
+INDICES: dict[str, Any] = {"y": (("y",), [0, 1], {}), "x": (("x",), [0, 1, 2], {})}
+PLATE_CARREE = {"grid_mapping_name": "latitude_longitude", "semi_major_axis": 6378137.0}
 
 
 def _read(path: Path, step: int = 0, bands: Any = BANDS, **conventions: Any) -> xr.Dataset:
@@ -63,6 +69,21 @@ def _model(**attributes: Any) -> xr.Dataset:
 
 def _write(dataset: xr.Dataset, path: Path, **encoding: Any) -> Path:
     dataset.to_netcdf(path, engine="netcdf4", encoding=encoding)
+    return path
+
+
+def _write_layout(path: Path, layout: dict[str, Any], **attributes: str) -> Path:
+    """Groups by path: their dimensions, and variables as (dimensions, values, attributes)."""
+    with Dataset(path, "w") as file:
+        file.setncatts(attributes)
+        for place, (dimensions, variables) in layout.items():
+            group = file.createGroup(place) if place else file
+            for name, length in dimensions.items():
+                group.createDimension(name, length)
+            for name, (dims, values, attrs) in variables.items():
+                kind = np.asarray(values).dtype
+                group.createVariable(name, kind, dims).setncatts(attrs)
+                group[name][:] = values
     return path
 
 
@@ -131,6 +152,95 @@ def test_times_may_lie_along_any_dimension_but_those_of_places(
         np.testing.assert_array_equal(np.sort(read.infrared_window, axis=1), RLUT[granule.step])
 
 
+SCAN: dict[str, Any] = {
+    "latitude": (("line", "pixel"), SWATH[0], NORTH),
+    "longitude": (("line", "pixel"), SWATH[1], EAST),
+    "clt": (("line", "pixel"), CLOUD, {"units": "%"}),
+}
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        {"time": (("line",), [6.0, 7.0], SINCE)},
+        {"t": (("line",), [6.0, 7.0], {**SINCE, "standard_name": "time"})},
+        {"line": (("line",), [6.0, 7.0], SINCE)},
+        {"time": (("scan",), [6.0, 7.0], SINCE), "bounds": (("scan", "edge"), np.eye(2), {})},
+        {
+            "time": (("line",), [6.0, 7.0], SINCE),
+            "radiances": (("line", "pixel", "channel"), np.zeros((2, 3, 4)), {}),
+        },
+        {"time": (("line", "pixel"), CLOUD, SINCE)},
+    ],
+    ids=["name", "standard name", "coordinate", "scans", "channels", "pixels"],
+)
+@pytest.mark.parametrize("place", ["", "geolocation"])
+def test_times_of_lines_are_not_those_of_granules(
+    times: dict[str, Any], place: str, tmp_path: Path
+) -> None:
+    dimensions = {"line": 2, "pixel": 3, "scan": 2, "edge": 2, "channel": 4}
+    layout = {"": (dimensions, times), place: (dimensions if not place else {}, {**SCAN, **times})}
+    told = {"time_coverage_start": "2020-06-01T06:00:00Z"}
+    path = _write_layout(tmp_path / "a.nc", layout, **told)
+    [granule], _ = find_granules([path])
+    names = {name: f"{place}/{name}".strip("/") for name in SCAN}
+    places = {name: names[name] for name in PLACES}
+    read = _read(path, granule.step, {"visible": [names["clt"]]}, **places)
+    assert np.datetime64(granule.start_time) == read.attrs["time"] == TIMES[1]
+    np.testing.assert_array_equal(read.visible, CLOUD)
+    bare = partial(_read, _write_layout(tmp_path / "b.nc", layout), 0, {"visible": [names["clt"]]})
+    detail = "it has no time of a whole field, since its .* lies along .*; give it the attribute"
+    assert _refused(partial(bare, **places), detail) == "unreadable"
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {
+            "latitude": (("n", "latitude", "longitude"), [SWATH[0]] * 2, NORTH),
+            "longitude": (("n", "latitude", "longitude"), [SWATH[1]] * 2, EAST),
+        },
+        {
+            "latitude": (("n", "latitude"), [[1.0, 0.0]] * 2, NORTH),
+            "longitude": (("n", "longitude"), [[0.0, 1.0, 2.0]] * 2, EAST),
+        },
+        {"satellite_latitude": (("n",), [0.0, 0.0], NORTH)},
+        {"sst": (("n", "latitude", "longitude"), [CLOUD] * 2, {"units": "degrees_C"})},
+    ],
+    ids=["moving swath", "moving grid", "satellite", "degrees of temperature"],
+)
+def test_times_along_a_dimension_of_places_that_move_are_those_of_granules(
+    others: dict[str, Any], tmp_path: Path
+) -> None:
+    variables = {
+        "latitude": (("latitude",), [1.0, 0.0], NORTH),
+        "longitude": (("longitude",), [0.0, 1.0, 2.0], EAST),
+        "clt": (("n", "latitude", "longitude"), [CLOUD, CLOUD + 1], {"units": "%"}),
+        "t_obs": (("n",), [0.0, 6.0], SINCE),
+        **others,
+    }
+    layout = {"": ({"n": 2, "latitude": 2, "longitude": 3}, variables)}
+    path = _write_layout(tmp_path / "a.nc", layout)
+    found, _ = find_granules([path])
+    assert [granule.start_time for granule in found] == list(TIMES.astype("M8[s]").tolist())
+    np.testing.assert_array_equal(_read(path, 1).visible, CLOUD + 1)
+
+
+def test_finding_times_decodes_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = set()
+    decode = xr.conventions.decode_cf_variable
+
+    def spy(name: str, *args: Any, **options: Any) -> Any:
+        decoded.add(name)
+        return decode(name, *args, **options)
+
+    monkeypatch.setattr(xr.conventions, "decode_cf_variable", spy)
+    assert len(find_granules([_write(_model(), tmp_path / "a.nc")])[0]) == 2
+    assert decoded == {"time"}
+
+
 def test_axes_of_variables_that_no_one_asked_for_are_of_no_concern(tmp_path: Path) -> None:
     runs = np.array(["2020-05-31T00", "2020-05-31T12"], "M8[ns]")
     model = _model().assign(other=("reference_time", [1.0, 2.0]))
@@ -182,6 +292,8 @@ def test_times_that_fetch_could_not_list_are_not_guessed(tmp_path: Path) -> None
     [granule] = without_description(path)
     with pytest.raises(UnusableGranuleError, match="it has 2 times, which could not be listed"):
         _read(path, granule.step)
+    with pytest.raises(UnusableGranuleError, match="it has 2 times, which could not be listed"):
+        _read(path, 2)
     one = _write(_model().isel(time=[1]), tmp_path / "one.nc")
     assert _read(one, without_description(one)[0].step).attrs["time"] == TIMES[1]
 
@@ -616,24 +728,6 @@ def test_groups_are_read_by_path(at_root: bool, tmp_path: Path) -> None:
     assert _refused(read_without, detail) == "lacks its geolocation"
 
 
-def _write_layout(path: Path, layout: dict[str, Any], **attributes: str) -> Path:
-    """Groups by path: their dimensions, and variables as (dimensions, values, attributes)."""
-    with Dataset(path, "w") as file:
-        file.setncatts(attributes)
-        for place, (dimensions, variables) in layout.items():
-            group = file.createGroup(place) if place else file
-            for name, length in dimensions.items():
-                group.createDimension(name, length)
-            for name, (dims, values, attrs) in variables.items():
-                kind = np.asarray(values).dtype
-                group.createVariable(name, kind, dims).setncatts(attrs)
-                group[name][:] = values
-    return path
-
-
-SWATH = [[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]], [[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]
-CLOUD = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
-SINCE = {"units": "hours since 2020-06-01"}
 LAYOUTS: dict[str, tuple[dict[str, Any], dict[str, str], str, dict[str, str]]] = {
     "Sentinel-5P": (  # a group defines dimensions that the groups in it use
         {
@@ -679,11 +773,7 @@ LAYOUTS: dict[str, tuple[dict[str, Any], dict[str, str], str, dict[str, str]]] =
             "data": (
                 {},
                 {
-                    "crs": (
-                        (),
-                        0,
-                        {"grid_mapping_name": "latitude_longitude", "semi_major_axis": 6378137.0},
-                    )
+                    "crs": ((), 0, PLATE_CARREE),
                 },
             ),
             **{
@@ -704,6 +794,112 @@ LAYOUTS: dict[str, tuple[dict[str, Any], dict[str, str], str, dict[str, str]]] =
         },
         {"time_coverage_start": "2020-06-01T06:00:00Z"},
         "data/vis_06/measured/clt",
+        {},
+    ),
+    "TEMPO": (  # coordinates at the root, and a time of every line
+        {
+            "": (
+                {"mirror_step": 2, "xtrack": 3, "corner": 4},
+                {
+                    "mirror_step": (("mirror_step",), [0, 1], {}),
+                    "xtrack": (("xtrack",), [0, 1, 2], {}),
+                },
+            ),
+            "geolocation": (
+                {},
+                {
+                    "latitude": (("mirror_step", "xtrack"), SWATH[0], NORTH),
+                    "longitude": (("mirror_step", "xtrack"), SWATH[1], EAST),
+                    "latitude_bounds": (
+                        ("mirror_step", "xtrack", "corner"),
+                        np.zeros((2, 3, 4)),
+                        NORTH,
+                    ),
+                    "time": (("mirror_step",), [6.0, 7.0], {**SINCE, "standard_name": "time"}),
+                },
+            ),
+            "product": ({}, {"clt": (("mirror_step", "xtrack"), CLOUD, {"units": "%"})}),
+        },
+        {"time_coverage_start": "2020-06-01T06:00:00Z"},
+        "product/clt",
+        {name: f"geolocation/{name}" for name in PLACES},
+    ),
+    "GEMS": (  # groups with dimensions and no coordinates, and times of every pixel
+        {
+            "Geolocation Fields": (
+                {"image": 2, "spatial": 3},
+                {
+                    "Latitude": (("image", "spatial"), SWATH[0], {}),
+                    "Longitude": (("image", "spatial"), SWATH[1], {}),
+                    "Time": (("image", "spatial"), CLOUD, SINCE),
+                },
+            ),
+            "Data Fields": (
+                {"image": 2, "spatial": 3},
+                {"clt": (("image", "spatial"), CLOUD, {"units": "%"})},
+            ),
+        },
+        {"time_coverage_start": "2020-06-01T06:00:00Z"},
+        "Data Fields/clt",
+        {name: f"Geolocation Fields/{name.title()}" for name in PLACES},
+    ),
+    "repeated coordinates": (  # as groups written one by one from xarray have them
+        {
+            "geolocation": (
+                {"y": 2, "x": 3},
+                {
+                    **INDICES,
+                    "latitude": (("y", "x"), SWATH[0], NORTH),
+                    "longitude": (("y", "x"), SWATH[1], EAST),
+                },
+            ),
+            "product": (
+                {"y": 2, "x": 3},
+                {**INDICES, "clt": (("y", "x"), CLOUD, {"units": "%"})},
+            ),
+        },
+        {"time_coverage_start": "2020-06-01T06:00:00Z"},
+        "product/clt",
+        {name: f"geolocation/{name}" for name in PLACES},
+    ),
+    "columns before rows": (  # coordinates inside of the group that defines the dimensions
+        {
+            "data": ({"y": 2, "x": 3}, {"crs": ((), 0, PLATE_CARREE)}),
+            "data/measured": (
+                {},
+                {
+                    "y": (("y",), [1.0, 0.0], {}),
+                    "x": (("x",), [0.0, 1.0, 2.0], {}),
+                    "clt": (("x", "y"), CLOUD.T, {"units": "%", "grid_mapping": "crs"}),
+                },
+            ),
+        },
+        {"time_coverage_start": "2020-06-01T06:00:00Z"},
+        "data/measured/clt",
+        {},
+    ),
+    "a variable of a dimension's name": (
+        {
+            "": (
+                {"time": 1, "latitude": 2, "longitude": 3, "scan": 2},
+                {
+                    "time": (("time",), [6.0], SINCE),
+                    "latitude": (("latitude",), [1.0, 0.0], NORTH),
+                    "longitude": (("longitude",), [0.0, 1.0, 2.0], EAST),
+                    "scan": ((), 7, {}),
+                    "offsets": (("scan",), [0.0, 1.0], {}),
+                },
+            ),
+            "product": (
+                {},
+                {
+                    "time": ((), 9.0, SINCE),
+                    "clt": (("time", "latitude", "longitude"), [CLOUD], {"units": "%"}),
+                },
+            ),
+        },
+        {},
+        "product/clt",
         {},
     ),
     "sibling groups": (  # as written by one program after the other; places have coordinates
@@ -742,7 +938,7 @@ def test_groups_see_what_is_defined_around_them(layout: str, tmp_path: Path) -> 
     assert read.attrs["time"] == TIMES[1]
 
 
-@pytest.mark.parametrize("layout", ["Sentinel-5P", "NASA's level 1", "FCI"])
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_times_of_groups_are_listed(layout: str, tmp_path: Path) -> None:
     groups, attributes, _, _ = LAYOUTS[layout]
     [granule], _ = find_granules([_write_layout(tmp_path / "a.nc", groups, **attributes)])
@@ -759,6 +955,63 @@ def test_a_time_at_the_root_goes_before_those_of_groups(tmp_path: Path) -> None:
     [granule], _ = find_granules([path])
     read = _read(path, bands={"visible": ["a/clt"]}, **LAYOUTS["sibling groups"][3])
     assert np.datetime64(granule.start_time) == read.attrs["time"] == TIMES[1]
+
+
+@pytest.mark.parametrize("attributes", [{"time_coverage_start": ""}, {"start_time": ""}])
+def test_attributes_go_before_the_times_of_groups_of_no_concern(
+    attributes: dict[str, str], tmp_path: Path
+) -> None:
+    groups = dict(LAYOUTS["repeated coordinates"][0])
+    groups["calibration"] = ({}, {"time": ((), 99.0, SINCE)})
+    told = dict.fromkeys(attributes, "2020-06-01T06:00:00Z")
+    path = _write_layout(tmp_path / "a.nc", groups, **told)
+    read = _read(path, bands={"visible": ["product/clt"]}, **LAYOUTS["repeated coordinates"][3])
+    [granule], _ = find_granules([path])
+    assert np.datetime64(granule.start_time) == read.attrs["time"] == TIMES[1]
+
+
+def test_times_of_the_bands_are_listed_and_not_those_of_other_groups(tmp_path: Path) -> None:
+    groups = {
+        "grid": LAYOUTS["sibling groups"][0]["grid"],
+        "a": (
+            {"n": 2, "latitude": 2, "longitude": 3},
+            {
+                "t_obs": (("n",), [0.0, 6.0], SINCE),
+                "clt": (("n", "latitude", "longitude"), [CLOUD, CLOUD + 1], {"units": "%"}),
+            },
+        ),
+        "a/inner": ({}, {"time": ((), 96.0, SINCE)}),
+        "calibration": ({"n": 3}, {"time": (("n",), [97.0, 98.0, 99.0], SINCE)}),
+    }
+    path = _write_layout(tmp_path / "a.nc", groups)
+    found, _ = find_granules([path])
+    assert [granule.start_time for granule in found] == list(TIMES.astype("M8[s]").tolist())
+    bands, places = {"visible": ["a/clt"]}, LAYOUTS["sibling groups"][3]
+    np.testing.assert_array_equal(_read(path, 1, bands, **places).visible, CLOUD + 1)
+
+
+def test_of_the_groups_around_a_band_the_nearest_tells_its_time(tmp_path: Path) -> None:
+    plane = LAYOUTS["sibling groups"][0]["a"][1]["clt"]
+    groups = {
+        "a": ({}, {"time": ((), 9.0, SINCE)}),
+        "a/b": ({"latitude": 2, "longitude": 3}, {"clt": plane, "time": ((), 6.0, SINCE)}),
+        "grid": LAYOUTS["sibling groups"][0]["grid"],
+    }
+    path = _write_layout(tmp_path / "a.nc", groups)
+    read = _read(path, bands={"visible": ["a/b/clt"]}, **LAYOUTS["sibling groups"][3])
+    [granule], _ = find_granules([path])
+    assert np.datetime64(granule.start_time) == read.attrs["time"] == TIMES[1]
+
+
+def test_groups_of_other_coordinates_lie_elsewhere(tmp_path: Path) -> None:
+    groups = dict(LAYOUTS["repeated coordinates"][0])
+    dimensions, variables = groups["product"]
+    groups["product"] = (dimensions, {**variables, "x": (("x",), [5, 6, 7], {})})
+    path = _write_layout(tmp_path / "a.nc", groups, time_coverage_start="2020-06-01T06:00:00Z")
+    places = LAYOUTS["repeated coordinates"][3]
+    read = partial(_read, path, bands={"visible": ["product/clt"]}, **places)
+    detail = "its product/clt lies along geolocation/y, product/x, its places along geolocation/y, "
+    assert _refused(read, detail) == "unreadable"
 
 
 # --- versions ---

@@ -10,18 +10,12 @@ import xarray as xr
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat
 
+from pipeline.files.base.places import tells_degrees
 from pipeline.files.base.time_choice import SeveralTimesError, choose_time
 from pipeline.files.base.valid_range import within_valid_range
 
 IntArray = NDArray[np.integer]
 
-# How CF-1.11 (sections 4.1 to 4.4) and custom tell the axes.
-UNITS = {
-    "latitude": {"degrees_north", "degree_north", "degree_n", "degrees_n", "degreen", "degreesn"},
-    "longitude": {"degrees_east", "degree_east", "degree_e", "degrees_e", "degreee", "degreese"},
-}
-NAMES = {"latitude": {"latitude", "lat"}, "longitude": {"longitude", "lon"}}
-AXES = {"latitude": "Y", "longitude": "X"}
 DIMENSIONS = ("time", "latitude", "longitude")
 
 
@@ -131,20 +125,9 @@ def _find(field: xr.DataArray, kind: str) -> Any:
     for name, coordinate in field.coords.items():
         if name == kind == "time":
             return name
-        if kind != "time" and coordinate.dims == (name,) and _tells(coordinate, kind):
+        if kind != "time" and coordinate.dims == (name,) and tells_degrees(name, coordinate, kind):
             return name
     return None
-
-
-def _tells(coordinate: xr.DataArray, kind: str) -> bool:
-    attributes = coordinate.attrs
-    if "standard_name" in attributes:
-        return bool(attributes["standard_name"] == kind)
-    units = str(attributes.get("units", "")).lower()
-    if units in UNITS["latitude"] | UNITS["longitude"]:
-        return units in UNITS[kind]
-    by_axis = attributes.get("axis") == AXES[kind] and units.startswith("degree")
-    return by_axis or str(coordinate.name).lower() in NAMES[kind]
 
 
 def _select(

@@ -1,12 +1,11 @@
 """Which variable of a netCDF file tells its times, by the rules of CF-1.11, section 4.4."""
 
-import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 
 import numpy as np
 import xarray as xr
 
-PLACES = re.compile("lat(itude)?|lon(gitude)?|x|y", re.IGNORECASE)  # names of their coordinates
+from pipeline.files.base.places import rows_and_columns
 
 
 class SeveralTimesError(ValueError):
@@ -20,43 +19,39 @@ def is_time(variable: xr.Variable | xr.DataArray) -> bool:
     )
 
 
-def tells_place(name: str, variable: xr.Variable | xr.DataArray) -> bool:
-    """Whether the values are latitudes, longitudes or coordinates of a projection."""
-    said = f"{variable.attrs.get('standard_name', '')} {variable.attrs.get('units', '')}"
-    by_words = any(word in said for word in ("latitude", "longitude", "projection_", "degrees_"))
-    return by_words or bool(PLACES.fullmatch(name.rpartition("/")[2]))
-
-
-def choose_time(variables: Mapping[Hashable, xr.Variable | xr.DataArray]) -> str | None:
+def choose_time(
+    variables: Mapping[Hashable, xr.Variable | xr.DataArray],
+    among: Collection[Hashable] | None = None,
+) -> str | None:
     """Name of the variable that tells when what a file holds was seen or is valid.
 
     That is one whose standard name is time, else of the axis T, else the valid_time of GRIB, else
-    one called time, else a coordinate of a dimension of its own, else any other that is single, or
-    along a dimension of fields but not of their places, as times of a scan's lines are. One of
-    another standard name, as the forecast reference time, never is.
+    one called time, else a coordinate of a dimension of its own, else any other. One of another
+    standard name, as the forecast reference time, never is. Nor is one of several times that are
+    not those of whole fields, but of the lines or scans of one.
 
     Args:
-        variables: Of a file, or one of them and its coordinates.
+        variables: Of a file, or a field with its coordinates, by name or path.
+        among: Names of those that may be chosen, by default all.
 
     Raises:
         SeveralTimesError: If two that differ are left.
     """
+    steps = _steps(variables)
     found = {
         str(name): each
         for name, each in variables.items()
-        if is_time(each) and each.ndim < 2 and each.attrs.get("standard_name", "time") == "time"
+        if (among is None or name in among) and each.ndim < 2 and is_time(each)
+        if each.attrs.get("standard_name", "time") == "time"
+        if each.size == 1 or steps.issuperset(each.dims)
     }
-    places = {name for name, each in variables.items() if tells_place(str(name), each)}
-    lines = {dimension for name in places for dimension in variables[name].dims}
-    fields = [each for name, each in variables.items() if each.ndim > 1 and name not in places]
-    steps = {dimension for each in fields for dimension in each.dims} - lines
     groups = (
         [name for name, each in found.items() if "standard_name" in each.attrs],
         [name for name, each in found.items() if each.attrs.get("axis") == "T"],
-        [name for name in found if name == "valid_time"],
-        [name for name in found if name == "time"],
+        [name for name in found if name.rpartition("/")[2] == "valid_time"],
+        [name for name in found if name.rpartition("/")[2] == "time"],
         [name for name, each in found.items() if each.dims == (name,)],
-        [name for name, each in found.items() if steps.issuperset(each.dims)],
+        list(found),
     )
     names = next(filter(None, groups), [])
     for other in names[1:]:
@@ -66,3 +61,9 @@ def choose_time(variables: Mapping[Hashable, xr.Variable | xr.DataArray]) -> str
                 "time"
             )
     return names[0] if names else None
+
+
+def _steps(variables: Mapping[Hashable, xr.Variable | xr.DataArray]) -> set[Hashable]:
+    """Dimensions of fields beyond their rows and columns."""
+    fields = [each for each in variables.values() if each.ndim > 2]
+    return {name for each in fields for name in each.dims} - rows_and_columns(variables)

@@ -1,6 +1,5 @@
 """Plain netCDF granules: level-2 products and model output, one granule a time."""
 
-import posixpath
 import warnings
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
@@ -11,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from netCDF4 import Dataset
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
-from pipeline.files.base.time_choice import tells_place
+from pipeline.files.base.places import tells_place, tells_projected
 from pipeline.files.base.valid_range import within_valid_range
 from pipeline.files.granules.checks import (
     PERCENT_OR_K,
@@ -32,22 +30,10 @@ from pipeline.files.granules.granule import (
     choose_bands,
     refuse_without,
 )
+from pipeline.files.granules.groups import groups_around, open_groups, path_in
 from pipeline.files.granules.orientation import north_up
-from pipeline.files.granules.times import find_times, groups_around, in_scope, time_axis
+from pipeline.files.granules.times import find_time, time_axis, times_at
 from pipeline.files.granules.units import in_known_units, known_unit
-
-AS_STORED: dict[str, Any] = dict.fromkeys(
-    ("mask_and_scale", "decode_times", "decode_timedelta", "decode_coords", "concat_characters"),
-    False,
-)
-STANDARD_NAMES = {
-    axis: {
-        f"projection_{name}_coordinate",
-        f"projection_{name}_angular_coordinate",
-        f"grid_{place}",
-    }
-    for axis, name, place in (("X", "x", "longitude"), ("Y", "y", "latitude"))
-}
 
 
 @dataclass(frozen=True)
@@ -76,14 +62,15 @@ def describe_netcdf(path: Path) -> list[Granule]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of unusual calendars
-            with _open(path) as raw:
+            with open_groups(path) as raw:
                 file = raw.assign(_decoded(raw[_in_time(raw)]).variables)
                 likely = {
                     str(name): each
                     for name, each in raw.variables.items()
-                    if each.ndim > 1 and not tells_place(str(name), each)
+                    if each.ndim > 1 and not tells_place(name, each)
                 }
-                found, created = find_times(in_scope(file), likely), _created(raw)
+                name = find_time(file, likely)
+                found, created = times_at(file, name, likely), _created(raw)
     except Exception:  # a damaged file can fail anywhere; ingest says what is wrong with it
         return [Granule(path.name, (path,), "netcdf", "unknown", None, step=-1)]
     times = [time if isinstance(time, datetime) else None for time in found]
@@ -118,17 +105,17 @@ def _created(file: xr.Dataset) -> datetime | None:
 def read_netcdf(path: Path, bands: Bands, conventions: NetcdfConventions, step: int) -> Reading:
     """The variables that serve as bands at one time, north up and east to the right."""
     refuse_absurd_scales([path], only=PERCENT_OR_K)
-    with _open(path) as raw:
+    with open_groups(path) as raw:
         file = _decoded(raw)
         chosen = choose_bands(bands, map(str, file.data_vars))
         refuse_without(chosen, bands)
         used = {name: file[name] for name in chosen.values()}
-        scope = in_scope(file, [*used])
-        times = find_times(scope, used)
+        time_name = find_time(file, used)
+        times = times_at(file, time_name, used)
         if not times:
             raise UnusableGranuleError("unreadable", _lacks_time(raw, file))
-        axis = time_axis(scope, {name for each in used.values() for name in each.dims})
-        if step < 0 and len(times) > 1:
+        axis = time_axis(file, time_name, used)
+        if (step < 0 and len(times) > 1) or step >= len(times):
             detail = f"it has {len(times)} times, which could not be listed by fetch"
             raise UnusableGranuleError("unreadable", detail)
         if not isinstance(time := times[step], datetime):
@@ -165,57 +152,6 @@ def read_netcdf(path: Path, bands: Bands, conventions: NetcdfConventions, step: 
     )
 
 
-def _open(path: Path) -> xr.Dataset:
-    """The file as it is stored, with the variables of its groups named by their paths.
-
-    So are dimensions, by the group that defines them; what has no coordinates of its own is one
-    with the first of its name and length.
-    """
-    groups = xr.open_groups(path, engine="netcdf4", **AS_STORED)
-    root = groups["/"]
-    if len(groups) == 1:
-        return root
-    dimensions = _named_dimensions(path, groups)
-    variables = {}
-    for place, group in groups.items():
-        for name, variable in group.variables.items():
-            moved = variables[_path_in(place, name)] = variable.to_base_variable()
-            moved.dims = [dimensions[place][each] for each in variable.dims]
-    merged = xr.Dataset(variables, attrs=root.attrs)
-    merged.set_close(root.close)  # groups are of the same file
-    return merged
-
-
-def _named_dimensions(
-    path: Path, groups: Mapping[str, xr.Dataset]
-) -> dict[str, dict[Hashable, str]]:
-    """By group, the dimensions that it defines or has from those around it, and their new names."""
-    with Dataset(path) as file:
-        lengths = {
-            (place, name): len(dimension)
-            for place in groups
-            for name, dimension in (file if place == "/" else file[place]).dimensions.items()
-        }
-    is_own = {(place, name): name in groups[place].variables for place, name in lengths}
-    joined: dict[tuple[str, int], str] = {}
-    for place, name in sorted(lengths, key=lambda each: (each[0] != "/", not is_own[each])):
-        joined.setdefault((name, lengths[place, name]), _path_in(place, name))
-    named: dict[str, dict[Hashable, str]] = {}
-    for place in groups:
-        around = named.get(posixpath.dirname(place), {})
-        defined = {
-            name: _path_in(place, name) if is_own[at, name] else joined[name, length]
-            for (at, name), length in lengths.items()
-            if at == place
-        }
-        named[place] = {**around, **defined}
-    return named
-
-
-def _path_in(place: str, name: Hashable) -> str:
-    return f"{place}/{name}".strip("/")
-
-
 def _decoded(raw: xr.Dataset) -> xr.Dataset:
     """`raw` without the variables that cannot be decoded, such as times in months."""
     odd = [name for name in raw.variables if not _is_decodable(raw, name)]
@@ -244,6 +180,12 @@ def _lacks_time(raw: xr.Dataset, file: xr.Dataset) -> str:
             f"it has no time that is a date: its {odd[0]} is in {raw[odd[0]].attrs['units']}; give "
             "it in days or hours since a date"
         )
+    if parts := [name for name in _in_time(raw) if file[name].size > 1]:
+        along = ", ".join(map(str, file[parts[0]].dims))
+        return (
+            f"it has no time of a whole field, since its {parts[0]} lies along {along}; give it "
+            "the attribute time_coverage_start"
+        )
     return (
         "it has no time; give it a variable in hours since a date, or the attribute "
         "time_coverage_start"
@@ -258,7 +200,7 @@ def _own_projection(
     mapping = plane.attrs.get("grid_mapping", plane.encoding.get("grid_mapping"))
     if has_places or mapping is None:
         return None
-    reachable = (_path_in(group, mapping) for group in groups_around(str(plane.name)))
+    reachable = (path_in(group, mapping) for group in groups_around(str(plane.name)))
     return next((name for name in reachable if name in file.variables), None)
 
 
@@ -314,16 +256,10 @@ def _rows_and_columns(file: xr.Dataset, plane: xr.DataArray) -> tuple[Hashable, 
         detail = f"its {plane.name} lies along {', '.join(map(str, plane.dims))}, not along two"
         raise UnusableGranuleError("unreadable", detail)
     first, second = plane.dims
-    is_turned = _tells(file[first], "X") or _tells(file[second], "Y")
+    is_turned = tells_projected(first, file[first], "X") or tells_projected(
+        second, file[second], "Y"
+    )
     return (second, first) if is_turned else (first, second)
-
-
-def _tells(coordinate: xr.DataArray, axis: str) -> bool:
-    attributes = coordinate.attrs
-    if "axis" in attributes or "standard_name" in attributes:
-        said = attributes.get("axis"), attributes.get("standard_name")
-        return said[0] == axis or said[1] in STANDARD_NAMES[axis]
-    return str(coordinate.name).lower() == axis.lower()
 
 
 def _in_projection(coordinate: xr.DataArray, crs: CRS, height: float | None) -> FloatArray:

@@ -1,99 +1,93 @@
 """Times of plain netCDF files, whatever their calendar."""
 
-from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from pipeline.files.base.places import rows_and_columns
 from pipeline.files.base.time_choice import SeveralTimesError, choose_time, is_time
 from pipeline.files.granules.granule import UnusableGranuleError
+from pipeline.files.granules.groups import groups_around
 
 LONGEST_SCAN = timedelta(hours=1)
 COVERAGE = ("time_coverage_start", "time_coverage_end")
 START = "start_time"
 YEARS = range(1678, 2262)  # those that nanoseconds since 1970 reach
 
+Variables = Mapping[str, xr.Variable | xr.DataArray]
 
-def in_scope(file: xr.Dataset, bands: Sequence[str] = ()) -> xr.Dataset:
-    """The part of `file` in which its times are told: its root, else the groups of `bands`.
 
-    To these belong the groups around theirs. Where neither has a time, it is the whole file, but
-    for one whose attributes tell the time.
+def find_time(file: xr.Dataset, bands: Variables) -> str | None:
+    """Name of the variable that tells the times of `bands`, as of `choose_time`.
+
+    It is looked for at the root, then in the groups of the bands, then in those around them; in any
+    other only where no attribute tells a start.
+
+    Args:
+        file: Variables of all groups by path.
+        bands: By path.
 
     Raises:
         UnusableGranuleError: If nothing tells which of two variables is the time.
     """
-    around = {group for band in bands for group in groups_around(band)}
-    for groups in ({""}, around):
-        names = [name for name in file.variables if str(name).rpartition("/")[0] in groups]
-        if _time_name(part := file[names]) is not None:
-            return part
-    return part if COVERAGE[0] in file.attrs else file
+    try:
+        for groups in (("",), *zip_longest(*map(groups_around, bands), fillvalue="")):
+            among = {name for name in file.variables if str(name).rpartition("/")[0] in groups}
+            if name := choose_time(file.variables, among):
+                return name
+        is_told = COVERAGE[0] in file.attrs or any(
+            START in each.attrs for each in (file, *bands.values())
+        )
+        return None if is_told else choose_time(file.variables)
+    except SeveralTimesError as error:
+        raise UnusableGranuleError("unreadable", str(error)) from error
 
 
-def groups_around(name: str) -> Iterator[str]:
-    """Paths of the groups that a variable is in, the innermost first, the root last.
-
-    >>> list(groups_around("a/b/time"))
-    ['a/b', 'a', '']
-    """
-    while name:
-        name = name.rpartition("/")[0]
-        yield name
-
-
-def time_axis(scope: xr.Dataset, dimensions: Container[Hashable]) -> str | None:
-    """The dimension along which the variables of `in_scope` tell times.
-
-    Args:
-        scope: As of `in_scope`.
-        dimensions: Of the bands.
+def time_axis(file: xr.Dataset, name: str | None, bands: Variables) -> str | None:
+    """The dimension along which the variable of `find_time` has its times.
 
     Raises:
-        UnusableGranuleError: If two of these are of several times each, or nothing tells which of
-            two variables is the time.
+        UnusableGranuleError: If bands lie along another dimension of several times, too.
     """
-    name = _time_name(scope)
-    axis = None if name is None or not scope[name].ndim else str(scope[name].dims[0])
+    if name is None or not file[name].ndim:
+        return None
+    axis = str(file[name].dims[0])
+    dimensions = {each for band in bands.values() for each in band.dims}
     others = [
         str(each)
-        for each, variable in scope.variables.items()
-        if variable.dims == (each,) and each != axis and is_time(variable) and variable.size > 1
-        if each in dimensions
+        for each in sorted(dimensions - {axis} - rows_and_columns(file.variables), key=str)
+        if each in file.variables and file.sizes[each] > 1 and is_time(file.variables[each])
     ]
-    if axis and others:
+    if others:
         detail = f"{' and '.join([axis, *others])} are axes of several times each; keep one of them"
         raise UnusableGranuleError("unreadable", detail)
     return axis
 
 
-def find_times(
-    scope: xr.Dataset, bands: Mapping[str, xr.Variable | xr.DataArray]
+def times_at(
+    file: xr.Dataset, name: str | None, bands: Variables
 ) -> list[datetime | UnusableGranuleError]:
-    """Times in UTC: those of `choose_time`, else what attributes tell of the start.
+    """Times in UTC: those of the variable of `find_time`, else what attributes tell of the start.
 
     These are time_coverage_start of the file, else start_time, of the file and of the bands.
 
     A day of another calendar is the day of the same name. In the place of a time that is missing,
     or no day of any year that products can hold, stands what is wrong with it.
 
-    Args:
-        scope: As of `in_scope`, with the attributes of the file.
-        bands: By name.
-
     Raises:
-        UnusableGranuleError: If nothing tells which variable is the time, if the one time lies more
-            than an hour outside of the coverage, or if two attributes differ by more.
+        UnusableGranuleError: If the one time lies more than an hour outside of the coverage, or if
+            two attributes differ by more.
     """
-    name = _time_name(scope)
     if name is None:
-        return [*(_coverage(scope.attrs)[:1] or _starts(scope, bands))]
-    times = [_as_datetime(time) for time in np.atleast_1d(scope[name].values)]
+        return [*(_coverage(file.attrs)[:1] or _starts(file, bands))]
+    times = [_as_datetime(time) for time in np.atleast_1d(file[name].values)]
     first = times[0] if len(times) == 1 else None
     try:
-        coverage = _coverage(scope.attrs)
+        coverage = _coverage(file.attrs)
     except UnusableGranuleError:  # words that tell no time deny none
         coverage = []
     if coverage and isinstance(first, datetime) and not _covers(coverage, first):
@@ -105,13 +99,6 @@ def find_times(
     return times
 
 
-def _time_name(file: xr.Dataset) -> str | None:
-    try:
-        return choose_time(file.variables)
-    except SeveralTimesError as error:
-        raise UnusableGranuleError("unreadable", str(error)) from error
-
-
 def _coverage(attributes: Mapping[Hashable, Any]) -> list[datetime]:
     """Start and perhaps end, in UTC, as far as the attributes tell them."""
     if COVERAGE[0] not in attributes:
@@ -119,9 +106,9 @@ def _coverage(attributes: Mapping[Hashable, Any]) -> list[datetime]:
     return [_in_utc(name, attributes[name]) for name in COVERAGE if name in attributes]
 
 
-def _starts(scope: xr.Dataset, bands: Mapping[str, xr.Variable | xr.DataArray]) -> list[datetime]:
+def _starts(file: xr.Dataset, bands: Variables) -> list[datetime]:
     """The first start that an attribute tells, in the words of satpy's writers."""
-    holders = {"file": scope.attrs, **{name: each.attrs for name, each in bands.items()}}
+    holders = {"file": file.attrs, **{name: each.attrs for name, each in bands.items()}}
     told = sorted(
         (_in_utc(START, attributes[START]), holder)
         for holder, attributes in holders.items()
