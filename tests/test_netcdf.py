@@ -226,6 +226,23 @@ def test_times_along_a_dimension_of_places_that_move_are_those_of_granules(
     np.testing.assert_array_equal(_read(path, 1).visible, CLOUD + 1)
 
 
+@pytest.mark.parametrize(("rows", "columns"), [("latitude", "longitude"), ("row", "column")])
+def test_times_of_rows_do_not_deny_those_of_fields(rows: str, columns: str, tmp_path: Path) -> None:
+    variables = {
+        "latitude": ((rows,), [1.0, 0.0], {}),
+        "longitude": ((columns,), [0.0, 1.0, 2.0], {}),
+        "lat": (("n",), [5.0, 6.0], NORTH),  # of a ship, say
+        "lon": (("n",), [5.0, 6.0], EAST),
+        "clt": (("n", rows, columns), [CLOUD, CLOUD + 1], {"units": "%"}),
+        "t_obs": (("n",), [0.0, 6.0], SINCE),
+        "t_row": ((rows,), [7.0, 8.0], SINCE),
+    }
+    path = _write_layout(tmp_path / "a.nc", {"": ({"n": 2, rows: 2, columns: 3}, variables)})
+    found, _ = find_granules([path])
+    assert [granule.start_time for granule in found] == list(TIMES.astype("M8[s]").tolist())
+    np.testing.assert_array_equal(_read(path, 1).visible, CLOUD + 1)
+
+
 def test_finding_times_decodes_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ UNITS = {
     "longitude": {"degrees_east", "degree_east", "degree_e", "degrees_e", "degreee", "degreese"},
 }
 NAMES = {"latitude": {"latitude", "lat"}, "longitude": {"longitude", "lon"}}
+PLAIN = {*NAMES["latitude"], *NAMES["longitude"], "x", "y"}  # and not of a satellite
 AXES = {"latitude": "Y", "longitude": "X"}
 PROJECTED = {
     AXES[place]: {
@@ -52,16 +53,22 @@ def tells_place(name: Hashable, variable: xr.Variable | xr.DataArray) -> bool:
 def rows_and_columns(variables: Mapping[Hashable, xr.Variable | xr.DataArray]) -> set[Hashable]:
     """Dimensions of the rows and columns of fields, as far as places tell them.
 
-    These are the dimensions of one-dimensional coordinates, and the last two of those that
-    latitudes and longitudes share.
+    These are the dimensions of coordinates of one dimension, and the last two of those that
+    latitudes and longitudes share. Places along one dimension that both share are those of a track.
     """
     places = {name: each for name, each in variables.items() if tells_place(name, each)}
     latitudes, longitudes = (
         {each.dims for name, each in places.items() if tells_degrees(name, each, kind)}
         for kind in AXES
     )
-    shared = {name for dims in latitudes & longitudes if len(dims) > 1 for name in dims[-2:]}
-    return shared | {name for name, each in places.items() if each.dims == (name,)}
+    shared = latitudes & longitudes
+    single = {
+        each.dims
+        for name, each in places.items()
+        if each.ndim == 1 and (each.dims == (name,) or _last_part(name) in PLAIN)
+    }
+    planes = {dimension for dims in shared if len(dims) > 1 for dimension in dims[-2:]}
+    return planes | {dimension for (dimension,) in single - shared}
 
 
 def _last_part(name: Hashable) -> str:
