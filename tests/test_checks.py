@@ -52,7 +52,8 @@ def test_a_place_far_from_its_neighbours_is_refused(row: int, column: int, wrong
 
 
 def test_scales_within_reason_pass() -> None:
-    for scale, n_counts in ((0.0002442, 4095), (2e-5, 65527), (1.6e-6, 32767), (-0.01, 4095)):
+    of_16_bits = ((0.0002442, 4095), (2e-5, 65527), (1.6e-6, 32767), (-0.01, 4095))
+    for scale, n_counts in (*of_16_bits, (0.01, 2**32), (1e-9, 2**32), (0.01, 2.0**64)):
         refuse_absurd_scale("band", scale, n_counts)
 
 

@@ -16,7 +16,8 @@ PERCENT_OR_K = {"percent", "%", "K"}
 SMALLEST_SPAN, LARGEST_SPAN = 1e-3, 1e7  # of all counts, in any unit of bands and angles
 HDF4_SCALES = ("scale_factor", "reflectance_scales", "radiance_scales")
 HDF4_COUNTS = 32767
-TABLE, N_COUNTS = "_brightness_temperature_lut", 65536  # of VIIRS; satpy looks up past a short end
+N_COUNTS = 65536  # of 16 bits
+TABLE = "_brightness_temperature_lut"  # of VIIRS, as long; satpy looks up past a short end
 FURTHEST_STEPS = 10.0  # from both neighbours; mountains at the edge of a swath move pixels by fewer
 PIXEL_TOLERANCE = 0.01  # ABI's pixels of 56 µrad are 2004 m
 SQUARE_TOLERANCE = 1e-4
@@ -36,7 +37,9 @@ def refuse_absurd_scales(files: Iterable[Path], *, only: set[str] | None = None)
 
 def refuse_absurd_scale(name: str, scale: float, n_counts: float) -> None:
     """Likewise, of one band or angle."""
-    if not SMALLEST_SPAN <= abs(scale) * n_counts <= LARGEST_SPAN:
+    # Values in counts of 32 bits and more, as 300 K in steps of 0.01 K, are far from filling them.
+    shortest = abs(scale) * min(n_counts, N_COUNTS)
+    if not (abs(scale) * n_counts >= SMALLEST_SPAN and shortest <= LARGEST_SPAN):
         detail = f"{n_counts:g} counts of {name} are scaled by {scale:g}"
         raise UnusableGranuleError("absurd scale", detail)
 
