@@ -150,7 +150,7 @@ def test_scores_of_four_points() -> None:
     clusters = np.array([0, 0, 1, 1])
 
     outer, inner = (10.5 - 1) / 10.5, (9.5 - 1) / 9.5
-    found = validity.silhouettes(embeddings, clusters)
+    found = validity.silhouettes(np.abs(embeddings - embeddings.T), clusters)
     np.testing.assert_allclose(found, [outer, inner, inner, outer])
     # Scatter 0.5 each, centroids 10 apart.
     assert validity.davies_bouldin(embeddings, clusters) == pytest.approx(0.1)
@@ -162,6 +162,7 @@ def test_scores_of_four_points() -> None:
 def test_undefined_scores_are_missing(clusters: list[int]) -> None:
     embeddings = np.array([[0.0], [1.0], [10.0], [11.0]])
 
-    assert np.isnan(validity.silhouettes(embeddings, np.array(clusters))).all()
+    distances = np.abs(embeddings - embeddings.T)
+    assert np.isnan(validity.silhouettes(distances, np.array(clusters))).all()
     assert np.isnan(validity.davies_bouldin(embeddings, np.array(clusters)))
     assert np.isnan(validity.calinski_harabasz(embeddings, np.array(clusters)))

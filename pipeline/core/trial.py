@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import adjusted_rand_score
+from sklearn.metrics import adjusted_rand_score, pairwise_distances
 
 from pipeline.core import clustering, kmeans, validity
 from pipeline.core.bootstrap import bootstrap_means, draw_days, mean_interval, number_days
@@ -50,7 +50,9 @@ class Trial:
         draws: How often each training day is in each bootstrap sample, shape (draw, day).
         judged: Tiles of other days.
         judged_draws: Likewise for the days of `judged`.
-        surrogates: For each surrogate its points to fit and to judge, each (point, dimension).
+        distances: Between the tiles of `judged.sample`, shape (sample, sample).
+        surrogates: For each surrogate its points to fit and to judge, each (point, dimension), and
+            the distances between those of the sample.
         n_starts: Of k-means for the surrogates, of which the best is kept.
         seed: Of k-means.
     """
@@ -61,7 +63,8 @@ class Trial:
     draws: IntArray
     judged: Judged
     judged_draws: IntArray
-    surrogates: Sequence[tuple[FloatArray, FloatArray]]
+    distances: FloatArray
+    surrogates: Sequence[tuple[FloatArray, FloatArray, FloatArray]]
     n_starts: int
     seed: int
 
@@ -88,12 +91,15 @@ def prepare_trial(
     days = number_days(train_times)
     surrogate = validity.Surrogate(train[sample], days[sample])
 
-    def draw_surrogate() -> tuple[FloatArray, FloatArray]:
-        if not judged.is_training:
-            return surrogate.draw(days[sample], rng), surrogate.draw(judged.days, rng)
+    def draw_surrogate() -> tuple[FloatArray, FloatArray, FloatArray]:
         points = surrogate.draw(days[sample], rng)
-        n_judged = len(judged.embeddings)
-        return points, points[rng.choice(len(points), n_judged, replace=n_judged > len(points))]
+        if judged.is_training:
+            n_judged = len(judged.embeddings)
+            drawn = rng.choice(len(points), n_judged, replace=n_judged > len(points))
+            others = points[drawn]
+        else:
+            others = surrogate.draw(judged.days, rng)
+        return points, others, pairwise_distances(others[judged.sample])
 
     return Trial(
         train=train,
@@ -102,6 +108,7 @@ def prepare_trial(
         draws=draw_days(int(days.max()) + 1, n_draws=n_bootstraps, rng=rng),
         judged=judged,
         judged_draws=draw_days(int(judged.days.max()) + 1, n_draws=200, rng=rng),
+        distances=pairwise_distances(judged.embeddings[judged.sample]),
         surrogates=[draw_surrogate() for _ in range(n_surrogates)],
         n_starts=n_starts,
         seed=seed,
@@ -118,7 +125,7 @@ def try_clusters(trial: Trial, centroids: FloatArray) -> dict[str, float]:
     """
     judged, k = trial.judged, len(centroids)
     clusters, distances = clustering.assign(judged.embeddings, centroids)
-    silhouettes = validity.silhouettes(judged.embeddings[judged.sample], clusters[judged.sample])
+    silhouettes = validity.silhouettes(trial.distances, clusters[judged.sample])
     days = judged.days[judged.sample]
     over_days = bootstrap_means(
         silhouettes, np.zeros_like(days), days, n_groups=1, draws=trial.judged_draws
@@ -170,12 +177,12 @@ def _score_surrogates(trial: Trial, k: int) -> dict[str, float]:
     """What the scores are where there is nothing but a mean and a covariance."""
     sample = trial.judged.sample
     found: dict[str, list[float]] = {name: [] for name in AGAINST_NULL}
-    for number, (points, judged) in enumerate(trial.surrogates):
+    for number, (points, judged, between) in enumerate(trial.surrogates):
         centroids, _ = kmeans.fit_centroids(
             points, n_clusters=k, n_starts=trial.n_starts, seed=trial.seed
         )
         clusters, distances = clustering.assign(judged, centroids)
-        silhouettes = validity.silhouettes(judged[sample], clusters[sample])
+        silhouettes = validity.silhouettes(between, clusters[sample])
         draw = trial.draws[[number % len(trial.draws)]]
         scores = {
             **_score(judged, clusters, distances, silhouettes),

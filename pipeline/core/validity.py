@@ -91,16 +91,20 @@ def _axes(deviations: FloatArray) -> FloatArray:
     return found
 
 
-def silhouettes(embeddings: FloatArray, clusters: IntArray) -> FloatArray:
+def silhouettes(distances: FloatArray, clusters: IntArray) -> FloatArray:
     """Silhouette of each tile, from -1 to 1, high is good, shape (tile,); NaN where undefined.
 
     It is defined for at least two clusters of which at least one has two tiles.
+
+    Args:
+        distances: Between all tiles, shape (tile, tile), which serve clusters of any k.
+        clusters: Number of each tile's cluster.
 
     Source: Rousseeuw (1987), doi:10.1016/0377-0427(87)90125-7.
     """
     if not _has_scores(clusters):
         return np.full(len(clusters), np.nan)
-    found: FloatArray = silhouette_samples(embeddings, clusters)
+    found: FloatArray = silhouette_samples(distances, clusters, metric="precomputed")
     return found
 
 
