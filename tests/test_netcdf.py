@@ -493,6 +493,15 @@ def test_a_bystander_that_cannot_be_decoded_costs_nothing(tmp_path: Path) -> Non
 # --- places ---
 
 
+@pytest.mark.parametrize("first", [-200.0, 350.0, 500.0])
+def test_longitudes_may_go_beyond_those_once_around(first: float, tmp_path: Path) -> None:
+    longitude = first + np.arange(4) * 5.0
+    path = _write(_model().assign_coords(longitude=longitude), tmp_path / "a.nc")
+    read = _read(path)
+    np.testing.assert_allclose(read.longitude[0], (longitude + 180) % 360 - 180)
+    np.testing.assert_array_equal(read.infrared_window, RLUT[0])
+
+
 def test_longitudes_run_from_west_to_east(tmp_path: Path) -> None:
     read = _read(_write(_model(), tmp_path / "a.nc"))
     np.testing.assert_array_equal(read.longitude[0], [0, 90, -180, -90])

@@ -19,6 +19,7 @@ HDF4_COUNTS = 32767
 N_COUNTS = 65536  # of 16 bits
 TABLE = "_brightness_temperature_lut"  # of VIIRS, as long; satpy looks up past a short end
 FURTHEST_STEPS = 10.0  # from both neighbours; mountains at the edge of a swath move pixels by fewer
+FURTHEST_EAST = 540.0  # degrees, as on grids from 350 to 370 or once around from 180
 PIXEL_TOLERANCE = 0.01  # ABI's pixels of 56 µrad are 2004 m
 SQUARE_TOLERANCE = 1e-4
 
@@ -52,7 +53,7 @@ def refuse_torn_places(latitude: FloatArray, longitude: FloatArray) -> None:
         longitude: Likewise.
     """
     with np.errstate(invalid="ignore"):
-        faulty = (np.abs(latitude) > 90) | (np.abs(longitude) > 360)
+        faulty = (np.abs(latitude) > 90) | (np.abs(longitude) > FURTHEST_EAST)
         faulty &= np.isfinite(latitude) & np.isfinite(longitude)
         torn = faulty | _far_from_neighbours(latitude, longitude)
         torn |= _far_from_neighbours(latitude.T, longitude.T).T
