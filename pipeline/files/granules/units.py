@@ -18,6 +18,9 @@ EXPECTED = {
 
 # Radians and counts are without a dimension, too, and no reflectance.
 PERCENTAGE = re.compile(r"[-+*^.\deE ]*(%|percent)", re.IGNORECASE)
+# C alone is a coulomb there and F a farad, in which no temperature is; º is a Spanish ordinal.
+DEGREES = re.compile(r"(deg(ree)?s?|[°º])?[ _.]*([CFK])(elsius|ahrenheit|elvins?)?", re.IGNORECASE)
+SCALES = {"c": "degC", "f": "degF", "k": "K"}
 NUMBER = re.compile(r"[-+*^.\deE ]*\d[-+*^.\deE ]*")
 
 
@@ -53,6 +56,9 @@ def in_known_units(
     Raises:
         UnusableGranuleError: If nothing tells the units, or those are not of the kind of band.
     """
+    expected = EXPECTED.get(wanted)
+    if expected == KELVIN:
+        stated, declared = _temperature(stated), _temperature(declared)
     unit, target = known_unit(stated), known_unit(declared)
     if unit is None:
         if target is None:
@@ -62,7 +68,6 @@ def in_known_units(
     if target is not None and not unit.is_convertible(target):
         raise _refused(f"its {name} is in {stated}, not in {declared} as {key} has it")
     text = declared or stated or ""
-    expected = EXPECTED.get(wanted)
     quantity = _quantity(text, target or unit, expected)
     of_other_kind = quantity is not None and quantity != expected
     if expected and (of_other_kind or (quantity is None and not declared)):
@@ -72,6 +77,12 @@ def in_known_units(
         )
     converted = unit.convert(values, Unit(quantity or text))
     return np.asarray(converted, np.float32), quantity or text
+
+
+def _temperature(text: str | None) -> str | None:
+    """The name in UDUNITS-2 of a unit of temperature that is spelled otherwise."""
+    found = DEGREES.fullmatch(text.strip()) if text else None
+    return SCALES[found[3].lower()] if found else text
 
 
 def _quantity(text: str, unit: Any, expected: str | None) -> str | None:
