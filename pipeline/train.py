@@ -20,7 +20,6 @@ from pipeline.core.device import compute_device
 from pipeline.core.encoder import Encoder, create_encoder
 from pipeline.core.judgement import check_collapse, collapse_measures, judge_triplets
 from pipeline.core.label_network import LabelNetwork, rebuild_label_network
-from pipeline.core.memory import keep_freed_memory
 from pipeline.core.objective.choice import check_objective, create_learner
 from pipeline.core.objective.learner import MicroBatch
 from pipeline.core.pretrained import blend, reached_weights, start_from
@@ -57,7 +56,6 @@ def run(
 
     Where torchrun started several processes, each takes a part of every batch.
     """
-    keep_freed_memory()
     splits = {name: stores.TripletTiles(triplets, name, scenes) for name in SPLITS}
     root = stores.open_product(triplets)
     labels = _label_anchors(params, scenes, rejected, splits["train"])

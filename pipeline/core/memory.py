@@ -10,7 +10,7 @@ M_MMAP_MAX = -4
 def keep_freed_memory() -> None:
     """Reuse the memory of large arrays, which glibc would give back to the system at once.
 
-    To get it anew for every step of the network takes a tenth of the time of training on a CPU.
+    To get it anew for every step of a network takes a tenth of the time of training on a CPU.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:

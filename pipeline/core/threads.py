@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import torch
 
+from pipeline.core.memory import keep_freed_memory
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -15,6 +17,7 @@ Result = TypeVar("Result")
 @contextmanager
 def sharing_cores(n_threads: int) -> Iterator[ThreadPoolExecutor]:
     """So many threads, each with its part of the cores that torch uses."""
+    keep_freed_memory()
     n_cores = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(

@@ -98,7 +98,8 @@ def save(figure: Figure, *paths: Path) -> None:
     """Write `figure` as PNG, PDF or SVG, by the suffix; the same figure gives the same bytes."""
     with style():
         figure.set_dpi(DOTS_PER_INCH)
-        figure.draw_without_rendering()
+        if layout := figure.get_layout_engine():
+            layout.execute(figure)
         figure.set_layout_engine(None)  # which would lay it out anew for each file
         box = figure.get_tightbbox().padded(MARGIN)
         for path in paths:
