@@ -103,7 +103,7 @@ class FetchParams:
 
     source: Literal["synthetic", "local", "goes", "nasa"]
     max_seconds: PositiveFloat
-    readers: Mapping[str, tuple[str, ...]]
+    readers: Mapping[str, tuple[Annotated[str, Field(pattern=r"[*?\[]")], ...]]
     local: LocalParams
     goes: GoesParams
     nasa: NasaParams

@@ -235,6 +235,12 @@ def test_a_reader_that_satpy_does_not_have_is_named() -> None:
         granules.find_granules([Path("a.nc")], {"abi_l1": []})
 
 
+def test_what_is_no_glob_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prepare(tmp_path, {"fetch.readers.abi_l2_nc": ["abi_l2_mcmip"]})
+    assert run_stage(tmp_path, "-m pipeline.fetch") == 1
+    assert "fetch.readers.abi_l2_nc" in capsys.readouterr().err
+
+
 def test_a_reader_whose_package_is_absent_says_which(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
