@@ -15,17 +15,18 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pipeline.core.device import compute_device
 from pipeline.core.encoder import Encoder, embed_tiles, fused, rebuild_encoder
 from pipeline.core.sphere import tile_centres
+from pipeline.core.threads import side_by_side
 from pipeline.core.tile import IntArray, grid_tiles, orientations
 from pipeline.core.tile_statistics import CloudRule, describe_tiles
 from pipeline.files import encoders, stage, stores
 from pipeline.files.land import land_mask
 from pipeline.files.progress import progress
-from pipeline.files.workers import ordered_map
+from pipeline.files.workers import has_cluster, ordered_map
 
 # A scene's tiles, and turned copies of some of them.
 _Embedded = tuple[xr.Dataset, xr.Dataset | None]
 
-FEWEST_FOR_PROCESSES = 100  # scenes; fewer are embedded before processes have started
+FEWEST_FOR_PROCESSES = 100  # scenes; threads have embedded fewer before processes have started
 TILES_AT_ONCE = 1024  # cut from a scene; whole batches of `embed_tiles`
 
 
@@ -58,15 +59,12 @@ def run(params: EmbedParams, scenes: Path, encoder: Path, embeddings: Path) -> N
         digest=encoders.digest(encoder),
     )
     n_scenes = opened.sizes["scene"]
-    at_most = 1 if compute_device().type == "cuda" else None  # process for each device
-    if n_scenes < FEWEST_FOR_PROCESSES:
-        at_most = 0
-    parts = progress(
-        ordered_map(embed, range(n_scenes), at_most=at_most),
-        "embed",
-        total=n_scenes,
-        unit="scenes",
-    )
+    if n_scenes < FEWEST_FOR_PROCESSES and not has_cluster():
+        done = side_by_side(embed, range(n_scenes), compute_device())
+    else:
+        at_most = 1 if compute_device().type == "cuda" else None  # process for each device
+        done = ordered_map(embed, range(n_scenes), at_most=at_most)
+    parts = progress(done, "embed", total=n_scenes, unit="scenes")
     about = {
         "title": "Embeddings of tiles",
         "tile_size": description["tile_size"],

@@ -35,6 +35,11 @@ def n_workers() -> int:
     return int(wanted)
 
 
+def has_cluster() -> bool:
+    """Whether `DASK_SCHEDULER_ADDRESS` names a dask cluster."""
+    return bool(os.environ.get("DASK_SCHEDULER_ADDRESS"))
+
+
 def ordered_map(
     function: Callable[[Item], Result],
     items: Iterable[Item],
@@ -62,8 +67,8 @@ def ordered_map(
         RuntimeError: If a worker died twice of an item and `after_death` is not given.
         ValueError: If `TILE2VEC_WORKERS` is no number, or the address of the scheduler none.
     """
-    if address := os.environ.get("DASK_SCHEDULER_ADDRESS"):
-        client = _connect(address)
+    if has_cluster():
+        client = _connect(os.environ["DASK_SCHEDULER_ADDRESS"])
         log.info("waiting for the first worker of %s", client.scheduler.address)
         client.wait_for_workers(1)
         n_processes = 0
