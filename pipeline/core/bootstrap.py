@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 IntArray = NDArray[np.integer]
 FloatArray = NDArray[np.floating]
@@ -81,7 +81,7 @@ def widening(n_days: IntArray) -> FloatArray:
     array([ nan, 9.17, 1.87, 1.22, 1.02])
     """
     n = np.where(n_days > 1, n_days, np.nan)
-    factor = np.sqrt(n / (n - 1)) * stats.t.ppf(0.975, n - 1) / stats.norm.ppf(0.975)
+    factor = np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, 0.975) / special.ndtri(0.975)
     return np.asarray(factor)
 
 

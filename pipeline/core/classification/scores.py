@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.int64]
@@ -75,5 +75,5 @@ def find_interval(scores: FloatArray, *, test_ratio: float) -> tuple[FloatArray,
     n_folds = scores.shape[-1]
     mean = scores.mean(axis=-1)
     error = np.sqrt((1 / n_folds + test_ratio) * scores.var(axis=-1, ddof=1))
-    reach = stats.t.ppf((1 + CONFIDENCE) / 2, n_folds - 1) * error
+    reach = special.stdtrit(n_folds - 1, (1 + CONFIDENCE) / 2) * error
     return mean - reach, mean + reach

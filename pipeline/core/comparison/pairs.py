@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from pipeline.core.classification.scores import find_interval
 
@@ -66,4 +66,4 @@ def _chance(of_folds: FloatArray, test_ratio: float) -> float:
     error = np.sqrt((1 / n_folds + test_ratio) * of_folds.var(ddof=1))
     if error == 0:
         return 1.0 if of_folds.mean() == 0 else 0.0
-    return float(2 * stats.t.sf(abs(of_folds.mean()) / error, n_folds - 1))
+    return float(2 * special.stdtr(n_folds - 1, -abs(of_folds.mean()) / error))
