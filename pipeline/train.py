@@ -89,10 +89,16 @@ def run(
         if params.initial_share:
             kept = blend(kept, training.initial, share=params.initial_share)
         training.encoder.load_state_dict(kept)
+        epoch, test = training.best_epoch, judge(splits["test"])
+        validation = (
+            judge(splits["validation"])
+            if params.initial_share
+            else {name: training.history[epoch][name] for name in test}
+        )
         results = {
             "untrained": training.history[0],
-            "validation": {"epoch": training.best_epoch, **judge(splits["validation"])},
-            "test": {"epoch": training.best_epoch, **judge(splits["test"])},
+            "validation": {"epoch": epoch, **validation},
+            "test": {"epoch": epoch, **test},
         }
         if not first:
             return
