@@ -59,27 +59,36 @@ class Inner:
 class ToyParams:
     size: Annotated[int, Field(gt=0)]
     kind: Literal["a", "b"]
-    sides: tuple[float, ...]
+    name: Annotated[str, Field(pattern="^[A-Z]")]
+    sides: Annotated[tuple[float, ...], Field(min_length=1)]
     inner: Inner
 
 
-GOOD = {"size": 3, "kind": "a", "sides": [1, 2.5], "inner": {"share": 0.5}}
+GOOD = {"size": 3, "kind": "a", "name": "Toy", "sides": [1, 2.5], "inner": {"share": 0.5}}
 
 
 def test_params_become_the_dataclass() -> None:
-    expected = ToyParams(3, "a", (1.0, 2.5), Inner(0.5))
+    expected = ToyParams(3, "a", "Toy", (1.0, 2.5), Inner(0.5))
     assert stage.parse_params("toy", GOOD, ToyParams) == expected
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sise": 3}, r"unknown key toy\.sise; remove it \(toy has size, kind, sides, inner\)"),
+        (
+            {"sise": 3},
+            r"unknown key toy\.sise; remove it \(toy has size, kind, name, sides, inner\)",
+        ),
         ({"inner": {"share": 0.5, "x": 1}}, r"unknown key toy\.inner\.x"),
         ({"inner": {}}, r"lacks the key toy\.inner\.share; add it"),
         ({"size": 0}, r"toy\.size is 0 in params\.yaml; it should be greater than 0"),
         ({"size": "3"}, r"toy\.size is '3' in params\.yaml; it should be a valid integer"),
         ({"kind": "c"}, r"toy\.kind is 'c' in params\.yaml; it should be 'a' or 'b'"),
+        (
+            {"name": "toy"},
+            r"toy\.name is 'toy' in params\.yaml; it should match pattern '\^\[A-Z\]'",
+        ),
+        ({"sides": []}, r"toy\.sides is \[\] in params\.yaml; it should have at least 1 item"),
         ({"inner": {"share": 1.5}}, r"toy\.inner\.share is 1\.5 .* less than 1"),
     ],
 )

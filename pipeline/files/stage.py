@@ -340,5 +340,6 @@ def _first_problem(name: str, error: ValidationError, params_type: type[Any]) ->
             return f"{PARAMS_FILE} lacks the key {key}; add it"
     if problem["type"] == "value_error":
         return f"{key} in {PARAMS_FILE}: {problem['ctx']['error']}"
-    wish = problem["msg"].removeprefix("Input should be ")
-    return f"{key} is {problem['input']!r} in {PARAMS_FILE}; it should be {wish}"
+    wish = problem["msg"].partition(" should ")[2]
+    said = f"it should {wish}" if wish else problem["msg"]
+    return f"{key} is {problem['input']!r} in {PARAMS_FILE}; {said}"
