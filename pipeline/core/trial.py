@@ -40,6 +40,21 @@ class Judged:
 
 
 @dataclass(frozen=True)
+class Null:
+    """Points drawn from a surrogate.
+
+    Attributes:
+        points: To be fitted to, shape (point, dimension).
+        judged: Tiles' counterparts that clusters are judged on, shape (point, dimension).
+        distances: Between those of the sample, shape (sample, sample).
+    """
+
+    points: FloatArray
+    judged: FloatArray
+    distances: FloatArray
+
+
+@dataclass(frozen=True)
 class Trial:
     """What clusters of any k are fitted on and judged by.
 
@@ -51,8 +66,7 @@ class Trial:
         judged: Tiles of other days.
         judged_draws: Likewise for the days of `judged`.
         distances: Between the tiles of `judged.sample`, shape (sample, sample).
-        surrogates: For each surrogate its points to fit and to judge, each (point, dimension), and
-            the distances between those of the sample.
+        surrogates: Drawn alike.
         n_starts: Of k-means for the surrogates, of which the best is kept.
         seed: Of k-means.
     """
@@ -64,7 +78,7 @@ class Trial:
     judged: Judged
     judged_draws: IntArray
     distances: FloatArray
-    surrogates: Sequence[tuple[FloatArray, FloatArray, FloatArray]]
+    surrogates: Sequence[Null]
     n_starts: int
     seed: int
 
@@ -91,7 +105,7 @@ def prepare_trial(
     days = number_days(train_times)
     surrogate = validity.Surrogate(train[sample], days[sample])
 
-    def draw_surrogate() -> tuple[FloatArray, FloatArray, FloatArray]:
+    def draw_surrogate() -> Null:
         points = surrogate.draw(days[sample], rng)
         if judged.is_training:
             n_judged = len(judged.embeddings)
@@ -99,7 +113,7 @@ def prepare_trial(
             others = points[drawn]
         else:
             others = surrogate.draw(judged.days, rng)
-        return points, others, pairwise_distances(others[judged.sample])
+        return Null(points, others, pairwise_distances(others[judged.sample]))
 
     return Trial(
         train=train,
@@ -177,16 +191,18 @@ def _score_surrogates(trial: Trial, k: int) -> dict[str, float]:
     """What the scores are where there is nothing but a mean and a covariance."""
     sample = trial.judged.sample
     found: dict[str, list[float]] = {name: [] for name in AGAINST_NULL}
-    for number, (points, judged, between) in enumerate(trial.surrogates):
+    for number, null in enumerate(trial.surrogates):
         centroids, _ = kmeans.fit_centroids(
-            points, n_clusters=k, n_starts=trial.n_starts, seed=trial.seed
+            null.points, n_clusters=k, n_starts=trial.n_starts, seed=trial.seed
         )
-        clusters, distances = clustering.assign(judged, centroids)
-        silhouettes = validity.silhouettes(between, clusters[sample])
+        clusters, distances = clustering.assign(null.judged, centroids)
+        silhouettes = validity.silhouettes(null.distances, clusters[sample])
         draw = trial.draws[[number % len(trial.draws)]]
         scores = {
-            **_score(judged, clusters, distances, silhouettes),
-            "stability": _refit(trial, points, draw, k, judged, clusters, first=number)[0],
+            **_score(null.judged, clusters, distances, silhouettes),
+            "stability": _refit(trial, null.points, draw, k, null.judged, clusters, first=number)[
+                0
+            ],
         }
         for name in AGAINST_NULL:
             found[name].append(scores[name])
