@@ -111,7 +111,7 @@ def _iterate(
 
 
 def count_distinct(embeddings: FloatArray, *, at_most: int) -> int:
-    """How many embeddings differ; counting ends at so many."""
+    """How many embeddings differ, counting no further than `at_most`."""
     distinct: set[bytes] = set()
     for embedding in embeddings:
         distinct.add(embedding.tobytes())

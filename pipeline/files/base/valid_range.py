@@ -27,7 +27,7 @@ def within_valid_range(variable: xr.DataArray) -> xr.DataArray:
 
 
 def _never_written(variable: xr.DataArray) -> Any:
-    """The value that netCDF's own fill value became as it was decoded, NaN where there is none."""
+    """NetCDF's default fill value as it was decoded, NaN if the variable has none."""
     encoding = variable.encoding
     stored = np.dtype(encoding.get("dtype", variable.dtype))
     fill = None if stored.str[1:] in BYTES else default_fillvals.get(stored.str[1:])

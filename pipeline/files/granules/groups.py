@@ -72,15 +72,15 @@ def _dimension_names(variables: Mapping[str, Any]) -> dict[Hashable, str]:
         alike[each.name, each.length].append(each)
     names: dict[Hashable, str] = {}
     for dimensions in alike.values():
-        told = [each for each in dimensions if each in coordinates]
-        for each in told:
+        with_coordinates = [each for each in dimensions if each in coordinates]
+        for each in with_coordinates:
             own = coordinates[each]
             names[each] = next(
                 coordinates[other]
-                for other in told
+                for other in with_coordinates
                 if other == each or _is_identical(variables[coordinates[other]], variables[own])
             )
-        different = {names[each] for each in told}
+        different = {names[each] for each in with_coordinates}
         bare = [each for each in dimensions if each not in coordinates]
         for each in bare:
             shared = different if len(different) == 1 else {_free_name(bare[0], variables)}

@@ -109,19 +109,19 @@ def _coverage(attributes: Mapping[Hashable, Any]) -> list[datetime]:
 def _starts(file: xr.Dataset, bands: Variables) -> list[datetime]:
     """The first start that an attribute tells, in the words of satpy's writers."""
     holders = {"file": file.attrs, **{name: each.attrs for name, each in bands.items()}}
-    told = sorted(
+    starts = sorted(
         (_in_utc(START, attributes[START]), holder)
         for holder, attributes in holders.items()
         if START in attributes
     )
-    if told and told[-1][0] - told[0][0] > LONGEST_SCAN:
-        (first, holder), (last, other) = told[0], told[-1]
+    if starts and starts[-1][0] - starts[0][0] > LONGEST_SCAN:
+        (first, holder), (last, other) = starts[0], starts[-1]
         detail = (
             f"the attribute {START} of its {holder} is {first}, of its {other} {last}; correct one "
             "of them"
         )
         raise UnusableGranuleError("other time", detail)
-    return [time for time, _ in told[:1]]
+    return [time for time, _ in starts[:1]]
 
 
 def parse_time(name: str, text: Any, form: str | None = None) -> datetime:
