@@ -3,7 +3,6 @@
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -106,7 +105,7 @@ def run(params: IngestParams, granules: Path, scenes: Path, rejected: Path, metr
         )
     preset = params.presets[params.preset]
     params = replace(params, presets={params.preset: preset})  # no other changes anything
-    entries, copies = _without_copies(read_entries(granules / "manifest.nc"))
+    entries = read_entries(granules / "manifest.nc")
     rejections: list[Rejection] = []
     store = stores.SceneStore(scenes)
     parts = scenes.absolute().with_name("parts")
@@ -118,12 +117,18 @@ def run(params: IngestParams, granules: Path, scenes: Path, rejected: Path, metr
         after_death=_rejected_by_death,
     )
     repeats = Repeats(repeat_seconds=limits.repeat_seconds, max_overlap=limits.max_overlap)
+    first_with: dict[tuple[object, ...], str] = {}
     lost: Counter[str] = Counter()
     n_below_noise = 0
-    for result in progress(results, "granules", total=len(entries), unit="granules"):
-        if isinstance(result, _Found) and (why := repeats.find(result.view)):
-            shutil.rmtree(result.part.path)
-            result = Rejection(result.part.granule, *why)
+    shown = progress(results, "granules", total=len(entries), unit="granules")
+    for entry, result in zip(entries, shown, strict=True):
+        if isinstance(result, _Found):
+            # Of usable granules alone, since the name of a copy may tell what its files do not.
+            same = first_with.setdefault((entry.checksums, entry.step), entry.name)
+            copied = ("repeats another", f"its files are those of {same}")
+            if why := copied if same != entry.name else repeats.find(result.view):
+                shutil.rmtree(result.part.path)
+                result = Rejection(entry.name, *why)
         if isinstance(result, Rejection):
             log.info("rejected %s: %s (%s)", result.granule, result.reason, result.detail)
             rejections.append(result)
@@ -132,7 +137,6 @@ def run(params: IngestParams, granules: Path, scenes: Path, rejected: Path, metr
             lost.update(result.lost)
             n_below_noise += result.n_below_noise
     shutil.rmtree(parts, ignore_errors=True)
-    rejections += _reject_copies(copies, rejections)
     counts = count_reasons(rejections)
     counted = ", ".join(f"{count} {reason}" for reason, count in counts.items()) or "none"
     if not store.parts:
@@ -151,30 +155,6 @@ def run(params: IngestParams, granules: Path, scenes: Path, rejected: Path, metr
         "pixels_below_noise": n_below_noise,
     }
     stores.write_json(metrics, content)
-
-
-def _without_copies(entries: Iterable[Entry]) -> tuple[list[Entry], dict[str, str]]:
-    """Entries that differ from all before in files or what names say, and the others' originals."""
-    first_with: dict[tuple[object, ...], str] = {}
-    different, copies = [], {}
-    for entry in entries:
-        content = (entry.checksums, entry.step, entry.reader, str(entry.start_time))
-        if content in first_with and all(entry.checksums):
-            copies[entry.name] = first_with[content]
-        else:
-            first_with[content] = entry.name
-            different.append(entry)
-    return different, copies
-
-
-def _reject_copies(
-    copies: Mapping[str, str], rejections: Iterable[Rejection]
-) -> Iterator[Rejection]:
-    """Copies of a rejected granule, for what that was rejected for, and the others."""
-    rejected = {each.granule: each for each in rejections}
-    for name, first in copies.items():
-        repeated = Rejection(name, "repeats another", f"its files are those of {first}")
-        yield replace(rejected[first], granule=name) if first in rejected else repeated
 
 
 def _rejected_by_death(entry: Entry) -> Rejection:
