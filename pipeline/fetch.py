@@ -25,7 +25,7 @@ from pipeline.files.archives import fetch_goes, fetch_nasa
 from pipeline.files.granules import (
     Granule,
     find_granules,
-    is_unfinished,
+    is_part_of_disk,
     resembled_readers,
     without_description,
 )
@@ -103,7 +103,7 @@ class FetchParams:
 
     source: Literal["synthetic", "local", "goes", "nasa"]
     max_seconds: PositiveFloat
-    readers: Mapping[str, tuple[Annotated[str, Field(pattern=r"[*?\[]")], ...]]
+    readers: Mapping[str, tuple[str, ...]]
     local: LocalParams
     goes: GoesParams
     nasa: NasaParams
@@ -154,13 +154,16 @@ def run(params: FetchParams, granules: Path, archive: Path, checksums: Path) -> 
         )
     if others:
         log.info("%d files are no granules, %s the first of them", len(others), others[0].name)
-    if unfinished := [path for path in others if is_unfinished(path)]:
-        log.warning(
-            "%d of these were not fetched whole, %s the first of them; fetch them again",
-            len(unfinished),
-            unfinished[0].name,
-        )
     _warn_of_resemblance(found, others, params.readers)
+    parts = [
+        granule.name
+        for granule in found
+        if granule.reader in params.readers and is_part_of_disk(granule.files, granule.reader)
+    ]
+    if parts:
+        log.info(
+            "%d granules hold a part of their disk, %s the first of them", len(parts), parts[0]
+        )
     manifest = _manifest(_named_apart(found), granules, checksums).assign_attrs(
         n_other_files=len(others) + len(files) - len(named)
     )
@@ -171,7 +174,8 @@ def _warn_of_resemblance(
     found: Iterable[Granule], others: Iterable[Path], readers: Mapping[str, tuple[str, ...]]
 ) -> None:
     """Warn of files that no reader of satpy takes though their names begin as those of one."""
-    unread = {path for each in found if each.reader not in readers for path in each.files}
+    plain = ("geotiff", "netcdf")
+    unread = {path for each in found if each.reader in plain for path in each.files}
     alike = [
         (path, names)
         for path in sorted({*unread, *others})

@@ -1,6 +1,7 @@
 import csv
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -231,6 +232,27 @@ def test_empty_and_missing_folders_are_named(
             tmp_path / "archive",
             tmp_path / "c.json",
         )
+
+
+@pytest.mark.parametrize(("last", "n_parts"), [(10, 0), (9, 1)])
+def test_parts_of_disks_are_said(
+    last: int,
+    n_parts: int,
+    tmp_path: Path,
+    local: Callable[[str], fetch.FetchParams],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    first = "HS_H08_20250101_0000_B13_FLDK_R20_S0110.DAT"
+    for number in range(1, last + 1):
+        (tmp_path / first.replace("S01", f"S{number:02d}")).write_bytes(b"segment")
+    with caplog.at_level(logging.INFO):
+        fetch.run(
+            local(str(tmp_path / "HS*")),
+            tmp_path / "granules",
+            tmp_path / "archive",
+            tmp_path / "sums.json",
+        )
+    assert caplog.text.count(f"1 granules hold a part of their disk, {first} the") == n_parts
 
 
 def test_granules_of_one_name_are_told_apart_by_their_folders(

@@ -120,6 +120,16 @@ def test_places_outside_a_regional_grid_and_gaps_are_missing(write: Write) -> No
     assert found.attrs["missing_tiles"] == "3 outside the grid, 2 missing in the files"
 
 
+def test_files_beside_grids_and_unfinished_downloads_are_left_out(
+    write: Write, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("era5.nc.md5", "era5.nc.aux.xml", "later.nc.part", "last.nc", "last.nc.aria2"):
+        (tmp_path / name).write_bytes(b"half")
+    grid = open_gridded(write(_era5(), files=str(tmp_path / "*")))
+    np.testing.assert_array_equal(grid.values, _era5().values)
+    assert "downloads of 2 files of sst did not end" in caplog.text
+
+
 def test_files_are_joined_by_their_coordinates(write: Write) -> None:
     write(_era5(_hours(48)) + 7, name="a_later.nc")
     wanted = write(_era5(_hours(0, 6)), name="b_earlier.nc")

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import xarray as xr
 from instruments.abi_l1b import write_abi_l1b
-from instruments.small import write_small_mcmip
 
 from pipeline import fetch, ingest
 from pipeline.core.viewing import solar_angles
@@ -86,6 +85,7 @@ def test_every_rejection_has_its_reason(
     write_geotiff(raw / "empty.tif", {**bands, "visible": nothing}, start_time="2020-01-10T17:00Z")
     (raw / "truncated.tif").write_bytes(good.read_bytes()[:200])
     (raw / "unreadable.tif").write_text("an error page")
+    (raw / "unfinished.tif.part").write_bytes(good.read_bytes()[:200])
     folder = run(raw)
     with (folder / "rejected.csv").open() as file:
         reasons = {row["granule"]: row["reason"] for row in csv.DictReader(file)}
@@ -97,24 +97,45 @@ def test_every_rejection_has_its_reason(
         "empty.tif": "missing",
         "truncated.tif": "damaged or truncated",
         "unreadable.tif": "unreadable",
+        "unfinished.tif.part": "unfinished download",
     }
     metrics = json.loads((folder / "ingest.json").read_text())
-    assert metrics["granules"] == 8
+    assert metrics["granules"] == 9
     assert metrics["scenes"] == 1
     assert metrics["rejected"]["repeats another"] == 2
     assert "2 repeats another" in stores.open_product(folder / "scenes.zarr").attrs["rejected"]
 
 
-def test_a_name_that_no_reader_knows_costs_no_copy_of_the_file(
-    tmp_path: Path, run: Callable[..., Path]
+REASONS = {"band": "lacks a band", "reader": "lacks a band", "time": "other time"}
+
+
+@pytest.mark.parametrize("kind", REASONS)
+def test_a_copy_whose_name_tells_what_the_first_lacks_is_used(
+    kind: str, tmp_path: Path, run: Callable[..., Path], write_geotiff: Callable[..., Path]
 ) -> None:
-    [known] = write_small_mcmip(tmp_path / "raw", datetime(2025, 3, 20, 15))
-    shutil.copy(known, known.with_name("A_download.nc"))
-    folder = run(tmp_path / "raw")
-    assert stores.open_product(folder / "scenes.zarr").granule.values.tolist() == [known.name]
+    raw = tmp_path / "raw"
+    if kind == "band":
+        good = write_geotiff(raw / "infrared_10_7um_20200110_150000.tif", {"": INFRARED})
+    else:
+        [good] = write_abi_l1b(
+            raw,
+            latitude=0,
+            longitude=-75,
+            bands={"C14": np.linspace(250, 280, 400).reshape(20, 20)},
+            start_time=datetime(2025, 3, 20, 17),
+        )
+    first = {
+        "band": "a.tif",
+        "reader": "A.nc",
+        "time": good.name.replace("_s2025079", "_s2025078"),
+    }[kind]
+    shutil.copy(good, raw / first)
+    folder = run(raw, preset="infrared_window")
+    assert list(stores.open_product(folder / "scenes.zarr").granule.values) == [good.name]
     with (folder / "rejected.csv").open() as file:
         [rejected] = csv.DictReader(file)
-    assert (rejected["granule"], rejected["reason"]) == ("A_download.nc", "lacks a band")
+    assert rejected["granule"] == first
+    assert rejected["reason"] == REASONS[kind]
 
 
 def test_a_granule_of_another_time_than_its_name_is_rejected(

@@ -13,7 +13,7 @@ import xarray as xr
 import yaml
 from instruments.abi_l1b import write_abi_l1b
 from instruments.ahi import write_ahi_hsd
-from instruments.finding import PARAMS, READERS, find_granules
+from instruments.finding import READERS, find_granules
 from instruments.swath import swath_places
 from instruments.viirs import write_viirs
 from tiny_flow import prepare, run_stage
@@ -132,59 +132,211 @@ def test_granules_are_read_under_the_names_of_an_order(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == sorted([again, ordered])  # no link is left
 
 
-ABI = "OR_ABI-L1b-RadM1-M6C13_G16_s20250791700000_e20250791700000_c20250791700000.nc"
-SDR = "{}_npp_d20120225_t1801245_e1802487_b01708_c20120226001734123892_noaa_ops.h5"
-NSS = "NSS.{}.NJ.D95056.S1116.E1303.B0080506.GC"
+NPP = "_npp_d20120225_t1801245_e1802487_b01708_c20120226001734123892_noaa_ops.h5"
+NOAA_ORBIT = ".NJ.D95056.S1116.E1303.B0080506.GC"
+AHI_TILE = "OR_HFD-020-B14-M1C13-T009_GH8_s20200010000210_c20200010008520.nc"
+FCI = (
+    "W_XX-EUMETSAT-Darmstadt,IMG+SAT,MTI1+FCI-1C-RRAD-FDHSI-FD--CHK-{}---NC4E_C_EUMT_20240114081031"
+    "_IDPFI_OPE_20240114080826_20240114080915_N__C_0049_0035.nc"
+)
+AFRICA = FCI.format("x").replace("1+FCI", "1-FCI").replace("FDHSI-FD--CHK", "3KM-AF-VIS06-x")
+KNOWN = {
+    CLASS_ORDER.format("1b-RadF-M6C13"): "abi_l1b",
+    "OR_EFD-020-B12-M3C03-T001_G16_s2018010120000_c2018010120500.nc": "abi_l1b_scmi",
+    "CG_EMESO-020-B14-S1-N34W077-M3C07-T001_G16_s2018257000420_c2018257142255.nc": "abi_l1b_scmi",
+    "GOES16_CONUS_20180912_201712_0.64_500m_30.1N_87.1W.nc4": "abi_l1b_scmi",
+    "OR_ABI-L2-CMIPF-M6C13_G16_s20200010000216_e20200010009535_c20200010010022.nc": "abi_l2_nc",
+    "OR_ABI-L2-MCMIPM1-M6_G19_s20200010000216_e20200010009535_c20200010010022.nc": "abi_l2_nc",
+    "IMG_DK01VIS_202001010000_001": "ahi_hrit",
+    "IMG_DK01B04_201507070200_001.bz2": "ahi_hrit",
+    "HS_H09_20250101_0000_B13_FLDK_R20_S0110.DAT": "ahi_hsd",
+    "AVHR_xxx_1B_M03_20200101000003Z_20200101000303Z_N_O_20200101004512Z.nat": "avhrr_l1b_eps",
+    **{f"NSS.{mode}{NOAA_ORBIT}": "avhrr_l1b_gaclac" for mode in ("GHRR", "LHRR", "HRPT", "FRAC")},
+    f"1234567890.NSS.GHRR{NOAA_ORBIT}": "avhrr_l1b_gaclac",
+    "N07_RPRO_AVH_L1B_1P_19850101T000000_19850101T010000_012345/image.l1b": "avhrr_l1b_gaclac",
+    FCI.format("BODY"): "fci_l1c_nc",
+    AFRICA: "fci_l1c_nc",
+    **{
+        f"{name}.A2020001.0000.061.2020001070000.hdf": "modis_l1b"
+        for name in ("MOD021KM", "MYD02HKM", "MOD02QKM", "MYD03")
+    },
+    "t1.20001.0000.1000m.hdf": "modis_l1b",
+    "A2020001000000.L1B_LAC": "modis_l1b",
+    "T2020001000000.GEO": "modis_l1b",
+    "H-000-MSG2__-MSG2_RSS____-IR_108___-000007___-202009060015-__": "seviri_l1b_hrit",
+    "L-000-MSG1__-MSG1_IODC___-_________-PRO______-202009060015-__": "seviri_l1b_hrit",
+    "MSG4-SEVI-MSG15-0100-NA-20200906001243.912000000Z-NA.nat": "seviri_l1b_native",
+    "W_XX-EUMETSAT-Darmstadt,VIS+IR+HRV+IMAGERY,MSG3+SEVIRI_C_EUMG_20200906001500.nc": (
+        "seviri_l1b_nc"
+    ),
+    f"SVMC{NPP.replace('noaa', 'eum')}": "viirs_compact",
+    f"SVDNBC{NPP.replace('noaa', 'eum')}": "viirs_compact",
+    **{
+        f"{name}.A2024001.0000.002.2024001010203.nc": "viirs_l1b"
+        for name in ("VNP02MOD", "VJ103MOD", "VJ202IMG", "VNP03DNB")
+    },
+    "VL1BM_snpp_d20200101_t000000_c20200101010000.nc": "viirs_l1b",
+    **{
+        f"{name}{NPP}": "viirs_sdr"
+        for name in ("SVM05", "SVI01", "SVDNB", "GMTCO", "GITCO", "GMODO", "GIMGO", "GDNBO")
+    },
+    f"GMTCO-SVM05-SVM15{NPP}": "viirs_sdr",
+}
+FOREIGN = (
+    # ATMS, CrIS, OMPS, and cloud masks of VIIRS itself, alone or with their places
+    *(
+        f"{name}{NPP}"
+        for name in ("SATMS", "GATMO", "SCRIF", "GCRSO", "SOMTC", "IICMO", "VICMO", "GMODO-IICMO")
+    ),
+    # HIRS, AMSU-A and -B, MHS, and of TOVS
+    *(f"NSS.{mode}{NOAA_ORBIT}" for mode in ("HIRX", "AMAX", "AMBX", "MHSX", "MSUX", "SSUX")),
+    AHI_TILE,
+    "HIMAWARI8_FLDK_20180912_201712_0.64_500m_30.1N_87.1E.nc4",
+    "IMG_DK01IR1_200701010000_001",  # MTSAT-1R
+    "S2004001000000.L1B_LAC",  # SeaWiFS
+    "V2020001000000.GEO",  # VIIRS
+    "L-000-GOMS1_-GOMS1_4____-_________-PRO______-201412100500-__",  # Electro-L
+    "MSG4-GERB-MSG15-0100-NA-20200906001243.912000000Z-NA.nat",
+)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_the_files_of_an_instrument_are_those_of_one_reader(name: str) -> None:
+    knowing = [
+        reader
+        for reader, globs in READERS.items()
+        if list(naming.named_files([Path(name)], reader, globs))
+    ]
+    assert knowing == [KNOWN[name]]
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_files_of_other_instruments_are_left(name: str) -> None:
+    assert not any(
+        list(naming.named_files([Path(name)], reader, globs)) for reader, globs in READERS.items()
+    )
+    assert naming.resembled_readers(Path(name), READERS) == []
+
+
+def test_the_trailer_of_a_disk_resembles_no_reader() -> None:
+    assert naming.resembled_readers(Path(FCI.format("TRAIL")), READERS) == []
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("reader", "glob"),
     [
-        *(SDR.format(kind) for kind in ("SATMS", "SCRIF", "GATMO", "GCRSO", "IICMO", "VICMO")),
-        *(SDR.format(kind) for kind in ("IVAOT", "REDRO", "TATMS", "SOMPS", "GOTCO")),
-        *(NSS.format(kind) for kind in ("HIRX", "AMAX", "AMBX", "MHSX", "TOVS", "SSUX")),
-        *(f"{ABI}.{suffix}" for suffix in ("md5", "part", "aria2", "aux.xml", "xml", "sha256")),
-        *(f"{ABI}.{suffix}" for suffix in ("crdownload", "tmp", "gz", "ovr")),
+        ("abi_l2_nc", "abi_l2_cmip"),  # a type of file
+        ("abi_l2_nc", "??_ABI-L2-CMIP"),  # no whole name
+        ("viirs_l1b", "vnp02mod*"),
+        ("viirs_l1b", "V??04MOD*"),
+        ("seviri_l1b_hrit", "[!LH]-001*"),
+        ("ahi_hsd", "HSD_*"),
     ],
 )
-def test_files_of_others_and_beside_data_are_no_granules(name: str) -> None:
-    granule, sidecar = Path(ABI), Path(name)
-    [found], others = find_granules([granule, sidecar])
-    assert found.files == (granule,)
-    assert others == [sidecar]
-    assert naming.resembled_readers(sidecar, READERS) == ([] if "gz" not in name else ["abi_l1b"])
+def test_a_glob_of_no_name_is_refused(reader: str, glob: str) -> None:
+    message = re.escape(f"no name of a file of satpy's {reader} fits {glob!r}; change it in fetch.")
+    with pytest.raises(ValueError, match=message):
+        granules.find_granules([], {reader: [glob]})
 
 
 @pytest.mark.parametrize(
-    ("reader", "name"),
+    ("reader", "glob"),
     [
-        ("viirs_sdr", SDR.format("GMODO-SVM01-SVM15")),
-        ("viirs_sdr", SDR.format("GDNBO-SVDNB")),
-        *(("viirs_sdr", SDR.format(kind)) for kind in ("SVI05", "SVM16", "GITCO", "GIMGO")),
-        ("viirs_compact", SDR.format("SVMC").replace("noaa", "eum")),
-        ("viirs_compact", SDR.format("SVDNBC").replace("noaa", "eum")),
-        *(("avhrr_l1b_gaclac", NSS.format(kind)) for kind in ("GHRR", "LHRR", "HRPT", "FRAC")),
-        ("abi_l1b", ABI),
-        ("abi_l1b", f"{ABI}4"),
+        ("viirs_l1b", "V[NJ][P12]02MOD.A2024*"),
+        ("viirs_sdr", "*"),
+        ("ahi_hsd", "HS_H08_2025*B13*"),
+        ("modis_l1b", "MOD*.hdf"),
+        ("avhrr_l1b_gaclac", "image.l1b"),
     ],
 )
-def test_a_name_is_of_one_reader_whatever_their_order(reader: str, name: str) -> None:
-    taken = {each: [*naming.named_files([Path(name)], each, READERS[each])] for each in READERS}
-    assert [each for each, files in taken.items() if files] == [reader]
+def test_a_glob_may_be_of_any_names(reader: str, glob: str) -> None:
+    assert granules.find_granules([], {reader: [glob]}) == ([], [])
 
 
-HSD = "HS_H08_20200101_0000_B14_FLDK_R20_S{:02d}10.DAT"
-HRIT = "H-000-MSG4__-MSG4________-IR_108___-{:06d}___-202009060015-__"
+ABI = "OR_ABI-L1b-RadF-M6C{:02d}_G16_s20200010000216_e20200010009535_c20200010010022.nc"
+SCMI = "GOES16_CONUS_20180912_201712_0.64_500m_30.1N_87.1W.nc"
+NO_SIDECARS = (".bak", ".gz", "~")
+
+
+@pytest.mark.parametrize("name", [ABI.format(2), SCMI])
+@pytest.mark.parametrize(
+    "end",
+    [".md5", ".aux.xml", ".xml", ".ovr", ".crc", ".sha256", ".png", ".dmrpp", "ml", *NO_SIDECARS],
+)
+def test_what_lies_beside_a_file_is_no_band(name: str, end: str) -> None:
+    [granule], others = find_granules([Path(name), Path(name + end)])
+    assert granule.files == (Path(name),)
+    assert others == [Path(name + end)]
+    assert end in NO_SIDECARS or naming.resembled_readers(others[0], READERS) == []
+
+
+@pytest.mark.parametrize("end", ["", "4", ".1"])
+def test_a_version_of_netcdf_ends_a_name(end: str) -> None:
+    assert find_granules([Path(SCMI + end)])[0][0].reader == "abi_l1b_scmi"
 
 
 @pytest.mark.parametrize(
-    ("reader", "name", "n_segments"), [("ahi_hsd", HSD, 10), ("seviri_l1b_hrit", HRIT, 8)]
+    "name", [ABI.format(7), f"SVM05{NPP}", "IMG_DK01B04_201507070200_001", "model.nc", "mine.TIF"]
 )
-def test_a_disk_is_in_parts_until_its_last_segment(reader: str, name: str, n_segments: int) -> None:
-    names = [Path(name.format(segment)) for segment in range(1, n_segments + 1)]
-    assert naming.is_part_of_disk(names[:-1], reader)
-    assert not naming.is_part_of_disk(names, reader)
-    assert not naming.is_part_of_disk([names[0], names[2]], reader)
+@pytest.mark.parametrize("end", [".part", ".aria2", ".crdownload", ".tmp", ".PART"])
+def test_a_download_that_did_not_end_is_rejected_for_that(name: str, end: str) -> None:
+    whole = Path(ABI.format(2))
+    half = Path(name) if end == ".aria2" else Path(name + end)
+    control = [Path(name + end)] if end == ".aria2" else []
+    found, others = find_granules([whole, half, *control])
+    assert [granule.files for granule in found] == [(whole,), (half,)]
+    assert others == control
+    with pytest.raises(UnusableGranuleError, match=f"download of {half} did not end") as raised:
+        _read(found[1], {"red": ["C02"]})
+    assert raised.value.reason == "unfinished download"
+
+
+@pytest.mark.parametrize("name", ["notes.tmp", "report.docx.part", "nothing.nc.aria2"])
+def test_other_unfinished_files_are_no_granules(name: str) -> None:
+    assert find_granules([Path(name)]) == ([], [Path(name)])
+
+
+HSD = "HS_H08_20250101_0000_B{:02d}_FLDK_R20_S{:02d}10.DAT"
+AHI_HRIT = "IMG_DK01B{:02d}_202001010000_{:03d}"
+SEVIRI = "H-000-MSG4__-MSG4________-IR_{:03d}___-{:06d}___-202009060015-__"
+FCI_CHUNK = FCI.format("BODY").replace("_0035.nc", "_{:04d}.nc")
+DISKS = {
+    "ahi_hsd": [[HSD.format(band, number) for number in range(1, 11)] for band in (5, 13)],
+    "ahi_hrit": [[AHI_HRIT.format(band, number) for number in range(1, 11)] for band in (4, 14)],
+    "seviri_l1b_hrit": [
+        [SEVIRI.format(band, number) for number in range(1, 9)] for band in (39, 108)
+    ],
+    "fci_l1c_nc": [[FCI_CHUNK.format(number) for number in range(1, 41)]],
+}
+
+
+@pytest.mark.parametrize("reader", DISKS)
+@pytest.mark.parametrize(
+    ("kept", "is_part"),
+    [
+        (slice(None), False),  # all of them
+        (slice(None, -1), True),  # all bands lack the last one
+        (slice(2, 5), True),
+        (slice(0, 1), True),
+        (slice(None, None, 2), False),  # gaps are filled up
+    ],
+)
+def test_a_part_of_a_disk_lacks_segments(kept: slice, reader: str, *, is_part: bool) -> None:
+    files = [Path(name) for names in DISKS[reader] for name in names[kept]]
+    assert naming.is_part_of_disk(files, reader) is is_part
+
+
+@pytest.mark.parametrize(
+    ("name", "reader"),
+    [
+        (HSD.format(13, 1).replace("FLDK", "R301").replace("S0110", "S0101"), "ahi_hsd"),
+        (AFRICA.replace("_0035.nc", "_0000.nc"), "fci_l1c_nc"),
+        ("IMG_DK01B04_202001010000", "ahi_hrit"),
+        (ABI.format(2), "abi_l1b"),
+    ],
+)
+def test_a_file_that_holds_all_is_no_part_of_a_disk(name: str, reader: str) -> None:
+    assert not naming.is_part_of_disk([Path(name)], reader)
 
 
 def test_names_that_only_begin_as_a_readers_are_told(
@@ -196,17 +348,14 @@ def test_names_that_only_begin_as_a_readers_are_told(
     write_abi_l1b(folder, latitude=15, longitude=-55, bands={"C13": field}, start_time=START)
     (folder / "MOD021KM.A2020001.hdf").write_bytes(b"\x0e\x03\x13\x01")
     (folder / "OR_ABI-L2-CMIPF-M6C13_G16_s2020001.nc").write_bytes(b"CDF")
-    (folder / f"{ABI}.part").write_bytes(b"CDF")
+    (folder / f"{ABI.format(13)}.part").write_bytes(b"CDF")
     times = np.array(["2020-01-01T00", "2020-01-01T01"], "M8[ns]")
     several = xr.Dataset({"cloud": ("time", [0.0, 1.0])}, {"time": times})
     several.to_netcdf(folder / "OR_ABI-L2-CMIPF-M6C13_G16_s2020002.nc")
     prepare(tmp_path, {"fetch.source": "local", "fetch.local.granules": [str(folder)]})
     with caplog.at_level(logging.WARNING):
         assert run_stage(tmp_path, "-m pipeline.fetch") == 0
-    unfinished, alike = (each.getMessage() for each in caplog.records)
-    assert unfinished == (
-        f"1 of these were not fetched whole, {ABI}.part the first of them; fetch them again"
-    )
+    [alike] = (each.getMessage() for each in caplog.records)
     assert alike == (
         "3 files begin as those of abi_l2_nc or modis_l1b but are named otherwise than satpy "
         "knows, MOD021KM.A2020001.hdf the first of them; give them their archive's names"
@@ -233,12 +382,6 @@ def test_names_of_other_files_resemble_no_reader() -> None:
 def test_a_reader_that_satpy_does_not_have_is_named() -> None:
     with pytest.raises(ValueError, match=r"satpy has no reader 'abi_l1'; change fetch\.readers"):
         granules.find_granules([Path("a.nc")], {"abi_l1": []})
-
-
-def test_what_is_no_glob_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    prepare(tmp_path, {"fetch.readers.abi_l2_nc": ["abi_l2_mcmip"]})
-    assert run_stage(tmp_path, "-m pipeline.fetch") == 1
-    assert "fetch.readers.abi_l2_nc" in capsys.readouterr().err
 
 
 def test_a_reader_whose_package_is_absent_says_which(
@@ -343,12 +486,6 @@ def test_a_reader_without_places_says_so(tmp_path: Path, monkeypatch: pytest.Mon
     [granule], _ = granules.find_granules([mine], {reader: []})
     with pytest.raises(UnusableGranuleError, match="satpy finds no places for its bands"):
         _read(granule, {"infrared_window": ["M15"]})
-
-
-def test_default_readers_are_those_of_satpy() -> None:
-    available = yaml.safe_load(PARAMS.read_text())["fetch"]["readers"]
-    assert list(naming._file_types("seviri_l1b_hrit"))
-    assert all(naming._file_types(reader) for reader in available)
 
 
 def test_a_target_area_of_one_segment_is_read_as_before(tmp_path: Path) -> None:

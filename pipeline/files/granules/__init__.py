@@ -3,7 +3,7 @@
 from pipeline.files.granules.finding import find_granules, without_description
 from pipeline.files.granules.geotiff import GeotiffConventions
 from pipeline.files.granules.granule import Granule, UnusableGranuleError
-from pipeline.files.granules.naming import is_unfinished, resembled_readers
+from pipeline.files.granules.naming import is_part_of_disk, resembled_readers
 from pipeline.files.granules.netcdf import NetcdfConventions
 from pipeline.files.granules.reading import read_granule
 
@@ -13,7 +13,7 @@ __all__ = [
     "NetcdfConventions",
     "UnusableGranuleError",
     "find_granules",
-    "is_unfinished",
+    "is_part_of_disk",
     "read_granule",
     "resembled_readers",
     "without_description",

@@ -8,14 +8,15 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
+from pipeline.files.base.sidecars import as_finished, is_unfinished
 from pipeline.files.granules.geotiff import describe_geotiff
-from pipeline.files.granules.granule import Granule
+from pipeline.files.granules.granule import UNFINISHED, Granule
 from pipeline.files.granules.naming import NamedFile, Readers, named_files
 from pipeline.files.granules.netcdf import describe_netcdf
 
 NEVER = datetime.min
 GEOTIFF_SUFFIXES = {".tif", ".tiff"}
-NETCDF_SUFFIXES = {".nc", ".nc4"}
+PLAIN_SUFFIXES = GEOTIFF_SUFFIXES | {".nc", ".nc4"}
 
 
 def find_granules(
@@ -32,18 +33,29 @@ def find_granules(
         readers: Of satpy, with globs of the names that are taken; all where there are none.
         each: Applies a function to every one of these, perhaps in another process.
     """
-    remaining = set(paths)
-    granules: list[Granule] = []
+    paths = set(paths)
+    granules = [
+        Granule(path.name, (path,), UNFINISHED, "unknown", None)
+        for path in sorted(paths)
+        if is_unfinished(path, paths) and _is_taken(as_finished(path), readers)
+    ]
+    remaining = paths - {granule.files[0] for granule in granules}
     for reader, globs in readers.items():
         known = list(named_files(sorted(remaining), reader, globs))
         remaining -= {file.path for file in known}
         granules += _group(known, reader)
-    known_suffixes = GEOTIFF_SUFFIXES | NETCDF_SUFFIXES
-    if to_open := sorted(path for path in remaining if path.suffix.lower() in known_suffixes):
+    if to_open := sorted(path for path in remaining if path.suffix.lower() in PLAIN_SUFFIXES):
         granules += _joined(chain.from_iterable(each(_describe, to_open)))
     remaining -= set(to_open)
     granules.sort(key=lambda granule: (str(granule.start_time), granule.name))
     return list(_newest_first(granules)), sorted(remaining)
+
+
+def _is_taken(path: Path, readers: Readers) -> bool:
+    """Whether a file of this name is that of a granule."""
+    return path.suffix.lower() in PLAIN_SUFFIXES or any(
+        any(named_files([path], reader, globs)) for reader, globs in readers.items()
+    )
 
 
 def _joined(granules: Iterable[Granule]) -> Iterator[Granule]:

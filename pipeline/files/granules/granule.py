@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.floating]
 Bands = Mapping[str, Sequence[str]]
 
+UNFINISHED = "unfinished"  # in the place of a reader, of a download that did not end
+
 
 @dataclass(frozen=True)
 class Granule:

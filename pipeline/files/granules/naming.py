@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from pipeline.files.base.sidecars import is_sidecar
+
 Readers = Mapping[str, Sequence[str]]
 
 GOES = {f"G{number}": f"GOES-{number}" for number in range(16, 20)}
@@ -56,11 +58,7 @@ OTHER_NAMES = (
     (re.compile(r"^(V\w\w0[23][A-Z]{3})(\.A\d{7}\.\d{4}\.\d{3})\.nrt(\.nc)$"), r"\1_NRT\2\3"),
     (re.compile(r"\.nrt(\.\w+)$", re.IGNORECASE), r"\1"),  # near-real time
 )
-# What lies beside a file of data, under its name: checksums, pictures of less detail, what GDAL and
-# archives tell of it.
-BESIDE = re.compile(r"\.(md5|sha\d*|ovr|aux\.xml|xml|met|idx|png|jpe?g)$", re.IGNORECASE)
-UNFINISHED = (".part", ".partial", ".aria2", ".crdownload", ".download", ".filepart", ".tmp")
-FEW_LETTERS = 4  # with which a name begins by chance as a pattern does
+SYMBOL = re.compile(r"\[.[^]]*\]|.")  # of a glob
 
 
 class _Loader(yaml.CSafeLoader):
@@ -103,8 +101,9 @@ def named_files(
         globs: Of the names that are taken; all that the reader knows where there are none.
 
     Raises:
-        ValueError: If satpy has no such reader.
+        ValueError: If satpy has no such reader, or a glob fits no name that the reader knows.
     """
+    _refuse_foreign(tuple(globs), reader)
     for path in paths:
         known = _known(path, reader)
         if known and _fits(known.name, globs):
@@ -141,19 +140,10 @@ def is_part_of_disk(files: Iterable[Path], reader: str) -> bool:
 
 
 def resembled_readers(path: Path, readers: Readers) -> list[str]:
-    """Readers whose files, of the names that are taken, begin as this one, which ends otherwise."""
-    if BESIDE.search(path.name) or is_unfinished(path):
+    """Readers with a glob that takes the name of this file, which satpy does not know."""
+    if is_sidecar(path):
         return []
-    return [
-        reader
-        for reader, globs in readers.items()
-        if _fits(path.name, globs) and _beginnings(reader).match(path.name)
-    ]
-
-
-def is_unfinished(path: Path) -> bool:
-    """Whether a program is still fetching the file, or gave up."""
-    return path.suffix.lower() in UNFINISHED
+    return [reader for reader, globs in readers.items() if globs and _fits(path.name, globs)]
 
 
 def _fits(name: str, globs: Sequence[str]) -> bool:
@@ -263,10 +253,13 @@ def _tells_time(pattern: str) -> bool:
     return any(f"{{{field}" in pattern for field in START)
 
 
-def _patterns(reader: str) -> list[str]:
-    """Of the names alone, without the folders of some."""
+@cache
+def _globs(reader: str) -> list[str]:
+    """Of the names alone that a reader knows, without the folders of some."""
+    from trollsift import globify
+
     return [
-        pattern.rsplit("/", 1)[-1]
+        globify(pattern.rsplit("/", 1)[-1])
         for file_type in _file_types(reader).values()
         for pattern in file_type["file_patterns"]
     ]
@@ -274,21 +267,29 @@ def _patterns(reader: str) -> list[str]:
 
 @cache
 def _names(reader: str) -> re.Pattern[str]:
-    from trollsift import globify
-
-    return re.compile("|".join(translate(globify(pattern)) for pattern in _patterns(reader)))
+    return re.compile("|".join(map(translate, _globs(reader))))
 
 
 @cache
-def _beginnings(reader: str) -> re.Pattern[str]:
-    """What names of the reader's files begin with, up to their time."""
-    from trollsift import globify
+def _refuse_foreign(globs: tuple[str, ...], reader: str) -> None:
+    known = [tuple(SYMBOL.findall(glob)) for glob in _globs(reader)]
+    for glob in globs:
+        if not any(_share_a_name(tuple(SYMBOL.findall(glob)), each) for each in known):
+            raise ValueError(
+                f"no name of a file of satpy's {reader} fits {glob!r}; change it in fetch.readers, "
+                "or leave the brackets empty to take all files"
+            )
 
-    starts = [re.split(r"\{\w*time", pattern)[0] for pattern in _patterns(reader)]
-    long = {start for start in starts if _n_letters(start) >= FEW_LETTERS}
-    return re.compile("|".join(translate(globify(start) + "*") for start in sorted(long)) or "(?!)")
 
-
-def _n_letters(pattern: str) -> int:
-    """Letters outside of the fields of a pattern."""
-    return sum(map(str.isalpha, re.sub(r"\{[^}]*\}", "", pattern)))
+@cache
+def _share_a_name(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Whether a name can fit both globs, each in symbols: `*`, `?`, `[…]` or a letter."""
+    if not (one and other):
+        return {*one, *other} <= {"*"}
+    if one[0] == "*":
+        return _share_a_name(one[1:], other) or _share_a_name(one, other[1:])
+    if other[0] == "*":
+        return _share_a_name(other, one)
+    first = (one[0], other[0])
+    fits = "?" in first or fnmatchcase(*first) or fnmatchcase(*reversed(first))
+    return fits and _share_a_name(one[1:], other[1:])

@@ -9,7 +9,7 @@ import xarray as xr
 
 from pipeline.files.granules.damage import refuse_what_is_no_data, unusable
 from pipeline.files.granules.geotiff import GeotiffConventions, read_geotiff
-from pipeline.files.granules.granule import Bands, Reading, UnusableGranuleError
+from pipeline.files.granules.granule import UNFINISHED, Bands, Reading, UnusableGranuleError
 from pipeline.files.granules.netcdf import NetcdfConventions, read_netcdf
 from pipeline.files.granules.satellite import read_satellite
 from pipeline.files.granules.times import LONGEST_SCAN
@@ -28,7 +28,7 @@ def read_granule(
 
     Args:
         files: All files of the granule.
-        reader: "geotiff", "netcdf" or the name of a satpy reader.
+        reader: "geotiff", "netcdf", "unfinished" or the name of a satpy reader.
         bands: For each wanted name the bands that can stand for it; the first one there is taken,
             and the name is left out where the granule has none of them.
         netcdf: What variables of plain netCDF files mean.
@@ -47,6 +47,9 @@ def read_granule(
     Raises:
         UnusableGranuleError: If a file cannot be opened or read.
     """
+    if reader == UNFINISHED:
+        detail = f"the download of {files[0].name} did not end; fetch it again"
+        raise UnusableGranuleError("unfinished download", detail)
     for file in files:
         refuse_what_is_no_data(file)
     try:
