@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pipeline.core.device import compute_device
 from pipeline.core.encoder import Encoder, embed_tiles, fused, rebuild_encoder
 from pipeline.core.sphere import tile_centres
-from pipeline.core.threads import side_by_side
+from pipeline.core.threads import keep_latest, side_by_side
 from pipeline.core.tile import IntArray, grid_tiles, orientations
 from pipeline.core.tile_statistics import CloudRule, describe_tiles
 from pipeline.files import encoders, stage, stores
@@ -99,7 +99,7 @@ def _set_aside(parts: Iterator[_Embedded | None], turned: list[xr.Dataset]) -> I
             yield tiles
 
 
-@lru_cache(maxsize=1)
+@keep_latest
 def _read_network(folder: Path, digest: str) -> tuple[Encoder, dict[str, Any]]:
     """The encoder, kept for the next scene; workers of a cluster outlive what is in `folder`."""
     if encoders.digest(folder) != digest:

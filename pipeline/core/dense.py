@@ -1,7 +1,6 @@
 """What tiles at a small stride tell of every pixel of a scene."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from pipeline.core.device import compute_device
 from pipeline.core.encoder import Encoder, embed_tiles, fused, rebuild_encoder
+from pipeline.core.threads import keep_latest
 from pipeline.core.tile import grid_tiles, shape_on_earth
 
 IntArray = NDArray[np.int64]
@@ -111,7 +111,7 @@ def embed_block(
     return embed_tiles(network, tiles, device=compute_device(), layer=layer)
 
 
-@lru_cache(maxsize=1)
+@keep_latest
 def _read_network(encoder: Stored, *, fuse: bool) -> Encoder:
     """Fused, it is faster, and has no layers to look at."""
     network = rebuild_encoder(*encoder.read())

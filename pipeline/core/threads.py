@@ -4,7 +4,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from functools import lru_cache, wraps
+from threading import Lock
+from typing import ParamSpec, TypeVar
 
 import torch
 
@@ -12,6 +14,23 @@ from pipeline.core.memory import keep_freed_memory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Arguments = ParamSpec("Arguments")
+
+
+def keep_latest(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """`function`, whose latest result is kept for whoever asks for the same.
+
+    Others wait while it is computed. A network needs this that is fused: torch traces it, and in
+    that time no other thread of the process may use one.
+    """
+    cached, lock = lru_cache(maxsize=1)(function), Lock()
+
+    @wraps(function)
+    def alone(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        with lock:
+            return cached(*args, **kwargs)  # type: ignore[arg-type]  # as lru_cache, what is hashable
+
+    return alone
 
 
 @contextmanager
