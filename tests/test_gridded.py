@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from netCDF4 import Dataset
 
 from pipeline.composite import CompositeParams, sample_gridded
 from pipeline.core.axis import closest_cells, closest_points
@@ -188,6 +189,48 @@ def test_values_that_are_not_valid_are_missing(write: Write) -> None:
     field.attrs |= {"valid_min": np.float32(0), "valid_max": np.float32(105)}
     found = sample_gridded(write(field), _tiles((0, 0, 0), (6, 90, 0), (6, 0, 0)))
     np.testing.assert_array_equal(found, [20, 100, np.nan])
+
+
+def test_a_bystander_that_cannot_be_decoded_costs_nothing(write: Write, tmp_path: Path) -> None:
+    wanted = write(_era5())
+    with Dataset(tmp_path / "era5.nc", "a") as file:
+        for name, units in (("age", "months since 1850-01-01"), ("odd", "days since yesterday")):
+            file.createVariable(name, "f8", ("valid_time",)).units = units
+            file[name][:] = [1.5, 2.5]
+    assert open_gridded(wanted).values.ravel()[:2].tolist() == [0, 1]
+
+
+def test_attributes_are_read_in_whatever_type_they_are(write: Write, tmp_path: Path) -> None:
+    wanted = write(_era5())
+    with Dataset(tmp_path / "era5.nc", "a") as file:
+        file["sst"].setncatts(
+            {"scale_factor": "0.5", "missing_value": "3", "valid_range": "0.5, 55"}
+        )
+        file["latitude"].setncatts({"standard_name": "latitude ", "units": "degrees_north\0"})
+    values = open_gridded(wanted).values.ravel()
+    np.testing.assert_array_equal(values[:5], [np.nan, 0.5, 1, np.nan, 5])
+    np.testing.assert_array_equal(values[[20, 24, 25]], [50, 55, np.nan])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "detail"),
+    [
+        (
+            "scale_factor",
+            "half",
+            "sst in .* cannot be decoded: its scale_factor is 'half', which is",
+        ),
+        ("valid_range", "some", "the valid_range of sst is 'some', which should be two numbers"),
+    ],
+)
+def test_numbers_that_are_none_are_named(
+    write: Write, tmp_path: Path, name: str, value: str, detail: str
+) -> None:
+    wanted = write(_era5())
+    with Dataset(tmp_path / "era5.nc", "a") as file:
+        file["sst"].setncattr(name, value)
+    with pytest.raises(ValueError, match=detail):
+        open_gridded(wanted)
 
 
 def test_a_field_without_time_is_the_same_for_all_tiles(write: Write) -> None:

@@ -1140,6 +1140,16 @@ def _stored(path: Path, counts: list[int], kind: str = "i2", **attributes: Any) 
             {"_FillValue": -999, "missing_value": np.int16([-888, -777])},
             [0, 5, 10, None, None, None],
         ),
+        (  # numbers that were written as words
+            [0, 500, 1000, 12000, -888, 10000],
+            {"scale_factor": "0.01", "valid_range": "0, 11000", "missing_value": "-888 "},
+            [0, 5, 10, None, None, 100],
+        ),
+        (
+            [0, 5, 10, -1, 101, 100],
+            {"valid_min": "0", "valid_max": "1e2"},
+            [0, 5, 10, None, None, 100],
+        ),
     ],
 )
 def test_values_that_are_not_valid_are_missing(
@@ -1147,6 +1157,59 @@ def test_values_that_are_not_valid_are_missing(
 ) -> None:
     found = _stored(tmp_path / "a.nc", counts, **attributes)
     np.testing.assert_allclose(found, np.array(expected, float), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("units", "expected"), [(1, 25), (np.float32(1), 25), (0.01, 0.25), ("% ", 0.25), (["%"], 0.25)]
+)
+def test_units_are_read_in_whatever_type_they_are(
+    tmp_path: Path, units: Any, expected: float
+) -> None:
+    path = _write(_model().isel(time=0).rename(rlut="clt") * 0 + 0.25, tmp_path / "a.nc")
+    with Dataset(path, "a") as file:
+        variable = file["clt"]
+        setting = variable.setncattr_string if isinstance(units, list) else variable.setncattr
+        setting("units", units)
+    np.testing.assert_allclose(_read(path, bands={"visible": ["clt"]}).visible, expected)
+
+
+def test_words_may_be_padded(tmp_path: Path) -> None:
+    _abi_cod(path := tmp_path / "a.nc")
+    bands = {"optical_depth": ["COD"]}
+    with Dataset(path, "a") as file:
+        file["COD"].grid_mapping = "goes_imager_projection"
+    sound = _read(path, bands=bands)
+    with Dataset(path, "a") as file:
+        for variable in file.variables.values():
+            for name in variable.ncattrs():
+                if isinstance(word := variable.getncattr(name), str):
+                    variable.setncattr(name, f" {word}\0 ")
+    xr.testing.assert_identical(_read(path, bands=bands), sound)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "detail"),
+    [
+        (
+            "scale_factor",
+            "a tenth",
+            "cannot be decoded: its scale_factor is 'a tenth', which is no",
+        ),
+        ("scale_factor", [0.1, 0.2], "cannot be decoded: its scale_factor is '.0.1 0.2.', which"),
+        ("add_offset", np.nan, "cannot be decoded: its add_offset is 'nan', which is no number"),
+        ("valid_range", 100, "the valid_range of clt is '100', which should be two numbers"),
+        ("valid_range", ["0", "100"], "the valid_range of clt is .* which should be two numbers"),
+        ("valid_max", "much", "the valid_max of clt is 'much', which should be a number"),
+    ],
+)
+def test_numbers_that_are_none_are_named(
+    tmp_path: Path, name: str, value: Any, detail: str
+) -> None:
+    attributes = {"scale_factor": 0.01, name: value}
+    counts = [0, 5, 10, 20, 30, 100]
+    assert (
+        _refused(lambda: _stored(tmp_path / "a.nc", counts, **attributes), detail) == "unreadable"
+    )
 
 
 @pytest.mark.parametrize(

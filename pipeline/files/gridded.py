@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat
 
+from pipeline.files.base.decoding import decoded, tidied, undecodable
 from pipeline.files.base.places import tells_degrees
 from pipeline.files.base.sidecars import is_sidecar, is_unfinished
 from pipeline.files.base.time_choice import SeveralTimesError, choose_time
@@ -62,7 +63,7 @@ def open_gridded(wanted: GriddedVariable) -> xr.DataArray:
             joined = xr.open_mfdataset(
                 paths,
                 engine="netcdf4",
-                preprocess=lambda part: _pick(part, wanted),
+                preprocess=lambda raw: _pick(raw, wanted),
                 combine="by_coords",
                 chunks="auto",
                 data_vars="minimal",
@@ -70,7 +71,7 @@ def open_gridded(wanted: GriddedVariable) -> xr.DataArray:
                 compat="override",
                 join="exact",
                 combine_attrs="override",
-                decode_timedelta=False,
+                decode_cf=False,
             )
     except NotUsableError as error:
         raise ValueError(str(error)) from None
@@ -86,9 +87,17 @@ class NotUsableError(ValueError):
     """A sentence for the user, which xarray passes on."""
 
 
-def _pick(part: xr.Dataset, wanted: GriddedVariable) -> xr.Dataset:
+def _pick(raw: xr.Dataset, wanted: GriddedVariable) -> xr.Dataset:
     """The variable of one file, with plain names for its axes and without any others."""
-    source = part.encoding["source"]
+    source = raw.encoding["source"]
+    for variable in raw.variables.values():
+        variable.attrs = tidied(variable.attrs)
+    part = decoded(raw)
+    if reason := wanted.variable in raw.variables and undecodable(raw, wanted.variable):
+        raise NotUsableError(
+            f"{wanted.variable} in {source} cannot be decoded: {reason}; correct it in the file or "
+            f"leave {wanted.name} out of composite.gridded"
+        )
     if wanted.variable not in part.data_vars:
         raise NotUsableError(
             f"{source} has no variable {wanted.variable}, but "

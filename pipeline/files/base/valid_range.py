@@ -16,6 +16,9 @@ def within_valid_range(variable: xr.DataArray) -> xr.DataArray:
     Of packed values these are in counts, unless they are of another type than the counts. Where no
     fill value is stated, that of netCDF itself stands for what was never written, unless it lies
     between two limits.
+
+    Raises:
+        ValueError: If its valid_range is not two numbers, or another limit not one.
     """
     (lowest, highest), never_written = _limits(variable), _never_written(variable)
     are_finite = np.isfinite([lowest, highest])
@@ -47,10 +50,10 @@ def _limits(variable: xr.DataArray) -> tuple[float, float]:
     slack = abs(scale) / 2 if is_packed else 0.0  # since unpacking rounds
     lowest, highest = -np.inf, np.inf
     if "valid_range" in attributes:
-        lowest, highest = _unpacked(variable, np.atleast_1d(attributes["valid_range"]))
+        lowest, highest = _unpacked(variable, "valid_range", n_numbers=2)
     for name, is_lowest in (("valid_min", True), ("valid_max", False)):
         if name in attributes:
-            [limit] = _unpacked(variable, np.atleast_1d(attributes[name]))
+            [limit] = _unpacked(variable, name, n_numbers=1)
             if is_lowest == (scale > 0):
                 lowest = max(lowest, limit)
             else:
@@ -58,8 +61,15 @@ def _limits(variable: xr.DataArray) -> tuple[float, float]:
     return lowest - slack, highest + slack
 
 
-def _unpacked(variable: xr.DataArray, limits: np.ndarray) -> list[float]:
-    """Limits in the values of the variable, in ascending order."""
+def _unpacked(variable: xr.DataArray, name: str, *, n_numbers: int) -> list[float]:
+    """Limits that an attribute states, in the values of the variable and in ascending order."""
+    limits = np.atleast_1d(variable.attrs[name])
+    if len(limits) != n_numbers or limits.dtype.kind not in "iuf":
+        wanted = "two numbers" if n_numbers > 1 else "a number"
+        raise ValueError(
+            f"the {name} of {variable.name} is '{variable.attrs[name]}', which should be {wanted}; "
+            "correct it or leave it out"
+        )
     encoding = variable.encoding
     kind = np.dtype(encoding.get("dtype", variable.dtype))
     if kind.kind in "iu" and limits.dtype.kind in "iu":

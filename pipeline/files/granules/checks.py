@@ -9,6 +9,7 @@ from netCDF4 import Dataset
 from numpy.typing import NDArray
 from pyhdf.SD import SD  # type: ignore[import-untyped]
 
+from pipeline.files.base.decoding import tidied
 from pipeline.files.granules.granule import FloatArray, UnusableGranuleError
 
 NETCDF_SUFFIXES = {".nc", ".nc4"}
@@ -110,14 +111,15 @@ def _netcdf_scales(group: Any, only: set[str] | None) -> Iterator[tuple[str, flo
             )
         if variable.ndim < 2 or variable.dtype.kind not in "iu":
             continue
-        attributes = set(variable.ncattrs())
-        if "scale_factor" in attributes and (
-            only is None or getattr(variable, "units", "") in only
-        ):
+        attributes = tidied({key: variable.getncattr(key) for key in variable.ncattrs()})
+        scale = np.asarray(attributes.get("scale_factor"))
+        is_judged = only is None or attributes.get("units", "") in only
+        if is_judged and scale.size == 1 and scale.dtype.kind in "iuf":
             counts = np.iinfo(variable.dtype).max - np.iinfo(variable.dtype).min
-            if "valid_range" in attributes:
-                counts = abs(int(np.diff(variable.valid_range)[0]))
-            yield name, float(variable.scale_factor), counts
+            limits = np.asarray(attributes.get("valid_range"))
+            if limits.size == 2 and limits.dtype.kind in "iuf":
+                counts = abs(int(np.diff(limits)[0]))
+            yield name, scale.item(), counts
     for child in group.groups.values():
         yield from _netcdf_scales(child, only)
 

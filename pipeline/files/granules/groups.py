@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import xarray as xr
 from xarray.backends import NetCDF4DataStore
 
+from pipeline.files.base.decoding import tidied
+
 
 class _Dimension(NamedTuple):
     """As a group defines it, by its path."""
@@ -33,11 +35,12 @@ def open_groups(path: Path) -> xr.Dataset:
                 _Dimension(each.group().path, each.name, each.size)
                 for each in group[name].get_dims()
             ]
+            variable.attrs = tidied(variable.attrs)
             variables[path_in(group.path, name)] = variable
     names = _dimension_names(variables)
     for variable in variables.values():
         variable.dims = [names[each] for each in variable.dims]
-    opened = xr.Dataset(variables, attrs=root.get_attrs())
+    opened = xr.Dataset(variables, attrs=tidied(root.get_attrs()))
     opened.set_close(root.close)
     return opened
 

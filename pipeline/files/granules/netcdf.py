@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
+from pipeline.files.base.decoding import decoded, undecodable
 from pipeline.files.base.places import tells_place, tells_projected
 from pipeline.files.base.valid_range import within_valid_range
 from pipeline.files.granules.checks import (
@@ -63,7 +64,7 @@ def describe_netcdf(path: Path) -> list[Granule]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of unusual calendars
             with open_groups(path) as raw:
-                file = raw.assign(_decoded(raw[_in_time(raw)]).variables)
+                file = raw.assign(decoded(raw[_in_time(raw)]).variables)
                 likely = {
                     str(name): each
                     for name, each in raw.variables.items()
@@ -106,8 +107,9 @@ def read_netcdf(path: Path, bands: Bands, conventions: NetcdfConventions, step: 
     """The variables that serve as bands at one time, north up and east to the right."""
     refuse_absurd_scales([path], only=PERCENT_OR_K)
     with open_groups(path) as raw:
-        file = _decoded(raw)
+        file = decoded(raw)
         chosen = choose_bands(bands, map(str, file.data_vars))
+        _refuse_undecodable(raw, choose_bands(bands, map(str, raw.variables)), chosen)
         refuse_without(chosen, bands)
         used = {name: file[name] for name in chosen.values()}
         time_name = find_time(file, used)
@@ -152,18 +154,14 @@ def read_netcdf(path: Path, bands: Bands, conventions: NetcdfConventions, step: 
     )
 
 
-def _decoded(raw: xr.Dataset) -> xr.Dataset:
-    """`raw` without the variables that cannot be decoded, such as times in months."""
-    odd = [name for name in raw.variables if not _is_decodable(raw, name)]
-    return xr.decode_cf(raw.drop_vars(odd), decode_timedelta=False)
-
-
-def _is_decodable(raw: xr.Dataset, name: Hashable) -> bool:
-    try:
-        xr.conventions.decode_cf_variable(name, raw.variables[name], decode_timedelta=False)
-    except Exception:  # by whatever it is that its attributes say
-        return False
-    return True
+def _refuse_undecodable(
+    raw: xr.Dataset, held: Mapping[str, str], chosen: Mapping[str, str]
+) -> None:
+    """Raise `UnusableGranuleError` if a band that the file holds could not be chosen for that."""
+    for wanted, name in held.items():
+        if wanted not in chosen and (reason := undecodable(raw, name)):
+            detail = f"its {name} cannot be decoded: {reason}; correct it in the file"
+            raise UnusableGranuleError("unreadable", detail)
 
 
 def _in_time(raw: xr.Dataset) -> list[Hashable]:

@@ -56,6 +56,7 @@ def in_known_units(
     Raises:
         UnusableGranuleError: If nothing tells the units, or those are not of the kind of band.
     """
+    stated, declared = (text.strip() if text else None for text in (stated, declared))
     expected = EXPECTED.get(wanted)
     if expected == KELVIN:
         stated, declared = _temperature(stated), _temperature(declared)
