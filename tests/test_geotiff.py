@@ -69,12 +69,36 @@ def test_an_overpass_is_on_its_own_day_in_any_longitudes(
     assert _read(path).attrs["time"] == np.datetime64(expected)
 
 
-@pytest.mark.parametrize("date", ["2020-06-01", "20200601"])
+@pytest.mark.parametrize("date", ["2020-06-01", "20200601", "2020-W23-1"])
 def test_a_date_alone_is_no_time(date: str, tmp_path: Path) -> None:
     path = _write(tmp_path / "a.tif", tags={"start_time": date})
     [granule], _ = find_granules([path])
     assert granule.start_time is None
     with pytest.raises(UnusableGranuleError, match=f"start_time {date} has no time of day; add"):
+        _read(path)
+
+
+@pytest.mark.parametrize(
+    ("profile", "changes", "detail"),
+    [
+        (
+            {"count": 2},
+            {"descriptions": ("visible", "visible")},
+            "2 of its bands are called visible",
+        ),
+        ({"dtype": "complex64"}, {}, "its visible is of complex numbers"),
+        ({}, {"offsets": (np.inf,)}, "visible is scaled by 1 with the offset inf"),
+        ({}, {"scales": (np.nan,)}, "visible is scaled by nan with the offset 0"),
+    ],
+)
+def test_what_is_no_band_of_numbers_is_refused(
+    profile: dict[str, Any], changes: dict[str, Any], detail: str, tmp_path: Path
+) -> None:
+    path = _write(tmp_path / "a.tif", **profile)
+    with rasterio.open(path, "r+") as file:
+        for name, value in changes.items():
+            setattr(file, name, value)
+    with pytest.raises(UnusableGranuleError, match=detail):
         _read(path)
 
 
@@ -135,6 +159,10 @@ def test_rational_polynomials_tell_places(tmp_path: Path) -> None:
     [
         ({"transform": Affine.identity()}, "it has no geotransform, ground control points or RPC"),
         ({"crs": None}, "it has no coordinate reference system, such as EPSG:4326"),
+        (
+            {"crs": 'LOCAL_CS["site",UNIT["metre",1]]'},
+            "its coordinate reference system 'site' leads to no latitudes and longitudes; give one",
+        ),
     ],
 )
 def test_without_places_the_sentence_says_what_is_lacking(

@@ -409,6 +409,33 @@ def test_a_coverage_of_another_time_is_refused(tmp_path: Path) -> None:
     assert _read(_write(stale, tmp_path / "c.nc")).attrs["time"] == TIMES[1]
 
 
+@pytest.mark.parametrize(
+    ("coverage", "is_covered"),
+    [
+        ({"time_coverage_start": "2020-06-01"}, True),
+        ({"time_coverage_start": "20200601", "time_coverage_end": "20200601"}, True),
+        ({"time_coverage_start": "2020-05-29", "time_coverage_end": "2020-05-31"}, False),
+    ],
+)
+def test_dates_of_a_coverage_are_whole_days(
+    coverage: dict[str, str], is_covered: bool, tmp_path: Path
+) -> None:
+    path = _write(_model(**coverage).isel(time=1), tmp_path / "a.nc")
+    if is_covered:
+        assert _read(path).attrs["time"] == TIMES[1]
+    else:
+        assert _refused(partial(_read, path), "its time is 2020-06-01 06") == "other time"
+
+
+@pytest.mark.parametrize("name", ["time_coverage_start", "start_time"])
+def test_a_date_alone_is_no_time(name: str, tmp_path: Path) -> None:
+    path = _write(_model(**{name: "2020-06-01"}).isel(time=0, drop=True), tmp_path / "a.nc")
+    [granule], _ = find_granules([path])
+    assert granule.start_time is None
+    detail = f"its attribute {name} 2020-06-01 has no time of day; add it"
+    assert _refused(partial(_read, path), detail) == "unreadable"
+
+
 def test_a_file_without_a_time_is_refused(tmp_path: Path) -> None:
     path = _write(_model().isel(time=0, drop=True), tmp_path / "a.nc")
     [granule], _ = find_granules([path])

@@ -18,7 +18,7 @@ from pipeline.core.synthetic import synthesise_scene
 from pipeline.core.viewing import geostationary_view, solar_angles
 from pipeline.files import mcmip, stores
 
-SMALLER: dict[str, Any] = {  # numbers alone, for the time a test may take
+SMALLER: dict[str, Any] = {  # for the time a test may take
     "sample.n_triplets": {"train": 256, "validation": 64, "test": 64},
     "train.n_epochs": 1,
     "cluster.k_max": 10,
@@ -26,6 +26,7 @@ SMALLER: dict[str, Any] = {  # numbers alone, for the time a test may take
     "cluster.n_surrogates": 2,
     "tsne.n_sample": 100,
     "tsne.perplexity": 10,
+    "grid_clusters.grids": ["equal_area"],
 }
 FROM_ABI = {"M03": "C01", "M05": "C02", "M07": "C03", "M12": "C07", "M15": "C14"}
 DAYS = [datetime(2025, 7, day) for day in range(1, 8)]

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
-from pyproj import Transformer
 from rasterio.transform import GCPTransformer, RPCTransformer
 
 from pipeline.files.granules.checks import refuse_absurd_scale, refuse_torn_places
@@ -26,10 +26,10 @@ from pipeline.files.granules.granule import (
     refuse_without,
 )
 from pipeline.files.granules.orientation import north_up
-from pipeline.files.granules.times import parse_time
+from pipeline.files.granules.projection import in_degrees
+from pipeline.files.granules.times import is_date, parse_time
 from pipeline.files.granules.units import PERCENT, in_known_units
 
-DATE = re.compile(r"\d{4}-?\d\d-?\d\d")
 COLOURS = ("red", "green", "blue")
 SATPY_NAME = re.compile(r"(?P<band>\w+)_(?P<time>\d{8}_\d{6})\.tiff?")
 # Of satpy's composites, but for those that mix it with infrared or an index of snow.
@@ -77,12 +77,13 @@ def read_geotiff(files: Sequence[Path], bands: Bands, conventions: GeotiffConven
     """
     with ExitStack() as stack:
         opened = [stack.enter_context(rasterio.open(path)) for path in files]
-        holders = {
-            name: (file, index)
+        named = [
+            (name, (file, index))
             for file in opened
             for index, name in enumerate(_band_names(file, conventions.units))
             if name
-        }
+        ]
+        holders = dict(named)
         chosen = choose_bands(bands, holders)
         if not chosen and any(map(_is_nameless_picture, opened)):
             detail = (
@@ -91,6 +92,12 @@ def read_geotiff(files: Sequence[Path], bands: Bands, conventions: GeotiffConven
             )
             raise UnusableGranuleError("lacks a band", detail)
         refuse_without(chosen, bands)
+        counts = Counter(name for name, _ in named)
+        if alike := [name for name in chosen.values() if counts[name] > 1]:
+            detail = (
+                f"{counts[alike[0]]} of its bands are called {alike[0]}; describe them otherwise"
+            )
+            raise UnusableGranuleError("unreadable", detail)
         values, attributes = {}, {}
         for wanted, name in chosen.items():
             values[wanted], units = _read_band(*holders[name], wanted, name, conventions)
@@ -158,7 +165,14 @@ def _read_band(
 ) -> tuple[NDArray[Any], str]:
     """Values of a band, NaN where missing, and their units."""
     scale, offset = _scaling(file, index)
-    if (kind := np.dtype(file.dtypes[index])).kind in "iu":
+    if (kind := np.dtype(file.dtypes[index])).kind == "c":
+        raise UnusableGranuleError(
+            "unreadable", f"its {name} is of complex numbers; take real ones"
+        )
+    if not np.isfinite([scale, offset]).all():
+        detail = f"{name} is scaled by {scale:g} with the offset {offset:g}"
+        raise UnusableGranuleError("absurd scale", detail)
+    if kind.kind in "iu":
         refuse_absurd_scale(name, scale, np.iinfo(kind).max)
     counts = file.read(index + 1, masked=True).astype(np.float32).filled(np.nan)
     stated, declared = file.units[index], conventions.units.get(name)
@@ -222,8 +236,7 @@ def _locate(
     if crs is None:
         detail = "it has no coordinate reference system, such as EPSG:4326"
         raise UnusableGranuleError("lacks its geolocation", detail)
-    to_degrees = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
-    longitude, latitude = to_degrees.transform(eastings, northings)
+    longitude, latitude = in_degrees(crs, eastings, northings)
     return latitude, (longitude + 180) % 360 - 180
 
 
@@ -246,7 +259,7 @@ def _start_time(file: rasterio.DatasetReader) -> datetime | None:
     time = parse_time("tag start_time", tags["start_time"])
     if time.tzinfo is not None:
         return time.astimezone(UTC).replace(tzinfo=None)
-    if not DATE.fullmatch(tags["start_time"].strip()):
+    if not is_date(tags["start_time"]):
         return time
     if "local_overpass_time" not in tags:
         detail = (

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
+from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from pipeline.files.base.decoding import decoded, undecodable
@@ -33,6 +33,7 @@ from pipeline.files.granules.granule import (
 )
 from pipeline.files.granules.groups import groups_around, open_groups, path_in
 from pipeline.files.granules.orientation import north_up
+from pipeline.files.granules.projection import in_degrees
 from pipeline.files.granules.times import find_time, time_axis, times_at
 from pipeline.files.granules.units import in_known_units, known_unit
 
@@ -242,8 +243,7 @@ def _unprojected(
     rows, columns = _rows_and_columns(file, plane)
     height = mapping.get("perspective_point_height")  # by which scanning angles grow
     northings, eastings = (_in_projection(file[name], crs, height) for name in (rows, columns))
-    to_degrees = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
-    longitude, latitude = to_degrees.transform(*np.meshgrid(eastings, northings))
+    longitude, latitude = in_degrees(crs, *np.meshgrid(eastings, northings))
     dimensions = rows, columns
     return xr.DataArray(latitude, dims=dimensions), xr.DataArray(longitude, dims=dimensions)
 

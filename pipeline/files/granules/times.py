@@ -1,7 +1,7 @@
 """Times of plain netCDF files, whatever their calendar."""
 
 from collections.abc import Hashable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import zip_longest
 from typing import Any
 
@@ -83,6 +83,7 @@ def times_at(
             two attributes differ by more.
     """
     if name is None:
+        _refuse_date(f"attribute {COVERAGE[0]}", file.attrs.get(COVERAGE[0]))
         return [*(_coverage(file.attrs)[:1] or _starts(file, bands))]
     times = [_as_datetime(time) for time in np.atleast_1d(file[name].values)]
     first = times[0] if len(times) == 1 else None
@@ -100,20 +101,22 @@ def times_at(
 
 
 def _coverage(attributes: Mapping[Hashable, Any]) -> list[datetime]:
-    """Start and perhaps end, in UTC, as far as the attributes tell them."""
+    """Start and perhaps end, in UTC, as far as the attributes tell them; dates are whole days."""
     if COVERAGE[0] not in attributes:
         return []
-    return [_in_utc(name, attributes[name]) for name in COVERAGE if name in attributes]
+    told = {name: attributes[name] for name in COVERAGE if name in attributes}
+    coverage = [_in_utc(f"attribute {name}", text) for name, text in told.items()]
+    is_day = is_date([*told.values()][-1])
+    return [*coverage, coverage[-1] + timedelta(days=1)] if is_day else coverage
 
 
 def _starts(file: xr.Dataset, bands: Variables) -> list[datetime]:
     """The first start that an attribute tells, in the words of satpy's writers."""
     holders = {"file": file.attrs, **{name: each.attrs for name, each in bands.items()}}
-    starts = sorted(
-        (_in_utc(START, attributes[START]), holder)
-        for holder, attributes in holders.items()
-        if START in attributes
-    )
+    told = {holder: each[START] for holder, each in holders.items() if START in each}
+    for text in told.values():
+        _refuse_date(f"attribute {START}", text)
+    starts = sorted((_in_utc(f"attribute {START}", text), holder) for holder, text in told.items())
     if starts and starts[-1][0] - starts[0][0] > LONGEST_SCAN:
         (first, holder), (last, other) = starts[0], starts[-1]
         detail = (
@@ -140,8 +143,27 @@ def parse_time(name: str, text: Any, form: str | None = None) -> datetime:
         raise UnusableGranuleError("unreadable", detail) from error
 
 
+def is_date(text: Any) -> bool:
+    """Whether it tells a day and no time of it.
+
+    >>> is_date("2020-06-01"), is_date("2020-W23-1"), is_date("2020-06-01T00:00")
+    (True, True, False)
+    """
+    try:
+        date.fromisoformat(str(text).strip())
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse_date(name: str, text: Any) -> None:
+    if is_date(text):
+        detail = f"its {name} {text} has no time of day; add it"
+        raise UnusableGranuleError("unreadable", detail)
+
+
 def _in_utc(name: str, text: Any) -> datetime:
-    time = parse_time(f"attribute {name}", str(text))
+    time = parse_time(name, str(text))
     return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
 
 
