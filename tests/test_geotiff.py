@@ -40,7 +40,7 @@ def _write(path: Path, *, tags: dict[str, str] | None = None, **profile: Any) ->
     ) as file:
         file.write(VALUES, 1)
         file.set_band_description(1, "visible")
-        file.units = ("percent",)
+        file.units = ("percent",) * file.count
         file.update_tags(**(tags or {"start_time": "2020-06-01T12:00:00Z"}))
     return path
 
