@@ -21,8 +21,8 @@ from pipeline.core.encoder import embed_tiles, rebuild_encoder
 from pipeline.core.plane import Plane
 from pipeline.core.resolution import pixel_sizes_km
 from pipeline.files import atlases, encoders, stage, stores
+from pipeline.files.base.rejections import Rejection, read_rejections, write_rejections
 from pipeline.files.progress import progress
-from pipeline.files.rejections import Rejection, write_rejections
 from pipeline.files.workers import n_workers
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,9 @@ def run(params: ApplyParams, atlas: Path, granules: Path | None, applied: Path) 
         source = stores.open_product(embeddings).load()
         tiles, rejections = _refuse_other_resolution(params, atlas, source)
         without = _list_without_tiles(source)
-        rejected = _gather_rejections(work / "rejected.csv", [*rejections, *without])
+        of_ingest = work / "rejected.csv"
+        before = read_rejections(of_ingest) if of_ingest.exists() else []
+        rejected = [*before, *rejections, *without]
         if not tiles.sizes["tile"]:
             first = rejections[0]
             raise ValueError(
@@ -174,14 +176,6 @@ def _list_without_tiles(source: xr.Dataset) -> list[Rejection]:
         Rejection(str(granule), "no tile", f"no complete tile of {size} pixels")
         for granule in source.granule.values[missing]
     ]
-
-
-def _gather_rejections(of_ingest: Path, others: list[Rejection]) -> list[Rejection]:
-    """What ingest rejected, then the others."""
-    if not of_ingest.exists():
-        return others
-    table = pd.read_csv(of_ingest, dtype=str, keep_default_na=False)
-    return [*(Rejection(*row) for row in table.itertuples(index=False)), *others]
 
 
 def _look_up(

@@ -20,6 +20,7 @@ from pipeline.core.scene import PHYSICAL, compose_scene, scene_angles
 from pipeline.core.sphere import lattice
 from pipeline.core.swath import on_equal_area_grid
 from pipeline.files import stage, stores
+from pipeline.files.base.rejections import Rejection, count_reasons, write_rejections
 from pipeline.files.granules import (
     GeotiffConventions,
     NetcdfConventions,
@@ -28,7 +29,6 @@ from pipeline.files.granules import (
 )
 from pipeline.files.manifests import Entry, read_entries
 from pipeline.files.progress import progress
-from pipeline.files.rejections import Rejection, count_reasons, write_rejections
 from pipeline.files.workers import ordered_map
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ def _read(folder: Path, text: str):
     path = folder / "labels.csv"
     path.write_text(text, encoding="utf-8")
     rejected = folder / "rejected.csv"
-    rejected.write_text("granule,reason,detail\nnight.nc,night,the sun is down\n")
+    rejected.write_text("granule,reason,detail\nnight.nc,night,it is\n0042,night,it is\n")
     return read_labels(path, rejected, granules=GRANULES, scene_shape=(100, 80))
 
 
@@ -84,7 +84,7 @@ def test_no_table_is_refused(tmp_path: Path) -> None:
 
 
 def test_tiles_of_rejected_granules_are_left_out_and_counted(tmp_path: Path) -> None:
-    rows = "night.nc,0,0,32,Fish\na.nc,1,2,32,Sugar\nnight.nc,9,9,32,Sugar\n"
+    rows = "night.nc,0,0,32,Fish\na.nc,1,2,32,Sugar\n0042,9,9,32,Sugar\n"
     tiles = _read(tmp_path, HEADER + rows)
     assert (tiles.n_rejected, tiles.label.tolist(), tiles.scene.tolist()) == (2, ["Sugar"], [1])
     with pytest.raises(ValueError, match=r"every granule that .*labels\.csv names was rejected"):

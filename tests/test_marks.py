@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,12 @@ BOXES = "granule,row,column,height,width,label,volunteer\n"
 MASKS = "Image_Label,EncodedPixels\n"
 
 
-def _read(folder: Path, text: str) -> Marks:
+def _read(folder: Path, text: str, granules: Sequence[str] = GRANULES) -> Marks:
     path = folder / "marks.csv"
     path.write_text(text, encoding="utf-8")
     rejected = folder / "rejected.csv"
     rejected.write_text("granule,reason,detail\nnight.nc,night,the sun is down\n")
-    return read_marks(path, rejected, granules=GRANULES)
+    return read_marks(path, rejected, granules=granules)
 
 
 def test_boxes_of_volunteers(tmp_path: Path) -> None:
@@ -52,6 +53,16 @@ def test_run_length_masks_name_granules_by_file_or_stem(tmp_path: Path) -> None:
     assert marks.boxes is None
     assert marks.n_rejected == 1
     np.testing.assert_array_equal(marks.volunteer, 0)
+
+
+def test_of_granules_of_one_stem_the_scene_is_meant(tmp_path: Path) -> None:
+    masks = MASKS + "night.jpg_Fish,1 1\nnight.nc_Fish,1 1\nnight.tif_Sugar,1 1\n"
+    marks = _read(tmp_path, masks, ["b.nc", "night.tif"])
+    assert marks.scene.tolist() == [1, 1]
+    assert [marks.names[number] for number in marks.label] == ["Fish", "Sugar"]
+    assert marks.n_rejected == 1
+    with pytest.raises(ValueError, match=r"names 'a\.jpg', by which a\.nc and a\.tif may be meant"):
+        _read(tmp_path, MASKS + "a.nc_Fish,1 1\na.jpg_Fish,1 1\n", ["a.nc", "a.tif"])
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
 """What people marked in granules: boxes of several volunteers, or run-length masks."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.files.base.rejections import read_rejections
 from pipeline.files.labels.table import (
     find_scenes,
     read_header,
@@ -104,14 +105,9 @@ def _read_boxes(path: Path, rejected: Path, granules: Sequence[str]) -> Marks:
 def _read_masks(path: Path, rejected: Path, granules: Sequence[str]) -> Marks:
     given = read_table(path, RUN_COLUMNS)
     parts = given.Image_Label.str.rpartition("_")
-    of_stem = {Path(name).stem: name for name in granules}
-    rejected_names = pd.read_csv(rejected).granule
-    of_stem.update({Path(name).stem: name for name in rejected_names})
-    stems = parts[0].map(lambda name: Path(name).stem)
-    given = given.assign(
-        granule=[of_stem.get(stem, name) for stem, name in zip(stems, parts[0], strict=True)],
-        label=parts[2],
-    )
+    left_out = [each.granule for each in read_rejections(rejected)]
+    whole = _whole_names(path, parts[0].unique(), granules, left_out)
+    given = given.assign(granule=parts[0].map(whole), label=parts[2])
     is_unnamed = (parts[0] == "") | (parts[2] == "")
     if is_unnamed.any():
         first = given[is_unnamed].iloc[0]
@@ -134,6 +130,30 @@ def _read_masks(path: Path, rejected: Path, granules: Sequence[str]) -> Marks:
         runs,
         n_rejected=len(given) - len(table),
     )
+
+
+def _whole_names(
+    path: Path, given: Iterable[str], granules: Sequence[str], rejected: Sequence[str]
+) -> dict[str, str]:
+    """Names of the granules that are meant by `given`, which may have another suffix or none.
+
+    Where one is of a scene and one was rejected, the scene is meant.
+
+    Raises:
+        ValueError: If two scenes may be meant.
+    """
+    known = {*granules, *rejected}
+    of_stem = {Path(name).stem: name for name in (*rejected, *granules)}
+    whole = {name: name if name in known else of_stem.get(Path(name).stem, name) for name in given}
+    n_alike = Counter(Path(name).stem for name in granules)
+    for name in whole:
+        if name not in known and n_alike[Path(name).stem] > 1:
+            alike = [each for each in granules if Path(each).stem == Path(name).stem]
+            raise ValueError(
+                f"{path} names {name!r}, by which {' and '.join(alike)} may be meant; write the "
+                "whole name"
+            )
+    return whole
 
 
 def _read_runs(path: Path, line: int, text: str) -> IntArray:

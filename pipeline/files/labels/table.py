@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from pipeline.files.base.rejections import read_rejections
+
 IntArray = NDArray[np.int64]
 
 LINE = "line"  # of the file, for messages
@@ -74,7 +76,7 @@ def without_rejected(path: Path, table: pd.DataFrame, rejected: Path) -> pd.Data
     Raises:
         ValueError: If nothing is left.
     """
-    left_out = table.granule.isin(pd.read_csv(rejected).granule)
+    left_out = table.granule.isin({each.granule for each in read_rejections(rejected)})
     if left_out.all():
         raise ValueError(
             f"every granule that {path} names was rejected, see {rejected}; change labels in "

@@ -25,6 +25,12 @@ def write_rejections(path: Path, rejections: Sequence[Rejection]) -> None:
         writer.writerows((each.granule, each.reason, each.detail) for each in rejections)
 
 
+def read_rejections(path: Path) -> list[Rejection]:
+    """The lines of such a table."""
+    with path.open(newline="") as file:
+        return [Rejection(**line) for line in csv.DictReader(file)]
+
+
 def count_reasons(rejections: Sequence[Rejection]) -> Counter[str]:
     """Number of granules for each reason."""
     return Counter(each.reason for each in rejections)
