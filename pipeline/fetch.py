@@ -23,6 +23,7 @@ from pipeline.core.viewing import solar_angles, sun_distance
 from pipeline.files import mcmip, stage, stores
 from pipeline.files.archives import fetch_goes, fetch_nasa
 from pipeline.files.granules import (
+    PLAIN_READERS,
     Granule,
     find_granules,
     is_part_of_disk,
@@ -174,8 +175,7 @@ def _warn_of_resemblance(
     found: Iterable[Granule], others: Iterable[Path], readers: Mapping[str, tuple[str, ...]]
 ) -> None:
     """Warn of files that no reader of satpy takes though their names begin as those of one."""
-    plain = ("geotiff", "netcdf")
-    unread = {path for each in found if each.reader in plain for path in each.files}
+    unread = {path for each in found if each.reader in PLAIN_READERS for path in each.files}
     alike = [
         (path, names)
         for path in sorted({*unread, *others})

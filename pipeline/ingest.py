@@ -22,6 +22,7 @@ from pipeline.core.swath import on_equal_area_grid
 from pipeline.files import stage, stores
 from pipeline.files.base.rejections import Rejection, count_reasons, write_rejections
 from pipeline.files.granules import (
+    PLAIN_READERS,
     GeotiffConventions,
     NetcdfConventions,
     UnusableGranuleError,
@@ -190,7 +191,7 @@ def _ingest(entry: Entry, *, params: IngestParams, parts: Path) -> _Found | Reje
             max_view_zenith=limits.max_view_zenith,
             min_glint_angle=limits.min_glint_angle,
         )
-        if entry.reader not in ("geotiff", "netcdf"):  # whose scales were looked at
+        if entry.reader not in PLAIN_READERS:  # whose scales were looked at
             _refuse_flat_bands(granule, needed, scene)
         _refuse_invalid(scene, lost, limits.max_invalid_share)
     except UnusableGranuleError as error:

@@ -66,7 +66,7 @@ class Trial:
         judged: Tiles of other days.
         judged_draws: Likewise for the days of `judged`.
         distances: Between the tiles of `judged.sample`, shape (sample, sample).
-        surrogates: Drawn alike.
+        surrogates: Points without clusters, drawn as the tiles are distributed.
         n_starts: Of k-means for the surrogates, of which the best is kept.
         seed: Of k-means.
     """
@@ -198,11 +198,10 @@ def _score_surrogates(trial: Trial, k: int) -> dict[str, float]:
         clusters, distances = clustering.assign(null.judged, centroids)
         silhouettes = validity.silhouettes(null.distances, clusters[sample])
         draw = trial.draws[[number % len(trial.draws)]]
+        [stability] = _refit(trial, null.points, draw, k, null.judged, clusters, first=number)
         scores = {
             **_score(null.judged, clusters, distances, silhouettes),
-            "stability": _refit(trial, null.points, draw, k, null.judged, clusters, first=number)[
-                0
-            ],
+            "stability": stability,
         }
         for name in AGAINST_NULL:
             found[name].append(scores[name])

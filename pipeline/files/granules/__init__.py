@@ -2,12 +2,13 @@
 
 from pipeline.files.granules.finding import find_granules, without_description
 from pipeline.files.granules.geotiff import GeotiffConventions
-from pipeline.files.granules.granule import Granule, UnusableGranuleError
+from pipeline.files.granules.granule import PLAIN_READERS, Granule, UnusableGranuleError
 from pipeline.files.granules.naming import is_part_of_disk, resembled_readers
 from pipeline.files.granules.netcdf import NetcdfConventions
 from pipeline.files.granules.reading import read_granule
 
 __all__ = [
+    "PLAIN_READERS",
     "GeotiffConventions",
     "Granule",
     "NetcdfConventions",

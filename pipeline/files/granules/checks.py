@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 from pyhdf.SD import SD  # type: ignore[import-untyped]
 
 from pipeline.files.base.decoding import tidied
-from pipeline.files.granules.granule import FloatArray, UnusableGranuleError
+from pipeline.files.granules.granule import (
+    NETCDF_SUFFIXES,
+    FloatArray,
+    UnusableGranuleError,
+)
 
-NETCDF_SUFFIXES = {".nc", ".nc4"}
 PERCENT_OR_K = {"percent", "%", "K"}
 SMALLEST_SPAN, LARGEST_SPAN = 1e-3, 1e7  # of all counts, in any unit of bands and angles
 HDF4_SCALES = ("scale_factor", "reflectance_scales", "radiance_scales")
@@ -88,7 +91,7 @@ def refuse_stretched_areas(areas: Sequence[tuple[Any, float | None]]) -> None:
 
 def _scales(file: Path, only: set[str] | None) -> Iterator[tuple[str, float, float]]:
     """Name, scale and number of counts of each image that is stored as counts."""
-    if file.suffix == ".hdf":
+    if file.suffix.lower() == ".hdf":
         content = SD(str(file))
         try:
             for name in content.datasets():
@@ -98,7 +101,7 @@ def _scales(file: Path, only: set[str] | None) -> Iterator[tuple[str, float, flo
                         yield name, float(scale), HDF4_COUNTS
         finally:
             content.end()
-    elif file.suffix in NETCDF_SUFFIXES:
+    elif file.suffix.lower() in NETCDF_SUFFIXES:
         with Dataset(file) as content:
             yield from _netcdf_scales(content, only)
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from pipeline.files.base.sidecars import as_finished, is_unfinished
 from pipeline.files.granules.geotiff import describe_geotiff
-from pipeline.files.granules.granule import UNFINISHED, Granule
+from pipeline.files.granules.granule import NETCDF_SUFFIXES, UNFINISHED, Granule
 from pipeline.files.granules.naming import NamedFile, Readers, named_files
 from pipeline.files.granules.netcdf import describe_netcdf
 
 NEVER = datetime.min
 GEOTIFF_SUFFIXES = {".tif", ".tiff"}
-PLAIN_SUFFIXES = GEOTIFF_SUFFIXES | {".nc", ".nc4"}
+PLAIN_SUFFIXES = GEOTIFF_SUFFIXES | NETCDF_SUFFIXES
 
 
 def find_granules(

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.floating]
 Bands = Mapping[str, Sequence[str]]
 
+PLAIN_READERS = ("geotiff", "netcdf")  # which are no reader of satpy
+NETCDF_SUFFIXES = {".nc", ".nc4"}  # in lower case
 UNFINISHED = "unfinished"  # in the place of a reader, of a download that did not end
 
 
