@@ -112,7 +112,7 @@ def _netcdf_scales(group: Any, only: set[str] | None) -> Iterator[tuple[str, flo
             raise UnusableGranuleError(
                 "damaged or truncated", f"{name} has {variable.size} of {N_COUNTS} values"
             )
-        if variable.ndim < 2 or variable.dtype.kind not in "iu":
+        if variable.ndim < 2 or np.dtype(variable.dtype).kind not in "iu":
             continue
         attributes = tidied({key: variable.getncattr(key) for key in variable.ncattrs()})
         scale = np.asarray(attributes.get("scale_factor"))

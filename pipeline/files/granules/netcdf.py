@@ -158,8 +158,10 @@ def read_netcdf(path: Path, bands: Bands, conventions: NetcdfConventions, step: 
 def _refuse_undecodable(
     raw: xr.Dataset, held: Mapping[str, str], chosen: Mapping[str, str]
 ) -> None:
-    """Raise `UnusableGranuleError` if a band that the file holds could not be chosen for that."""
+    """Raise `UnusableGranuleError` if a band that the file holds has no numbers to be read."""
     for wanted, name in held.items():
+        if np.dtype(raw[name].dtype).kind not in "biuf":
+            raise UnusableGranuleError("unreadable", f"its {name} holds no numbers; take another")
         if wanted not in chosen and (reason := undecodable(raw, name)):
             detail = f"its {name} cannot be decoded: {reason}; correct it in the file"
             raise UnusableGranuleError("unreadable", detail)
