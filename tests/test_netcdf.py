@@ -513,6 +513,8 @@ def test_a_bystander_that_cannot_be_decoded_costs_nothing(tmp_path: Path) -> Non
         for name, units in (("age", "months since 1850-01-01"), ("odd", "days since yesterday")):
             file.createVariable(name, "f8", ("time",)).units = units
             file[name][:] = [1.5, 2.5]
+        image = file.createVariable("qc", "i2", ("latitude", "longitude"))
+        image.setncatts({"units": "K", "scale_factor": 0.0, "valid_range": [np.nan, np.nan]})
     assert len(find_granules([path])[0]) == 2
     np.testing.assert_array_equal(np.sort(_read(path, 1).infrared_window, axis=1), RLUT[1])
 

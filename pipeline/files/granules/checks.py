@@ -1,6 +1,6 @@
 """What no sound granule has: absurd scales, torn places, stretched pixels."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from pipeline.files.granules.granule import (
     UnusableGranuleError,
 )
 
-PERCENT_OR_K = {"percent", "%", "K"}
 SMALLEST_SPAN, LARGEST_SPAN = 1e-3, 1e7  # of all counts, in any unit of bands and angles
 HDF4_SCALES = ("scale_factor", "reflectance_scales", "radiance_scales")
 HDF4_COUNTS = 32767
@@ -28,16 +27,26 @@ PIXEL_TOLERANCE = 0.01  # ABI's pixels of 56 µrad are 2004 m
 SQUARE_TOLERANCE = 1e-4
 
 
-def refuse_absurd_scales(files: Iterable[Path], *, only: set[str] | None = None) -> None:
+def refuse_absurd_scales(files: Iterable[Path]) -> None:
     """Raise `UnusableGranuleError` if all counts of a band or angle would become one value.
 
     Args:
         files: netCDF-4 and HDF4 files are looked at.
-        only: Variables in these units are judged, by default all.
     """
     for file in files:
-        for name, scale, n_counts in _scales(file, only):
+        for name, scale, n_counts in _scales(file):
             refuse_absurd_scale(name, scale, n_counts)
+
+
+def scale_of(kind: Any, attributes: Mapping[Any, Any]) -> tuple[float, float] | None:
+    """Scale and number of the counts of a netCDF variable, None if it is not stored as counts."""
+    kind, scale = np.dtype(kind), np.asarray(attributes.get("scale_factor"))
+    if kind.kind not in "iu" or scale.size != 1 or scale.dtype.kind not in "iuf":
+        return None
+    limits = np.asarray(attributes.get("valid_range"))
+    if limits.size == 2 and limits.dtype.kind in "iuf" and np.isfinite(limits).all():
+        return scale.item(), float(abs(np.diff(limits.astype(float))[0]))
+    return scale.item(), float(np.iinfo(kind).max) - np.iinfo(kind).min
 
 
 def refuse_absurd_scale(name: str, scale: float, n_counts: float) -> None:
@@ -89,7 +98,7 @@ def refuse_stretched_areas(areas: Sequence[tuple[Any, float | None]]) -> None:
         raise UnusableGranuleError("implausible places", "its bands lie in different places")
 
 
-def _scales(file: Path, only: set[str] | None) -> Iterator[tuple[str, float, float]]:
+def _scales(file: Path) -> Iterator[tuple[str, float, float]]:
     """Name, scale and number of counts of each image that is stored as counts."""
     if file.suffix.lower() == ".hdf":
         content = SD(str(file))
@@ -103,28 +112,20 @@ def _scales(file: Path, only: set[str] | None) -> Iterator[tuple[str, float, flo
             content.end()
     elif file.suffix.lower() in NETCDF_SUFFIXES:
         with Dataset(file) as content:
-            yield from _netcdf_scales(content, only)
+            yield from _netcdf_scales(content)
 
 
-def _netcdf_scales(group: Any, only: set[str] | None) -> Iterator[tuple[str, float, float]]:
+def _netcdf_scales(group: Any) -> Iterator[tuple[str, float, float]]:
     for name, variable in group.variables.items():
         if name.endswith(TABLE) and variable.size < N_COUNTS:
             raise UnusableGranuleError(
                 "damaged or truncated", f"{name} has {variable.size} of {N_COUNTS} values"
             )
-        if variable.ndim < 2 or np.dtype(variable.dtype).kind not in "iu":
-            continue
         attributes = tidied({key: variable.getncattr(key) for key in variable.ncattrs()})
-        scale = np.asarray(attributes.get("scale_factor"))
-        is_judged = only is None or attributes.get("units", "") in only
-        if is_judged and scale.size == 1 and scale.dtype.kind in "iuf":
-            counts = np.iinfo(variable.dtype).max - np.iinfo(variable.dtype).min
-            limits = np.asarray(attributes.get("valid_range"))
-            if limits.size == 2 and limits.dtype.kind in "iuf":
-                counts = abs(int(np.diff(limits)[0]))
-            yield name, scale.item(), counts
+        if variable.ndim > 1 and (found := scale_of(variable.dtype, attributes)):
+            yield name, *found
     for child in group.groups.values():
-        yield from _netcdf_scales(child, only)
+        yield from _netcdf_scales(child)
 
 
 def _far_from_neighbours(latitude: FloatArray, longitude: FloatArray) -> NDArray[np.bool_]:

@@ -18,9 +18,9 @@ from pipeline.files.base.decoding import decoded, undecodable
 from pipeline.files.base.places import tells_place, tells_projected
 from pipeline.files.base.valid_range import within_valid_range
 from pipeline.files.granules.checks import (
-    PERCENT_OR_K,
-    refuse_absurd_scales,
+    refuse_absurd_scale,
     refuse_torn_places,
+    scale_of,
 )
 from pipeline.files.granules.granule import (
     Bands,
@@ -36,6 +36,8 @@ from pipeline.files.granules.orientation import north_up
 from pipeline.files.granules.projection import in_degrees
 from pipeline.files.granules.times import find_time, time_axis, times_at
 from pipeline.files.granules.units import in_known_units, known_unit
+
+PERCENT_OR_K = {"percent", "%", "K"}  # units in which the span of all counts is known
 
 
 @dataclass(frozen=True)
@@ -106,12 +108,9 @@ def _created(file: xr.Dataset) -> datetime | None:
 
 def read_netcdf(path: Path, bands: Bands, conventions: NetcdfConventions, step: int) -> Reading:
     """The variables that serve as bands at one time, north up and east to the right."""
-    refuse_absurd_scales([path], only=PERCENT_OR_K)
     with open_groups(path) as raw:
         file = decoded(raw)
-        chosen = choose_bands(bands, map(str, file.data_vars))
-        _refuse_undecodable(raw, choose_bands(bands, map(str, raw.variables)), chosen)
-        refuse_without(chosen, bands)
+        chosen = _choose_bands(raw, file, bands)
         used = {name: file[name] for name in chosen.values()}
         time_name = find_time(file, used)
         times = times_at(file, time_name, used)
@@ -155,16 +154,25 @@ def read_netcdf(path: Path, bands: Bands, conventions: NetcdfConventions, step: 
     )
 
 
-def _refuse_undecodable(
-    raw: xr.Dataset, held: Mapping[str, str], chosen: Mapping[str, str]
-) -> None:
-    """Raise `UnusableGranuleError` if a band that the file holds has no numbers to be read."""
-    for wanted, name in held.items():
+def _choose_bands(raw: xr.Dataset, file: xr.Dataset, bands: Bands) -> dict[str, str]:
+    """For each wanted name the variable that serves as it.
+
+    Raises:
+        UnusableGranuleError: If there is none, or one holds no numbers or none to tell apart.
+    """
+    chosen = choose_bands(bands, map(str, file.data_vars))
+    for wanted, name in choose_bands(bands, map(str, raw.variables)).items():
         if np.dtype(raw[name].dtype).kind not in "biuf":
             raise UnusableGranuleError("unreadable", f"its {name} holds no numbers; take another")
         if wanted not in chosen and (reason := undecodable(raw, name)):
             detail = f"its {name} cannot be decoded: {reason}; correct it in the file"
             raise UnusableGranuleError("unreadable", detail)
+    refuse_without(chosen, bands)
+    for name in chosen.values():
+        scale = scale_of(raw[name].dtype, raw[name].attrs)
+        if scale and raw[name].attrs.get("units") in PERCENT_OR_K:
+            refuse_absurd_scale(name, *scale)
+    return chosen
 
 
 def _in_time(raw: xr.Dataset) -> list[Hashable]:
