@@ -32,6 +32,13 @@ def test_columns_may_stand_in_any_order_beside_others(tmp_path: Path) -> None:
     assert (tiles.row[0], tiles.column[0], tiles.label[0]) == (2, 3, "Fish")
 
 
+def test_lines_of_commas_alone_are_none(tmp_path: Path) -> None:
+    """As spreadsheets leave them, beside names of columns that are padded."""
+    text = " granule , row,column ,tile_size,label\na.nc,2,3,32,Fish\n,,,,\n,,,,,,\n"
+    tiles = _read(tmp_path, text)
+    assert (tiles.row.tolist(), tiles.column.tolist()) == ([2], [3])
+
+
 def test_a_label_may_read_like_a_missing_value(tmp_path: Path) -> None:
     assert _read(tmp_path, HEADER + "a.nc,0,0,32,None\n").label.tolist() == ["None"]
 
@@ -42,6 +49,15 @@ def test_a_label_may_read_like_a_missing_value(tmp_path: Path) -> None:
         ("granule,row,label\na.nc,0,Fish\n", r"lacks the column\(s\) column, tile_size; a label"),
         ("", r"lacks the column\(s\) granule, row, column, tile_size, label; a label"),
         (HEADER + "\na.nc,0,0,x,Fish\n", r"line 3 of \S+ has tile_size 'x'"),
+        (
+            HEADER.replace(",", ";") + "a.nc;0;0;32;Fish\n",
+            r"lacks the column\(s\) granule, .*, separated by commas",
+        ),
+        ("row," + HEADER + "1,a.nc,0,0,32,Fish\n", r"has 2 columns row; keep one"),
+        (
+            HEADER + "a.nc,0,0,32,Fish\nb.nc,0,0,32,Sugar\nb.nc,9,0,32,fish\n",
+            r"has the labels 'Fish' and 'fish'; write them one way",
+        ),
         (HEADER, r"labels\.csv holds no labels; add some or change labels in params\.yaml"),
         (HEADER + "a.nc,0,1.5,32,Fish\n", r"line 2 of \S+ has column '1\.5'; it should be a whole"),
         (HEADER + "a.nc,,1,32,Fish\n", r"has row ''; it should be a whole number"),

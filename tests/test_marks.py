@@ -75,6 +75,14 @@ def test_of_granules_of_one_stem_the_scene_is_meant(tmp_path: Path) -> None:
         (BOXES + "b.nc,0,0,x,4,Fish,ann\n", r"line 2 of \S+ has height 'x'; it should be a whole"),
         (BOXES + "c.nc,0,0,4,4,Fish,ann\n", r"names 1 granule\(s\) that are not among the scenes"),
         (BOXES + "night.nc,0,0,4,4,Fish,ann\n", r"every granule that .* names was rejected"),
+        (
+            BOXES + "b.nc,0,0,4,4,Fish,ann\na_1.nc,0,0,4,4,Fish,Ann\n",
+            r"has the volunteers 'ann' and 'Ann'; write them one way",
+        ),
+        (
+            MASKS + "b.jpg_Fish,1 2\nb.jpg_FISH,1 2\n",
+            r"has the labels 'Fish' and 'FISH'; write them one way",
+        ),
         (MASKS, r"holds no labels; add some"),
         (MASKS + "b.jpg_Fish,1 2 3\n", r"line 2 of \S+ has EncodedPixels '1 2 3'; they should be"),
         (MASKS + "b.jpg_Fish,0 2\n", r"EncodedPixels '0 2'; they should be pairs of a first pix"),

@@ -14,6 +14,7 @@ from pipeline.files.labels.table import (
     read_header,
     read_table,
     refuse_lines,
+    refuse_spellings,
     whole_numbers,
     without_rejected,
 )
@@ -79,6 +80,8 @@ def read_marks(path: Path, rejected: Path, *, granules: Sequence[str]) -> Marks:
 def _read_boxes(path: Path, rejected: Path, granules: Sequence[str]) -> Marks:
     given = read_table(path, BOX_COLUMNS, optional=[VOLUNTEER])
     table = without_rejected(path, given, rejected)
+    for name in ("label", VOLUNTEER):
+        refuse_spellings(path, table[name])
     is_empty = (table[[*BOX, "label"]] == "").to_numpy(bool).all(axis=1)
     looked = is_empty & (table[VOLUNTEER] != "").to_numpy(bool)
     is_unlabelled = (table.label == "").to_numpy(bool) & ~looked
@@ -116,6 +119,7 @@ def _read_masks(path: Path, rejected: Path, granules: Sequence[str]) -> Marks:
             "granule, an underscore and a label"
         )
     table = without_rejected(path, given, rejected)
+    refuse_spellings(path, table.label)
     names, label = np.unique(table.label.to_numpy(str), return_inverse=True)
     runs = [
         _read_runs(path, line, text)

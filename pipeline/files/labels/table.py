@@ -35,15 +35,17 @@ def read_table(path: Path, columns: Sequence[str], *, optional: Sequence[str] = 
 
     Raises:
         FileNotFoundError: If there is no table.
-        ValueError: If it cannot be read, lacks a column or is empty.
+        ValueError: If it cannot be read, lacks a column, has two of one name or is empty.
     """
     names, lines = _read_lines(path)
     missing = [name for name in columns if name not in names]
     if missing:
         raise ValueError(
             f"{path} lacks the column(s) {', '.join(missing)}; a label table has "
-            f"{','.join(columns)}"
+            f"{','.join(columns)}, separated by commas"
         )
+    if twice := [name for name in (*columns, *optional) if names.count(name) > 1]:
+        raise ValueError(f"{path} has {names.count(twice[0])} columns {twice[0]}; keep one")
     given = [*columns, *(name for name in optional if name in names)]
     table = pd.DataFrame(lines, columns=[*given, LINE])
     table[given] = table[given].apply(lambda texts: texts.str.strip())
@@ -62,8 +64,12 @@ def _read_lines(path: Path) -> tuple[list[str], list[dict[str, object]]]:
         # Spreadsheets begin a table with a byte-order mark.
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, skipinitialspace=True, restval="")
-            names = list(reader.fieldnames or [])
-            return names, [{**fields, LINE: reader.line_num} for fields in reader]
+            names = reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
+            return names, [
+                {**fields, LINE: reader.line_num}
+                for fields in reader
+                if any(fields[name] for name in names)  # spreadsheets leave lines of commas alone
+            ]
     except (csv.Error, UnicodeError) as error:
         raise ValueError(
             f"{path} is no table of comma-separated values ({error}); correct labels in params.yaml"
@@ -116,6 +122,21 @@ def whole_numbers(path: Path, texts: pd.Series, lines: pd.Series) -> IntArray:
             "a whole number of pixels"
         )
     return np.array([int(text) for text in texts], np.int64)
+
+
+def refuse_spellings(path: Path, texts: pd.Series) -> None:
+    """Refuse entries that differ in capitals alone.
+
+    Raises:
+        ValueError: If any do.
+    """
+    spellings = pd.Series(texts.unique())
+    alike = spellings[spellings.str.casefold().duplicated(keep=False)]
+    if len(alike):
+        same = spellings[spellings.str.casefold() == alike.iloc[0].casefold()]
+        raise ValueError(
+            f"{path} has the {texts.name}s {' and '.join(map(repr, same))}; write them one way"
+        )
 
 
 def refuse_lines(

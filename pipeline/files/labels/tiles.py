@@ -14,6 +14,7 @@ from pipeline.files.labels.table import (
     find_scenes,
     read_table,
     refuse_lines,
+    refuse_spellings,
     whole_numbers,
     without_rejected,
 )
@@ -58,6 +59,7 @@ def read_labels(
     table = without_rejected(path, given, rejected)
     row, column, tile_size = (whole_numbers(path, table[name], table.line) for name in COLUMNS[1:4])
     refuse_lines(path, table, table.label == "", "has no label", "give one")
+    refuse_spellings(path, table.label)
     refuse_lines(path, table, tile_size < 1, "has no positive tile_size", "correct it")
     sizes = np.unique(tile_size)
     if len(sizes) > 1:
