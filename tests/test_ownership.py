@@ -65,6 +65,19 @@ def test_products_as_they_were_may_go(product: Path, tmp_path: Path) -> None:
     refuse_to_lose(product, "fetch")
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(".DS_Store", "inner/._tiles", "inner/Thumbs.db", "map.tif.aux.xml"),
+        *("inner/.nfs0000000000a1b2c3", ".ipynb_checkpoints/labels-checkpoint.csv"),
+    ],
+)
+def test_what_programs_leave_behind_is_nobodys(product: Path, path: str) -> None:
+    (product / path).parent.mkdir(exist_ok=True)
+    _add(path)(product)
+    refuse_to_lose(product, "fetch")
+
+
 def test_a_folder_that_no_stage_made_is_nobody_elses(tmp_path: Path) -> None:
     for number in range(5):
         (tmp_path / f"{number}.tif").touch()

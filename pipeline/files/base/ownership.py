@@ -4,11 +4,17 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 RECORD = ".written.json"  # in every product that is a folder
 PLACE = Path("data/input")  # for what people add
 LARGEST_HASHED = 2**20  # bytes; nobody edits larger files by hand
+# What programs leave where people look: file managers, GDAL and QGIS, network disks, notebooks.
+LEFT_BEHIND = (
+    *(".DS_Store", "._*", "Thumbs.db", "desktop.ini", ".directory"),
+    *("*.aux.xml", ".nfs*", ".ipynb_checkpoints"),
+)
 
 
 def write_record(product: Path) -> None:
@@ -52,8 +58,13 @@ def _files(product: Path) -> Iterator[str]:
     for folder, folders, files in os.walk(product):
         links = [name for name in folders if (Path(folder) / name).is_symlink()]
         for name in (*files, *links):
-            if (path := (Path(folder) / name).relative_to(product)) != Path(RECORD):
+            path = (Path(folder) / name).relative_to(product)
+            if path != Path(RECORD) and not any(map(_is_left_behind, path.parts)):
                 yield path.as_posix()
+
+
+def _is_left_behind(name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in LEFT_BEHIND)
 
 
 def _describe(path: Path) -> list[int | str]:
