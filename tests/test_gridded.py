@@ -233,6 +233,32 @@ def test_numbers_that_are_none_are_named(
         open_gridded(wanted)
 
 
+def test_files_in_other_units_are_converted_to_those_of_the_first(write: Write) -> None:
+    write(_era5(_hours(0)), "a.nc")
+    celsius = (_era5(_hours(24)) - 273.15).assign_attrs(units="degC")
+    field = open_gridded(write(celsius, "b.nc"))
+    assert field.units == "K"
+    np.testing.assert_allclose(field.values[1], field.values[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("units", [{}, {"units": "m"}, {"units": "warmth"}])
+def test_files_whose_units_do_not_fit_are_refused(write: Write, units: dict[str, str]) -> None:
+    write(_era5(_hours(0)), "a.nc")
+    other = write(_era5(_hours(24)).drop_attrs(deep=False).assign_attrs(units), "b.nc")
+    said = units.get("units", "none")
+    with pytest.raises(ValueError, match=rf"sst is in K in \S+a\.nc, but in {said} in \S+b\.nc"):
+        open_gridded(other)
+
+
+def test_files_that_hold_a_time_twice_are_refused(write: Write) -> None:
+    """As preliminary and final months of a reanalysis do, or a download that was repeated."""
+    write(_era5(_hours(0, 6)), "a.nc")
+    other = write(_era5(_hours(6, 12)), "b.nc")
+    message = r"a\.nc and \S+b\.nc both hold sst at \d{4}-\d\d-\d\dT06:00; leave one of them out"
+    with pytest.raises(ValueError, match=message):
+        open_gridded(other)
+
+
 def test_a_field_without_time_is_the_same_for_all_tiles(write: Write) -> None:
     field = _era5().isel(valid_time=0, drop=True)
 

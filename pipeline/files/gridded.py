@@ -3,7 +3,7 @@
 import glob
 import logging
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ from pipeline.files.base.decoding import decoded, tidied, undecodable
 from pipeline.files.base.places import tells_degrees
 from pipeline.files.base.sidecars import is_sidecar, is_unfinished
 from pipeline.files.base.time_choice import SeveralTimesError, choose_time
+from pipeline.files.base.units import known_unit
 from pipeline.files.base.valid_range import within_valid_range
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ def open_gridded(wanted: GriddedVariable) -> xr.DataArray:
             joined = xr.open_mfdataset(
                 paths,
                 engine="netcdf4",
-                preprocess=lambda raw: _pick(raw, wanted),
+                preprocess=_Parts(wanted).add,
                 combine="by_coords",
                 chunks="auto",
                 data_vars="minimal",
@@ -87,9 +88,58 @@ class NotUsableError(ValueError):
     """A sentence for the user, which xarray passes on."""
 
 
-def _pick(raw: xr.Dataset, wanted: GriddedVariable) -> xr.Dataset:
+@dataclass
+class _Parts:
+    """What one file after the other holds of a variable.
+
+    Attributes:
+        wanted: The variable.
+        first: The file that was first, and the units of all.
+        held: By time and place, which file holds it.
+    """
+
+    wanted: GriddedVariable
+    first: tuple[str, str] | None = None
+    held: dict[tuple[Any, ...], str] = field(default_factory=dict)
+
+    def add(self, raw: xr.Dataset) -> xr.Dataset:
+        """The variable of a file, in the units of the first.
+
+        Raises:
+            NotUsableError: If it is no grid, repeats another, or is in other units.
+        """
+        source = raw.encoding["source"]
+        part = _pick(raw, self.wanted, source)
+        places = part.latitude.values.tobytes(), part.longitude.values.tobytes()
+        for time in part.time.values if "time" in part.coords else [None]:
+            other = self.held.setdefault((time, *places), source)
+            if other != source:
+                at = f"at {np.datetime_as_string(time, 'm')}" if time is not None else "of one grid"
+                raise NotUsableError(
+                    f"{other} and {source} both hold {self.wanted.variable} {at}; leave one of "
+                    f"them out of files of {self.wanted.name} in composite.gridded"
+                )
+        return self._in_units(part, source).to_dataset(name=self.wanted.variable)
+
+    def _in_units(self, part: xr.DataArray, source: str) -> xr.DataArray:
+        own = part.attrs.get("units", "")
+        self.first = self.first or (source, own)
+        (first, target), name = self.first, self.wanted.variable
+        if own == target:
+            return part
+        unit, wanted = known_unit(own), known_unit(target)
+        if unit is None or wanted is None or not unit.is_convertible(wanted):
+            raise NotUsableError(
+                f"{name} is in {target or 'no units'} in {first}, but in {own or 'none'} in "
+                f"{source}; give all files of {self.wanted.name} in composite.gridded the same"
+            )
+        zero, one = map(float, unit.convert(np.array([0.0, 1.0]), wanted))
+        converted: xr.DataArray = part * (one - zero) + zero
+        return converted.assign_attrs({**part.attrs, "units": target})
+
+
+def _pick(raw: xr.Dataset, wanted: GriddedVariable, source: str) -> xr.DataArray:
     """The variable of one file, with plain names for its axes and without any others."""
-    source = raw.encoding["source"]
     for variable in raw.variables.values():
         variable.attrs = tidied(variable.attrs)
     part = decoded(raw)
@@ -123,7 +173,7 @@ def _pick(raw: xr.Dataset, wanted: GriddedVariable) -> xr.Dataset:
     others = sorted(map(str, set(field.dims) - set(names.values())))
     field = _select(field, others, wanted, source)
     field = field.transpose(*(name for name in DIMENSIONS if name in field.dims))
-    return field.drop_vars(set(field.coords) - set(field.dims)).to_dataset(name=wanted.variable)
+    return field.drop_vars(set(field.coords) - set(field.dims))
 
 
 def _along_times(field: xr.DataArray, wanted: GriddedVariable, source: str) -> xr.DataArray:

@@ -16,6 +16,7 @@ from pyproj.exceptions import CRSError
 
 from pipeline.files.base.decoding import decoded, undecodable
 from pipeline.files.base.places import tells_place, tells_projected
+from pipeline.files.base.units import known_unit
 from pipeline.files.base.valid_range import within_valid_range
 from pipeline.files.granules.checks import (
     refuse_absurd_scale,
@@ -35,7 +36,7 @@ from pipeline.files.granules.groups import groups_around, open_groups, path_in
 from pipeline.files.granules.orientation import north_up
 from pipeline.files.granules.projection import in_degrees
 from pipeline.files.granules.times import find_time, time_axis, times_at
-from pipeline.files.granules.units import in_known_units, known_unit
+from pipeline.files.granules.units import in_known_units
 
 PERCENT_OR_K = {"percent", "%", "K"}  # units in which the span of all counts is known
 

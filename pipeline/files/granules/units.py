@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from cf_units import Unit  # type: ignore[import-untyped]
 
+from pipeline.files.base.units import known_unit
 from pipeline.files.granules.granule import FloatArray, UnusableGranuleError
 
 PERCENT, KELVIN = "percent", "K"
@@ -22,15 +23,6 @@ PERCENTAGE = re.compile(r"[-+*^.\deE ]*(%|percent)", re.IGNORECASE)
 DEGREES = re.compile(r"(deg(ree)?s?|[°º])?[ _.]*([CFK])(elsius|ahrenheit|elvins?)?", re.IGNORECASE)
 SCALES = {"c": "degC", "f": "degF", "k": "K"}
 NUMBER = re.compile(r"[-+*^.\deE ]*\d[-+*^.\deE ]*")
-
-
-def known_unit(text: str | None) -> Any:
-    """The unit of that name in UDUNITS-2, None where there is none."""
-    try:
-        unit = Unit(text or "")
-    except ValueError:
-        return None
-    return None if unit.is_unknown() or unit.is_no_unit() else unit
 
 
 def in_known_units(
