@@ -121,8 +121,10 @@ def _netcdf_scales(group: Any) -> Iterator[tuple[str, float, float]]:
             raise UnusableGranuleError(
                 "damaged or truncated", f"{name} has {variable.size} of {N_COUNTS} values"
             )
+        if variable.ndim < 2:
+            continue
         attributes = tidied({key: variable.getncattr(key) for key in variable.ncattrs()})
-        if variable.ndim > 1 and (found := scale_of(variable.dtype, attributes)):
+        if found := scale_of(variable.dtype, attributes):
             yield name, *found
     for child in group.groups.values():
         yield from _netcdf_scales(child)
