@@ -43,7 +43,7 @@ def undecodable(raw: xr.Dataset, name: Hashable) -> str:
     try:
         xr.conventions.decode_cf_variable(name, variable, decode_timedelta=False)
     except Exception as error:  # by whatever it is that its attributes say
-        return str(error)
+        return str(error) or type(error).__name__
     return ""
 
 
