@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.files.base.ownership import refuse_to_lose, write_record
+from pipeline.files.base.ownership import LEFT_BEHIND, refuse_to_lose, write_record
 
 
 @pytest.fixture
@@ -76,6 +76,11 @@ def test_what_programs_leave_behind_is_nobodys(product: Path, path: str) -> None
     (product / path).parent.mkdir(exist_ok=True)
     _add(path)(product)
     refuse_to_lose(product, "fetch")
+
+
+def test_what_programs_leave_behind_reruns_nothing() -> None:
+    ignored = (Path(__file__).parents[1] / ".dvcignore").read_text().splitlines()
+    assert set(LEFT_BEHIND) <= {line.rstrip("/") for line in ignored}
 
 
 def test_a_folder_that_no_stage_made_is_nobody_elses(tmp_path: Path) -> None:
