@@ -149,9 +149,10 @@ def run(params: FetchParams, granules: Path, archive: Path, checksums: Path) -> 
         )
     found, others = find_granules(named, params.readers, apart)
     if not found:
+        first = f", the first of them {files[0].name!a}" if files else ""
         raise ValueError(
-            f"there is no granule of a known format among {len(files)} files; change "
-            f"fetch.{params.source}"
+            f"there is no granule of a known format among {len(files)} files{first}; unpack what "
+            f"is packed, or change fetch.{params.source}"
         )
     if others:
         log.info("%d files are no granules, %s the first of them", len(others), others[0].name)

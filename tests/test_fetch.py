@@ -224,7 +224,8 @@ def test_empty_and_missing_folders_are_named(
         )
     (tmp_path / "empty/notes.txt").write_text("no granule")
     with pytest.raises(
-        ValueError, match=r"no granule of a known format among 1 files; change fetch\.local"
+        ValueError,
+        match=r"among 1 files, the first of them 'notes\.txt'; unpack what is",
     ):
         fetch.run(
             local(str(tmp_path / "empty")),
