@@ -142,6 +142,13 @@ def test_stages_have_a_section_a_flow_entry_and_a_test() -> None:
         ]
 
 
+@pytest.mark.parametrize("template", list((PACKAGE / "files/templates").iterdir()))
+def test_templates_are_dependencies_of_the_stages_that_fill_them(template: Path) -> None:
+    users = {name for name, path in STAGES.items() if f'"{template.name}"' in path.read_text()}
+    dependency = str(template.relative_to(ROOT))
+    assert users == {name for name in FLOW if dependency in FLOW[name]["deps"]} != set()
+
+
 @pytest.mark.parametrize("name", sorted(FLOW))
 def test_code_dependencies_are_those_imported(name: str) -> None:
     """A folder of one noun may stand for all of its modules."""
