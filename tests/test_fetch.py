@@ -225,7 +225,8 @@ def test_empty_and_missing_folders_are_named(
     (tmp_path / "empty/notes.txt").write_text("no granule")
     with pytest.raises(
         ValueError,
-        match=r"among 1 files, the first of them 'notes\.txt'; unpack what is",
+        match=r"no granule of a known format among 1 files, the first of them 'notes\.txt'; "
+        r"unpack what is packed, or change fetch\.local",
     ):
         fetch.run(
             local(str(tmp_path / "empty")),
