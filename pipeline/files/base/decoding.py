@@ -1,4 +1,4 @@
-"""netCDF variables as they are stored become values, whatever else a file holds."""
+"""Decode netCDF variables in spite of malformed attributes and undecodable other variables."""
 
 import re
 from collections.abc import Hashable, Mapping
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 NUMBERS = {"scale_factor", "add_offset", "missing_value", "valid_min", "valid_max", "valid_range"}
 WORDS = {
@@ -16,7 +17,7 @@ WORDS = {
 
 
 def tidied(attributes: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-    """Attributes in the types that CF gives them, as writers in some languages do not.
+    """Attributes in the types that CF prescribes: text without padding, numbers not as text.
 
     >>> tidied({"units": 1, "scale_factor": "0.01", "valid_range": "0, 100 "})
     {'units': '1', 'scale_factor': 0.01, 'valid_range': array([  0, 100])}
@@ -25,6 +26,14 @@ def tidied(attributes: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         name: _as_numbers(value) if name in NUMBERS else _as_words(value, is_word=name in WORDS)
         for name, value in attributes.items()
     }
+
+
+def stated_numbers(
+    attributes: Mapping[Hashable, Any], name: str, n_numbers: int = 1
+) -> NDArray[Any] | None:
+    """Values of an attribute, shape (number,); None if it is absent or not that many numbers."""
+    found = np.atleast_1d(attributes.get(name, ()))
+    return found if found.shape == (n_numbers,) and found.dtype.kind in "iuf" else None
 
 
 def decoded(raw: xr.Dataset) -> xr.Dataset:
@@ -37,8 +46,10 @@ def undecodable(raw: xr.Dataset, name: Hashable) -> str:
     """Why the variable cannot be decoded; empty if it can."""
     variable = raw.variables[name]
     for attribute in ("scale_factor", "add_offset"):
-        factor = np.asarray(variable.attrs.get(attribute, 1.0))
-        if factor.size != 1 or factor.dtype.kind not in "iuf" or not np.isfinite(factor).all():
+        if attribute not in variable.attrs:
+            continue
+        factor = stated_numbers(variable.attrs, attribute)
+        if factor is None or not np.isfinite(factor).all():
             return f"its {attribute} is '{variable.attrs[attribute]}', which is no number"
     try:
         xr.conventions.decode_cf_variable(name, variable, decode_timedelta=False)

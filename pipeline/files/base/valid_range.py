@@ -6,6 +6,8 @@ import numpy as np
 import xarray as xr
 from netCDF4 import default_fillvals
 
+from pipeline.files.base.decoding import stated_numbers
+
 PACKING = ("scale_factor", "add_offset", "_Unsigned")
 BYTES = {"S1", "i1", "u1"}  # of which every value may be one
 
@@ -18,7 +20,7 @@ def within_valid_range(variable: xr.DataArray) -> xr.DataArray:
     between two limits.
 
     Raises:
-        ValueError: If its valid_range is not two numbers, or another limit not one.
+        ValueError: If valid_range is not two numbers, or valid_min or valid_max not one.
     """
     (lowest, highest), never_written = _limits(variable), _never_written(variable)
     are_finite = np.isfinite([lowest, highest])
@@ -63,8 +65,8 @@ def _limits(variable: xr.DataArray) -> tuple[float, float]:
 
 def _unpacked(variable: xr.DataArray, name: str, *, n_numbers: int) -> list[float]:
     """Limits that an attribute states, in the values of the variable and in ascending order."""
-    limits = np.atleast_1d(variable.attrs[name])
-    if len(limits) != n_numbers or limits.dtype.kind not in "iuf":
+    limits = stated_numbers(variable.attrs, name, n_numbers)
+    if limits is None:
         wanted = "two numbers" if n_numbers > 1 else "a number"
         raise ValueError(
             f"the {name} of {variable.name} is '{variable.attrs[name]}', which should be {wanted}; "

@@ -9,7 +9,7 @@ from netCDF4 import Dataset
 from numpy.typing import NDArray
 from pyhdf.SD import SD  # type: ignore[import-untyped]
 
-from pipeline.files.base.decoding import tidied
+from pipeline.files.base.decoding import stated_numbers, tidied
 from pipeline.files.granules.granule import (
     NETCDF_SUFFIXES,
     FloatArray,
@@ -40,11 +40,11 @@ def refuse_absurd_scales(files: Iterable[Path]) -> None:
 
 def scale_of(kind: Any, attributes: Mapping[Any, Any]) -> tuple[float, float] | None:
     """Scale and number of the counts of a netCDF variable, None if it is not stored as counts."""
-    kind, scale = np.dtype(kind), np.asarray(attributes.get("scale_factor"))
-    if kind.kind not in "iu" or scale.size != 1 or scale.dtype.kind not in "iuf":
+    kind, scale = np.dtype(kind), stated_numbers(attributes, "scale_factor")
+    if kind.kind not in "iu" or scale is None:
         return None
-    limits = np.asarray(attributes.get("valid_range"))
-    if limits.size == 2 and limits.dtype.kind in "iuf" and np.isfinite(limits).all():
+    limits = stated_numbers(attributes, "valid_range", 2)
+    if limits is not None and np.isfinite(limits).all():
         return scale.item(), float(abs(np.diff(limits.astype(float))[0]))
     return scale.item(), float(np.iinfo(kind).max) - np.iinfo(kind).min
 
