@@ -3,7 +3,7 @@
 import glob
 import logging
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,25 +88,25 @@ class NotUsableError(ValueError):
     """A sentence for the user, which xarray passes on."""
 
 
-@dataclass
 class _Parts:
-    """What one file after the other holds of a variable.
+    """The parts of a variable in several files, read one after the other.
 
     Attributes:
         wanted: The variable.
-        first: The file that was first, and the units of all.
-        held: By time and place, which file holds it.
+        first: The first file and its units, to which the others are converted.
+        held: File that holds each time on each grid.
     """
 
-    wanted: GriddedVariable
-    first: tuple[str, str] | None = None
-    held: dict[tuple[Any, ...], str] = field(default_factory=dict)
+    def __init__(self, wanted: GriddedVariable) -> None:
+        self.wanted = wanted
+        self.first: tuple[str, str] | None = None
+        self.held: dict[tuple[Any, ...], str] = {}
 
     def add(self, raw: xr.Dataset) -> xr.Dataset:
-        """The variable of a file, in the units of the first.
+        """The variable of one more file, in the units of the first.
 
         Raises:
-            NotUsableError: If it is no grid, repeats another, or is in other units.
+            NotUsableError: If it is not on a grid, repeats a time, or its units do not convert.
         """
         source = raw.encoding["source"]
         part = _pick(raw, self.wanted, source)
@@ -127,13 +127,13 @@ class _Parts:
         (first, target), name = self.first, self.wanted.variable
         if own == target:
             return part
-        unit, wanted = known_unit(own), known_unit(target)
-        if unit is None or wanted is None or not unit.is_convertible(wanted):
+        unit, target_unit = known_unit(own), known_unit(target)
+        if unit is None or target_unit is None or not unit.is_convertible(target_unit):
             raise NotUsableError(
                 f"{name} is in {target or 'no units'} in {first}, but in {own or 'none'} in "
                 f"{source}; give all files of {self.wanted.name} in composite.gridded the same"
             )
-        zero, one = map(float, unit.convert(np.array([0.0, 1.0]), wanted))
+        zero, one = map(float, unit.convert(np.array([0.0, 1.0]), target_unit))
         converted: xr.DataArray = part * (one - zero) + zero
         return converted.assign_attrs({**part.attrs, "units": target})
 
@@ -143,7 +143,8 @@ def _pick(raw: xr.Dataset, wanted: GriddedVariable, source: str) -> xr.DataArray
     for variable in raw.variables.values():
         variable.attrs = tidied(variable.attrs)
     part = decoded(raw)
-    if reason := wanted.variable in raw.variables and undecodable(raw, wanted.variable):
+    if wanted.variable in raw.variables and wanted.variable not in part.variables:
+        reason = undecodable(raw, wanted.variable)
         raise NotUsableError(
             f"{wanted.variable} in {source} cannot be decoded: {reason}; correct it in the file or "
             f"leave {wanted.name} out of composite.gridded"

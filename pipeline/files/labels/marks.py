@@ -1,6 +1,6 @@
 """What people marked in granules: boxes of several volunteers, or run-length masks."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,24 +139,26 @@ def _read_masks(path: Path, rejected: Path, granules: Sequence[str]) -> Marks:
 def _whole_names(
     path: Path, given: Iterable[str], granules: Sequence[str], rejected: Sequence[str]
 ) -> dict[str, str]:
-    """Names of the granules that are meant by `given`, which may have another suffix or none.
+    """Full name of each granule that is `given` with its own suffix, another or none.
 
-    Where one is of a scene and one was rejected, the scene is meant.
+    A scene takes precedence over a rejected granule of the same stem.
 
     Raises:
-        ValueError: If two scenes may be meant.
+        ValueError: If several scenes share the stem.
     """
-    known = {*granules, *rejected}
-    of_stem = {Path(name).stem: name for name in (*rejected, *granules)}
-    whole = {name: name if name in known else of_stem.get(Path(name).stem, name) for name in given}
-    n_alike = Counter(Path(name).stem for name in granules)
-    for name in whole:
-        if name not in known and n_alike[Path(name).stem] > 1:
-            alike = [each for each in granules if Path(each).stem == Path(name).stem]
+    scenes, left_out = defaultdict(list), {Path(name).stem: name for name in rejected}
+    for granule in granules:
+        scenes[Path(granule).stem].append(granule)
+    whole = {name: name for name in (*granules, *rejected)}
+    for name in given:
+        stem = Path(name).stem
+        alike = scenes.get(stem) or [left_out.get(stem, name)]
+        if name not in whole and len(alike) > 1:
             raise ValueError(
                 f"{path} names {name!r}, by which {' and '.join(alike)} may be meant; write the "
                 "whole name"
             )
+        whole.setdefault(name, alike[0])
     return whole
 
 

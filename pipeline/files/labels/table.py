@@ -125,15 +125,15 @@ def whole_numbers(path: Path, texts: pd.Series, lines: pd.Series) -> IntArray:
 
 
 def refuse_spellings(path: Path, texts: pd.Series) -> None:
-    """Refuse entries that differ in capitals alone.
+    """Refuse entries that differ only in capitals.
 
     Raises:
         ValueError: If any do.
     """
     spellings = pd.Series(texts.unique())
-    alike = spellings[spellings.str.casefold().duplicated(keep=False)]
-    if len(alike):
-        same = spellings[spellings.str.casefold() == alike.iloc[0].casefold()]
+    folded = spellings.str.casefold()
+    if folded.duplicated().any():
+        same = spellings[folded == folded[folded.duplicated(keep=False)].iloc[0]]
         raise ValueError(
             f"{path} has the {texts.name}s {' and '.join(map(repr, same))}; write them one way"
         )
