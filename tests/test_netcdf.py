@@ -1190,9 +1190,7 @@ def test_values_that_are_not_valid_are_missing(
 
 def test_a_band_of_words_is_refused(tmp_path: Path) -> None:
     words = xr.full_like(_model().rlut, "cloud", dtype=object)
-    path = _write(
-        _model().assign(quality=words), tmp_path / "a.nc"
-    )  # beside the band, of no concern
+    path = _write(_model().assign(quality=words), tmp_path / "a.nc")  # words beside the band
     np.testing.assert_array_equal(np.sort(_read(path, 1).infrared_window, axis=1), RLUT[1])
     path = _write(_model().assign(rlut=words), tmp_path / "b.nc")
     assert _refused(partial(_read, path), "its rlut holds no numbers; take another") == "unreadable"

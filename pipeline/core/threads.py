@@ -20,8 +20,8 @@ Arguments = ParamSpec("Arguments")
 def keep_latest(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """`function`, whose latest result is kept for whoever asks for the same.
 
-    Others wait while it is computed. A network needs this that is fused: torch traces it, and in
-    that time no other thread of the process may use one.
+    Other threads wait while it is computed. Fused networks need this: torch traces a network to
+    fuse it, and meanwhile no other thread of the process may use one.
     """
     cached, lock = lru_cache(maxsize=1)(function), Lock()
 

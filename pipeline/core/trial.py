@@ -66,7 +66,7 @@ class Trial:
         judged: Tiles of other days.
         judged_draws: Likewise for the days of `judged`.
         distances: Between the tiles of `judged.sample`, shape (sample, sample).
-        surrogates: Points without clusters, drawn as the tiles are distributed.
+        surrogates: Data sets without clusters, with the mean and covariance of the tiles.
         n_starts: Of k-means for the surrogates, of which the best is kept.
         seed: Of k-means.
     """

@@ -10,7 +10,7 @@ from pathlib import Path
 RECORD = ".written.json"  # in every product that is a folder
 PLACE = Path("data/input")  # for what people add
 LARGEST_HASHED = 2**20  # bytes; nobody edits larger files by hand
-# What programs leave where people look: file managers, GDAL and QGIS, network disks, notebooks.
+# Created unasked by file managers, GDAL and QGIS, network file systems and notebooks.
 LEFT_BEHIND = (
     *(".DS_Store", "._*", "Thumbs.db", "desktop.ini", ".directory"),
     *("*.aux.xml", ".nfs*", ".ipynb_checkpoints"),

@@ -1,4 +1,4 @@
-"""Units by the names of UDUNITS-2."""
+"""Units as UDUNITS-2 names them."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from cf_units import Unit  # type: ignore[import-untyped]
 
 
 def known_unit(text: str | None) -> Any:
-    """The unit of that name in UDUNITS-2, None where there is none."""
+    """The UDUNITS-2 unit of that name, or None if it is unknown."""
     try:
         unit = Unit(text or "")
     except ValueError:

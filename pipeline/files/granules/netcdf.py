@@ -159,8 +159,8 @@ def _choose_bands(raw: xr.Dataset, file: xr.Dataset, bands: Bands) -> dict[str, 
     """For each wanted name the variable that serves as it.
 
     Raises:
-        UnusableGranuleError: If there is none, or one holds no numbers, cannot be decoded or is
-            scaled so that all counts are one value.
+        UnusableGranuleError: If no band is found, or a band is not numeric, cannot be decoded or
+            has an absurd scale.
     """
     chosen = choose_bands(bands, map(str, file.data_vars))
     for wanted, name in choose_bands(bands, map(str, raw.variables)).items():

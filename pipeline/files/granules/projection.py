@@ -11,10 +11,10 @@ from pipeline.files.granules.granule import FloatArray, UnusableGranuleError
 def in_degrees(
     crs: Any, eastings: FloatArray, northings: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Longitude and latitude of coordinates, in whatever pyproj takes as a reference system.
+    """Longitude and latitude of coordinates in any reference system that pyproj accepts.
 
     Raises:
-        UnusableGranuleError: If the system is none of places on the Earth.
+        UnusableGranuleError: If the reference system has no transformation to degrees.
     """
     own = CRS.from_user_input(crs)
     try:

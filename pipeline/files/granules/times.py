@@ -101,22 +101,24 @@ def times_at(
 
 
 def _coverage(attributes: Mapping[Hashable, Any]) -> list[datetime]:
-    """Start and perhaps end, in UTC, as far as the attributes tell them; dates are whole days."""
+    """Start and, if stated, end of the coverage in UTC; a date stands for its whole day."""
     if COVERAGE[0] not in attributes:
         return []
-    told = {name: attributes[name] for name in COVERAGE if name in attributes}
-    coverage = [_in_utc(f"attribute {name}", text) for name, text in told.items()]
-    is_day = is_date([*told.values()][-1])
-    return [*coverage, coverage[-1] + timedelta(days=1)] if is_day else coverage
+    stated = [name for name in COVERAGE if name in attributes]
+    coverage = [_in_utc(f"attribute {name}", attributes[name]) for name in stated]
+    if is_date(attributes[stated[-1]]):
+        coverage.append(coverage[-1] + timedelta(days=1))
+    return coverage
 
 
 def _starts(file: xr.Dataset, bands: Variables) -> list[datetime]:
     """The first start that an attribute tells, in the words of satpy's writers."""
     holders = {"file": file.attrs, **{name: each.attrs for name, each in bands.items()}}
-    told = {holder: each[START] for holder, each in holders.items() if START in each}
-    for text in told.values():
-        _refuse_date(f"attribute {START}", text)
-    starts = sorted((_in_utc(f"attribute {START}", text), holder) for holder, text in told.items())
+    stated = {holder: each[START] for holder, each in holders.items() if START in each}
+    name = f"attribute {START}"
+    for text in stated.values():
+        _refuse_date(name, text)
+    starts = sorted((_in_utc(name, text), holder) for holder, text in stated.items())
     if starts and starts[-1][0] - starts[0][0] > LONGEST_SCAN:
         (first, holder), (last, other) = starts[0], starts[-1]
         detail = (
@@ -144,7 +146,7 @@ def parse_time(name: str, text: Any, form: str | None = None) -> datetime:
 
 
 def is_date(text: Any) -> bool:
-    """Whether it tells a day and no time of it.
+    """Whether it is a date without a time of day.
 
     >>> is_date("2020-06-01"), is_date("2020-W23-1"), is_date("2020-06-01T00:00")
     (True, True, False)
