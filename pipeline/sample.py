@@ -1,6 +1,7 @@
 """Stage sample: scenes → triplets of tiles, shuffled and split by day."""
 
 import logging
+import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from pipeline.files.workers import ordered_map
 log = logging.getLogger(__name__)
 
 CHUNKS_PER_PART = 16
+JUDGED_NEAREST, JUDGED_RADIUS = 1.0, 1.5  # tiles; neighbours that training is judged on are apart
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -38,9 +40,10 @@ class TripletCounts:
 
 @dataclass(frozen=True)
 class SampleParams:
-    """Section `sample` of params.yaml; `radius` in tiles, `tile_size` in pixels."""
+    """Section `sample` of params.yaml; `nearest`, `radius` in tiles, `tile_size` in pixels."""
 
     tile_size: Annotated[int, Field(gt=1)]
+    nearest: NonNegativeFloat
     radius: PositiveFloat
     max_invalid_share: Annotated[float, Field(ge=0, le=1)]
     distant_hours: NonNegativeFloat
@@ -68,6 +71,7 @@ class _Draw:
     """Tiles to draw from one scene."""
 
     scene: int
+    split: str
     n_anchors: int
     n_distants: int
     seed: tuple[int, ...]
@@ -90,6 +94,11 @@ def run(params: SampleParams, scenes: Path, triplets: Path, metrics: Path) -> No
         table = opened[["granule", "time", "channel"]].load()
         limits = stores.channel_limits(opened)
         shape = opened.sizes["row"], opened.sizes["column"]
+    if params.nearest > params.radius:
+        raise ValueError(
+            f"sample.nearest {params.nearest} is larger than sample.radius {params.radius}; lower "
+            "it or raise sample.radius"
+        )
     if params.tile_size > min(shape):
         raise ValueError(
             f"tiles of {params.tile_size} pixels are larger than every scene (at most "
@@ -105,9 +114,8 @@ def run(params: SampleParams, scenes: Path, triplets: Path, metrics: Path) -> No
         rng=np.random.default_rng(params.seed),
     )
     survey = partial(_survey, scenes=scenes, params=params)
-    surveys = list(
-        progress(ordered_map(survey, range(len(split))), "survey", total=len(split), unit="scenes")
-    )
+    surveyed = ordered_map(survey, enumerate(split.tolist()))
+    surveys = list(progress(surveyed, "survey", total=len(split), unit="scenes"))
     root = xr.Dataset(
         coords={
             "granule": table.granule.variable,
@@ -119,8 +127,13 @@ def run(params: SampleParams, scenes: Path, triplets: Path, metrics: Path) -> No
         attrs={"title": "Triplets of tiles", "tile_size": params.tile_size},
     )
     stores.write_product(root, triplets, params)
+    overlap = {}
     for name in triplet.SPLITS:
         members = _plan(name, params, scenes, table, surveys, split == name)
+        overlap[name] = {
+            "mean": float(members.overlap.mean()),
+            "fraction_of_neighbours": float((members.overlap > 0).mean()),
+        }
         stores.create_triplets(
             triplets,
             name,
@@ -135,7 +148,7 @@ def run(params: SampleParams, scenes: Path, triplets: Path, metrics: Path) -> No
     stores.consolidate(triplets)
     counts = {name: int((split == name).sum()) for name in triplet.SPLITS}
     n_triplets = {name: getattr(params.n_triplets, name) for name in triplet.SPLITS}
-    stores.write_json(metrics, {"scenes": counts, "triplets": n_triplets})
+    stores.write_json(metrics, {"scenes": counts, "triplets": n_triplets, "overlap": overlap})
 
 
 def _check_disk(params: SampleParams, *, n_channels: int, folder: Path) -> None:
@@ -154,13 +167,14 @@ def _check_disk(params: SampleParams, *, n_channels: int, folder: Path) -> None:
         )
 
 
-def _survey(index: int, *, scenes: Path, params: SampleParams) -> _Survey:
+def _survey(numbered: tuple[int, str], *, scenes: Path, params: SampleParams) -> _Survey:
+    index, split = numbered
     with stores.open_product(scenes) as opened:
         scene = opened[["valid", "latitude", "longitude"]].isel(scene=index).load()
     complete = complete_tiles(
         scene.valid.values, params.tile_size, max_invalid_share=params.max_invalid_share
     )
-    with_neighbour = triplet.have_neighbour(complete, _radius_in_pixels(params))
+    with_neighbour = triplet.have_neighbour(complete, **_reach(params, split))
     valid = scene.valid.values
     latitude, longitude = scene.latitude.values[valid], scene.longitude.values[valid]
     middle = centre(latitude, longitude)
@@ -182,15 +196,17 @@ def _plan(
     rng = np.random.default_rng([params.seed, code])
     n_anchors = np.array([survey.n_anchors for survey in surveys]) * in_split
     if not n_anchors.any():
+        nearest, radius = _reach(params, name).values()
         raise ValueError(
             f"no scene of the {name} split holds two complete tiles of {params.tile_size} pixels "
-            f"within {params.radius} tiles; lower sample.tile_size or raise sample.radius"
+            f"{nearest} to {radius} pixels apart; lower sample.tile_size or raise sample.radius"
         )
     anchor_scene = rng.choice(len(surveys), n_triplets, p=n_anchors / n_anchors.sum())
     distant_scene = _draw_distant_scenes(name, params, table, surveys, in_split, anchor_scene, rng)
     draws = [
         _Draw(
             int(scene),
+            name,
             int((anchor_scene == scene).sum()),
             int((distant_scene == scene).sum()),
             (params.seed, code, int(scene)),
@@ -222,6 +238,10 @@ def _plan(
         for place, values in places.items():
             members[place].values[anchors, :2] = values[: 2 * draw.n_anchors].reshape(-1, 2)
             members[place].values[distants, 2] = values[2 * draw.n_anchors :]
+    corners = np.stack([members.first_row.values, members.first_column.values], axis=-1)
+    shared = triplet.overlap(corners[:, 0], corners[:, 1], params.tile_size)
+    about = {"long_name": "fraction of the anchor's pixels that its neighbour holds", "units": "1"}
+    members["overlap"] = ("triplet", shared.astype(np.float32), about)
     return members
 
 
@@ -283,10 +303,10 @@ def _draw(draw: _Draw, *, scenes: Path, params: SampleParams) -> dict[str, NDArr
     complete = complete_tiles(
         scene.valid.values, params.tile_size, max_invalid_share=params.max_invalid_share
     )
-    radius = _radius_in_pixels(params)
-    with_neighbour = triplet.have_neighbour(complete, radius)
+    reach = _reach(params, draw.split)
+    with_neighbour = triplet.have_neighbour(complete, **reach)
     anchors = triplet.draw_tiles(with_neighbour, draw.n_anchors, rng)
-    neighbours = triplet.draw_neighbours(complete, anchors, radius=radius, rng=rng)
+    neighbours = triplet.draw_neighbours(complete, anchors, **reach, rng=rng)
     distants = triplet.draw_tiles(complete, draw.n_distants, rng)
     pairs = np.stack([anchors, neighbours], axis=1).reshape(-1, 2)
     row, column = np.concatenate([pairs, distants]).T
@@ -332,8 +352,13 @@ def _cut(part: _Part, *, scenes: Path, triplets: Path, tile_size: int) -> None:
     stores.write_tiles(triplets, part.split, part.first, tiles)
 
 
-def _radius_in_pixels(params: SampleParams) -> int:
-    return max(1, round(params.radius * params.tile_size))
+def _reach(params: SampleParams, split: str) -> dict[str, int]:
+    """How near and how far neighbours lie, in pixels; where training is judged they are apart."""
+    nearest, radius = params.nearest, params.radius
+    if split != triplet.SPLITS[0]:
+        nearest, radius = max(nearest, JUDGED_NEAREST), max(radius, JUDGED_RADIUS)
+    least = max(1, math.ceil(nearest * params.tile_size))
+    return {"nearest": least, "radius": max(least, round(radius * params.tile_size))}
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from pipeline.core.processes import joined, n_processes, rank
 from pipeline.core.schedule import learning_rate_factor
 from pipeline.core.training_params import TrainParams
 from pipeline.core.training_run import TrainingRun
-from pipeline.core.triplet import SPLITS
+from pipeline.core.triplet import SPLITS, overlap
 from pipeline.core.views import ViewMaker
 from pipeline.files import batches, encoders, stage, stores
 from pipeline.files.curves import Curves, curves_in
@@ -58,6 +58,8 @@ def run(
     """
     splits = {name: stores.TripletTiles(triplets, name, scenes) for name in SPLITS}
     root = stores.open_product(triplets)
+    if params.loss == "relative_position":
+        _refuse_shared_pixels(splits["train"])
     labels = _label_anchors(params, scenes, rejected, splits["train"])
     views = view_maker(params, root, splits["train"].members, labels)
     with joined():
@@ -171,6 +173,17 @@ def start(params: TrainParams, n_channels: int) -> TrainingRun:
         keeps_last=params.keep == "last",
         initial=initial,
     )
+
+
+def _refuse_shared_pixels(tiles: stores.TripletTiles) -> None:
+    corners = np.stack([tiles.members.first_row, tiles.members.first_column], axis=-1)
+    shared = overlap(corners[:, 0], corners[:, 1], tiles.tile_size)
+    if shared.any():
+        raise ValueError(
+            "train.loss relative_position asks where the neighbour is, and "
+            f"{(shared > 0).sum()} of {len(shared)} neighbours share pixels with their anchor, "
+            "which give it away; set sample.nearest to 1 or more and sample.radius beyond it"
+        )
 
 
 def _label_anchors(

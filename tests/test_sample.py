@@ -18,6 +18,7 @@ from pipeline.files import stores
 
 PARAMS = sample.SampleParams(
     tile_size=16,
+    nearest=0.0,
     radius=1.0,
     max_invalid_share=0.0,
     distant_hours=20.0,
@@ -121,7 +122,10 @@ def test_members_keep_every_rule(scenes: Path, run: Callable[..., Path]) -> None
         np.testing.assert_array_equal(scene[:, 0], scene[:, 1])
         offset = np.hypot(row[:, 0] - row[:, 1], column[:, 0] - column[:, 1])
         assert (offset > 0).all()
-        assert (offset <= 16).all()
+        assert (offset <= (16 if name == "train" else 24)).all()
+        is_apart = (abs(row[:, 0] - row[:, 1]) >= 16) | (abs(column[:, 0] - column[:, 1]) >= 16)
+        np.testing.assert_array_equal(members.overlap == 0, is_apart)
+        assert is_apart.all() == (name != "train")
         assert (scene[:, 2] != scene[:, 0]).all()
         hours = np.abs(members.time.values[:, 2] - members.time.values[:, 0]) / np.timedelta64(
             1, "h"
@@ -228,6 +232,27 @@ def test_metrics_count_scenes_and_triplets(run: Callable[..., Path]) -> None:
     metrics = json.loads((run().parent / "sample.json").read_text())
     assert metrics["triplets"] == {"train": 150, "validation": 40, "test": 30}
     assert sum(metrics["scenes"].values()) == 10
+    assert metrics["overlap"]["test"] == {"mean": 0, "fraction_of_neighbours": 0}
+    assert 0.1 < metrics["overlap"]["train"]["mean"] < 0.5
+
+
+def test_neighbours_beyond_the_tile_share_no_pixel(run: Callable[..., Path]) -> None:
+    apart = run(replace(PARAMS, nearest=1.0, radius=1.0))
+    members = stores.open_product(apart, "train").load()
+    assert not members.overlap.any()
+    offsets = {
+        (abs(row), abs(column))
+        for row, column in zip(
+            np.diff(members.first_row.values[:, :2])[:, 0],
+            np.diff(members.first_column.values[:, :2])[:, 0],
+            strict=True,
+        )
+    }
+    assert offsets == {(0, 16), (16, 0)}
+    with pytest.raises(
+        ValueError, match=r"sample\.nearest 2\.0 is larger than sample\.radius 1\.0"
+    ):
+        run(replace(PARAMS, nearest=2.0))
 
 
 def test_where_none_is_far_enough_the_farthest_in_time_is_distant(

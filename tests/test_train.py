@@ -144,6 +144,7 @@ def _write_triplets(
     channels: Sequence[str] = ("visible",),
     maximum: float = 100.0,
     first_column: int = 0,
+    apart: int = SIZE,
 ) -> None:
     days = np.array(["2020-01-01", "2020-01-02", "2020-01-03"], "datetime64[ns]")
     root = xr.Dataset(
@@ -168,7 +169,7 @@ def _write_triplets(
                 "first_row": (dimensions, np.broadcast_to(row, shape).astype(np.int32)),
                 "first_column": (
                     dimensions,
-                    np.broadcast_to(first_column + np.arange(3) * SIZE, shape).astype(np.int32),
+                    np.broadcast_to(first_column + np.arange(3) * apart, shape).astype(np.int32),
                 ),
                 "latitude": (dimensions, np.zeros(shape, np.float32)),
                 "longitude": (dimensions, np.zeros(shape, np.float32)),
@@ -581,6 +582,17 @@ def test_every_pretext_task_is_learnt(run: Callable[..., Path], tmp_path: Path, 
     lines = (folder / "curves/plots/metrics/train_loss.tsv").read_text().splitlines()
     losses = [float(line.split("\t")[-1]) for line in lines[1:]]
     assert losses[-1] < losses[0] - 0.05
+
+
+def test_relative_position_is_refused_where_neighbours_share_pixels(
+    run: Callable[..., Path], tmp_path: Path
+) -> None:
+    tiles = _textures(np.random.default_rng(0))
+    _write_triplets(tmp_path / "near.zarr", tiles, with_tiles=True, apart=SIZE - 1)
+    with pytest.raises(
+        ValueError, match=rf"{len(tiles['train'])} of {len(tiles['train'])} neighbours share pixels"
+    ):
+        run(_of_loss("relative_position"), triplets=str(tmp_path / "near.zarr"))
 
 
 def test_labels_take_part_where_there_are_some(

@@ -11,6 +11,7 @@ from pipeline.core.triplet import (
     have_neighbour,
     may_be_distant,
     may_be_negative,
+    overlap,
     split_by_day,
 )
 
@@ -19,17 +20,23 @@ COMPLETE = arrays(bool, SHAPES)
 ISOLATED = arrays(bool, SHAPES, fill=st.just(False))
 
 
-def _neighbours_by_hand(complete: np.ndarray, tile: np.ndarray, radius: int) -> np.ndarray:
+REACHES = st.tuples(st.integers(1, 20), st.integers(1, 20)).map(sorted)
+
+
+def _neighbours_by_hand(
+    complete: np.ndarray, tile: np.ndarray, nearest: int, radius: int
+) -> np.ndarray:
     row, column = np.indices(complete.shape)
     within = (row - tile[0]) ** 2 + (column - tile[1]) ** 2 <= radius**2
-    return complete & within & ((row != tile[0]) | (column != tile[1]))
+    return complete & within & (np.maximum(abs(row - tile[0]), abs(column - tile[1])) >= nearest)
 
 
-@given(COMPLETE | ISOLATED, st.integers(1, 20))
-def test_tiles_with_a_neighbour_against_a_search(complete: np.ndarray, radius: int) -> None:
-    found = have_neighbour(complete, radius)
+@given(COMPLETE | ISOLATED, REACHES)
+def test_tiles_with_a_neighbour_against_a_search(complete: np.ndarray, reach: list[int]) -> None:
+    nearest, radius = reach
+    found = have_neighbour(complete, nearest=nearest, radius=radius)
     expected = [
-        bool(complete[tile]) and _neighbours_by_hand(complete, np.array(tile), radius).any()
+        bool(complete[tile]) and _neighbours_by_hand(complete, np.array(tile), *reach).any()
         for tile in np.ndindex(complete.shape)
     ]
     np.testing.assert_array_equal(found.ravel(), expected)
@@ -38,32 +45,38 @@ def test_tiles_with_a_neighbour_against_a_search(complete: np.ndarray, radius: i
 def test_a_tile_without_an_adjacent_one_finds_its_neighbour_in_the_disc() -> None:
     complete = np.zeros((4, 6), bool)
     complete[0, 0] = complete[3, 4] = True  # 5 pixels apart
-    assert not have_neighbour(complete, 4).any()
-    np.testing.assert_array_equal(have_neighbour(complete, 5), complete)
+    assert not have_neighbour(complete, nearest=1, radius=4).any()
+    np.testing.assert_array_equal(have_neighbour(complete, nearest=1, radius=5), complete)
 
 
-@given(COMPLETE, st.integers(1, 20), st.integers(0, 2**32 - 1))
-def test_neighbours_are_complete_near_and_others(
-    complete: np.ndarray, radius: int, seed: int
+@given(COMPLETE, REACHES, st.integers(0, 2**32 - 1))
+def test_neighbours_are_complete_and_in_the_ring(
+    complete: np.ndarray, reach: list[int], seed: int
 ) -> None:
-    eligible = have_neighbour(complete, radius)
+    nearest, radius = reach
+    eligible = have_neighbour(complete, nearest=nearest, radius=radius)
     assume(eligible.any())
     rng = np.random.default_rng(seed)
     anchors = draw_tiles(eligible, 50, rng)
-    neighbours = draw_neighbours(complete, anchors, radius=radius, rng=rng)
+    neighbours = draw_neighbours(complete, anchors, nearest=nearest, radius=radius, rng=rng)
     assert eligible[tuple(anchors.T)].all()
     assert complete[tuple(neighbours.T)].all()
     assert (((anchors - neighbours) ** 2).sum(axis=1) <= radius**2).all()
-    assert (anchors != neighbours).any(axis=1).all()
+    assert (np.abs(anchors - neighbours).max(axis=1) >= nearest).all()
+    if nearest >= 4:
+        assert not overlap(anchors, neighbours, 4).any()
 
 
-def test_neighbours_are_uniform_over_the_disc() -> None:
+@pytest.mark.parametrize("nearest", [1, 2])
+def test_neighbours_are_uniform_over_the_ring(nearest: int) -> None:
     complete = np.random.default_rng(0).random((9, 9)) < 0.6
     anchor = np.argwhere(complete)[20]
     anchors = np.repeat(anchor[None], 40_000, axis=0)
-    drawn = draw_neighbours(complete, anchors, radius=3, rng=np.random.default_rng(1))
+    drawn = draw_neighbours(
+        complete, anchors, nearest=nearest, radius=3, rng=np.random.default_rng(1)
+    )
     found, counts = np.unique(drawn, axis=0, return_counts=True)
-    expected = np.argwhere(_neighbours_by_hand(complete, anchor, 3))
+    expected = np.argwhere(_neighbours_by_hand(complete, anchor, nearest, 3))
     np.testing.assert_array_equal(found, expected)
     # Five standard deviations of a binomial count.
     mean = len(anchors) / len(expected)
@@ -74,7 +87,9 @@ def test_a_lonely_anchor_is_refused() -> None:
     complete = np.zeros((5, 5), bool)
     complete[0, 0] = complete[4, 4] = True
     with pytest.raises(ValueError, match=r"1 of 1 anchors have no other .* raise sample\.radius"):
-        draw_neighbours(complete, np.array([[0, 0]]), radius=2, rng=np.random.default_rng(0))
+        draw_neighbours(
+            complete, np.array([[0, 0]]), nearest=1, radius=2, rng=np.random.default_rng(0)
+        )
 
 
 @given(

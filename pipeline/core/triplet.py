@@ -47,16 +47,17 @@ def split_by_day(
     return split_of_day[day_of_time]
 
 
-def have_neighbour(complete: BoolArray, radius: int) -> BoolArray:
-    """Whether each tile is complete and another complete one lies within `radius`."""
+def have_neighbour(complete: BoolArray, *, nearest: int, radius: int) -> BoolArray:
+    """Whether each tile is complete and has a neighbour, as `draw_neighbours` draws them."""
     found = np.zeros_like(complete)
-    found[1:] |= complete[:-1]
-    found[:-1] |= complete[1:]
-    found[:, 1:] |= complete[:, :-1]
-    found[:, :-1] |= complete[:, 1:]
-    # Nearly all tiles have an adjacent one; only for the others is the whole disc looked through.
+    found[nearest:] |= complete[:-nearest]
+    found[:-nearest] |= complete[nearest:]
+    found[:, nearest:] |= complete[:, :-nearest]
+    found[:, :-nearest] |= complete[:, nearest:]
+    # Nearly all tiles have one straight ahead; only for the others is the ring looked through.
     if len(alone := np.argwhere(complete & ~found)):
-        found[tuple(alone.T)] = _counts_by_row(complete, alone, radius).sum(axis=1) > 1
+        n_candidates = _count(complete, *_ring(complete.shape, alone, nearest, radius)).sum(axis=1)
+        found[tuple(alone.T)] = n_candidates > 0
     return np.asarray(complete & found)
 
 
@@ -68,15 +69,17 @@ def draw_tiles(eligible: BoolArray, n_tiles: int, rng: np.random.Generator) -> I
 
 
 def draw_neighbours(
-    complete: BoolArray, anchors: IntArray, *, radius: int, rng: np.random.Generator
+    complete: BoolArray, anchors: IntArray, *, nearest: int, radius: int, rng: np.random.Generator
 ) -> IntArray:
-    """Draw one neighbour an anchor, uniformly among the other complete tiles within `radius`.
+    """Draw one neighbour an anchor, uniformly among the complete tiles of a ring around it.
 
     Nothing is drawn twice: the candidates are counted, one is chosen by its number.
 
     Args:
         complete: Whether the tile that starts at a pixel is complete, shape (row, column).
         anchors: (row, column) of complete tiles, shape (triplet, 2).
+        nearest: Least row or column offset from the anchor, whichever is larger, at least 1; from
+            the edge of a tile on, the two share no pixel.
         radius: Largest Euclidean distance from the anchor.
         rng: Source of randomness.
 
@@ -84,38 +87,41 @@ def draw_neighbours(
         Shape (triplet, 2).
 
     Raises:
-        ValueError: If an anchor has no other complete tile within the radius.
+        ValueError: If an anchor has no complete tile in its ring.
 
-    Source: Jean et al. (2019), doi:10.1609/aaai.v33i01.33013967.
+    Source: Jean et al. (2019), doi:10.1609/aaai.v33i01.33013967; the gap of Doersch et al. (2015),
+    doi:10.1109/ICCV.2015.167.
     """
     if not len(anchors):
         return anchors
-    by_row = _counts_by_row(complete, anchors, radius)  # (triplet, offset)
-    n_candidates = by_row.sum(axis=1) - 1
+    rows, first, behind = _ring(complete.shape, anchors, nearest, radius)
+    counts = _count(complete, rows, first, behind)  # (triplet, span)
+    n_candidates = counts.sum(axis=1)
     if (lonely := n_candidates < 1).any():
         raise ValueError(
-            f"{lonely.sum()} of {len(anchors)} anchors have no other complete tile within "
-            f"{radius} pixels; raise sample.radius"
+            f"{lonely.sum()} of {len(anchors)} anchors have no other complete tile from {nearest} "
+            f"to {radius} pixels away; raise sample.radius or lower sample.nearest"
         )
-    until_row = by_row.cumsum(axis=1)
+    until_span = counts.cumsum(axis=1)
     triplet = np.arange(len(anchors))
-    row, column = anchors.T
     before = _complete_before(complete)
-    first, _ = _row_ends(complete, anchors, radius)
-    own = (
-        until_row[:, radius]
-        - by_row[:, radius]
-        + before[row, column]
-        - before[row, first[:, radius]]
-    )
     number = rng.integers(n_candidates)
-    number += number >= own  # the anchor's own number is passed over
-    offset = (until_row <= number[:, None]).sum(axis=1)
-    in_row = number - until_row[triplet, offset] + by_row[triplet, offset]
-    chosen_row = row + offset - radius
-    wanted = before[chosen_row, first[triplet, offset]] + in_row + 1
-    chosen_column = (before[chosen_row, 1:] < wanted[:, None]).sum(axis=1)
-    return np.stack([chosen_row, chosen_column], axis=1)
+    span = (until_span <= number[:, None]).sum(axis=1)
+    in_span = number - until_span[triplet, span] + counts[triplet, span]
+    row = rows[triplet, span]
+    wanted = before[row, first[triplet, span]] + in_span + 1
+    column = (before[row, 1:] < wanted[:, None]).sum(axis=1)
+    return np.stack([row, column], axis=1)
+
+
+def overlap(anchors: IntArray, neighbours: IntArray, tile_size: int) -> FloatArray:
+    """Fraction of an anchor's pixels that its neighbour holds, too, shape (triplet,).
+
+    >>> overlap(np.array([[0, 0], [0, 0]]), np.array([[16, 48], [0, 64]]), 64).tolist()
+    [0.1875, 0.0]
+    """
+    shared = np.maximum(tile_size - np.abs(anchors - neighbours), 0)
+    return np.asarray(shared.prod(axis=1) / tile_size**2)
 
 
 def may_be_distant(
@@ -179,31 +185,37 @@ def may_be_negative(
     return apart
 
 
-def _disc(radius: int) -> tuple[IntArray, IntArray]:
-    """Row offsets of a disc, and its half width in each of these rows."""
-    offsets = np.arange(-radius, radius + 1)
-    return offsets, np.floor(np.sqrt(radius**2 - offsets**2)).astype(np.int64)
-
-
 def _complete_before(complete: BoolArray) -> IntArray:
     """Complete tiles of each row before each column, shape (row, column + 1)."""
     return np.hstack([np.zeros((len(complete), 1), np.int64), complete.cumsum(axis=1)])
 
 
-def _row_ends(complete: BoolArray, tiles: IntArray, radius: int) -> tuple[IntArray, IntArray]:
-    """First and behind-the-last column of the disc around each tile, in each of its rows."""
-    _, half_widths = _disc(radius)
+def _ring(
+    shape: tuple[int, ...], tiles: IntArray, nearest: int, radius: int
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Rows and half-open spans of columns around tiles, shape (tile, span), from top left on.
+
+    Two spans a row, left and right of the tile; rows outside of the scene are -1, with empty spans.
+    """
+    offsets = np.arange(-radius, radius + 1)
+    half_widths = np.floor(np.sqrt(radius**2 - offsets**2)).astype(np.int64)
+    is_beside = np.abs(offsets) < nearest
+    left_end = np.where(is_beside, 1 - nearest, 0)
+    right_start = np.where(is_beside, nearest, 0)
+    rows = tiles[:, 0, None] + np.repeat(offsets, 2)
+    is_inside = (rows >= 0) & (rows < shape[0])
     column = tiles[:, 1, None]
-    first = np.clip(column - half_widths, 0, None)
-    behind = np.clip(column + half_widths + 1, None, complete.shape[1])
-    return first, behind
+    first = column + np.stack([-half_widths, right_start], axis=1).ravel()
+    behind = column + np.stack([left_end, half_widths + 1], axis=1).ravel()
+    first, behind = (each.clip(0, shape[1]) for each in (first, behind))
+    return (
+        np.where(is_inside, rows, -1),
+        first,
+        np.where(is_inside, np.maximum(behind, first), first),
+    )
 
 
-def _counts_by_row(complete: BoolArray, tiles: IntArray, radius: int) -> IntArray:
-    """Complete tiles in each row of the disc around each tile, shape (tile, 2 radius + 1)."""
+def _count(complete: BoolArray, rows: IntArray, first: IntArray, behind: IntArray) -> IntArray:
+    """Complete tiles in each span of `_ring`, shape (tile, span)."""
     before = _complete_before(complete)
-    rows = tiles[:, 0, None] + np.arange(-radius, radius + 1)
-    inside = (rows >= 0) & (rows < len(complete))
-    rows = rows.clip(0, len(complete) - 1)
-    first, behind = _row_ends(complete, tiles, radius)
-    return np.where(inside, before[rows, behind] - before[rows, first], 0)
+    return before[rows, behind] - before[rows, first]
