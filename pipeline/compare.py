@@ -6,7 +6,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,7 +23,14 @@ from pipeline.core.classification.finetune import FineTuning, probabilities_by_f
 from pipeline.core.classification.probe import pixel_statistics
 from pipeline.core.comparison import table
 from pipeline.core.comparison.folds import draw_tested_folds, score_fold
-from pipeline.core.comparison.judge import EFFICIENCY, Task, measure, pixel_components
+from pipeline.core.comparison.judge import (
+    EFFICIENCY,
+    FEATURES,
+    Task,
+    measure,
+    measure_stability,
+    pixel_components,
+)
 from pipeline.core.comparison.table import Row
 from pipeline.core.device import compute_device
 from pipeline.core.encoder import (
@@ -40,14 +47,14 @@ from pipeline.core.threads import sharing_cores
 from pipeline.core.triplet import SPLITS
 from pipeline.files import encoders, stage, stores
 from pipeline.files.kept import keep, read_kept
-from pipeline.files.labels import gather_labelled
+from pipeline.files.labels import LabelledTiles, gather_labelled
 from pipeline.files.progress import progress
 from pipeline.files.weights import read_imagenet
 from pipeline.files.workers import n_workers
 
 log = logging.getLogger(__name__)
 
-STAGES = ("train",)  # started as it is, with the parameters of each row
+STAGES = ("sample", "train")  # started as they are, with the parameters of each row
 
 PIXEL_STATISTICS, COMPONENTS = "pixel statistics", "principal components"
 UNTRAINED, IMAGENET = "untrained", "ImageNet"
@@ -56,6 +63,8 @@ BASELINES = (PIXEL_STATISTICS, COMPONENTS, UNTRAINED, IMAGENET)
 FloatArray = NDArray[np.floating]
 Baseline = Literal["pixel statistics", "principal components", "untrained", "ImageNet"]
 Layer = Literal["embedding", "layer4", "layer3"]
+
+REGION_DEGREES = 30  # edge of the cells of latitude and longitude that count as regions
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,9 @@ class CompareParams:
     max_invalid_share: Annotated[float, Field(ge=0, le=1)]
     tested: Literal["validation", "test"]
     n_tiles_seen: PositiveInt
+    n_seeds: PositiveInt
     objectives: dict[str, dict[str, Any]]
+    tuned: tuple[str, ...]
     baselines: tuple[Baseline, ...]
     imagenet_weights: Annotated[str, Field(min_length=1)]
     layers: Annotated[tuple[Layer, ...], Field(min_length=1)]
@@ -104,8 +115,7 @@ def run(
             found += _judge_baseline(judge, name, source, root)
         else:
             found += _judge_objective(judge, name, scenes, rejected, triplets)
-    ratio = float((task.test.sum(axis=1) / task.train.sum(axis=1)).mean())
-    product = table.tabulate(found, counts=params.label_counts, test_ratio=ratio)
+    product = table.tabulate(found, counts=params.label_counts, n_folds=params.n_folds)
     tested = task.test.any(axis=0)
     product.attrs |= {
         "title": "Encoders compared on labelled tiles of days that none of them was trained on",
@@ -113,7 +123,7 @@ def run(
             "encoders were trained on the days of split train and know no label of a tested day; "
             f"tiles of split {params.tested} are tested in {params.n_folds} folds grouped by day "
             f"(UTC), drawn {params.n_repeats} times; fitted on labels of other folds and of the "
-            f"splits before {params.tested}"
+            f"splits before {params.tested}; {_seeds_in_words(params)}"
         ),
         "n_tiles": int(tested.sum()),
         "n_days": len(np.unique(task.day[tested])),
@@ -132,6 +142,8 @@ def _choose_rows(params: CompareParams, rows: str) -> list[str]:
         raise ValueError(
             f"compare.objectives has {with_comma[0]!r}, a comma in which divides names; change it"
         )
+    if unknown := [name for name in params.tuned if name not in params.objectives]:
+        raise ValueError(f"compare.tuned names {unknown[0]!r}, which compare.objectives lacks")
     asked = [name.strip() for name in rows.split(",") if name.strip()] or known
     unknown = [name for name in asked if name not in known]
     if unknown:
@@ -140,6 +152,12 @@ def _choose_rows(params: CompareParams, rows: str) -> list[str]:
             f"{', '.join(known)}"
         )
     return asked
+
+
+def _seeds_in_words(params: CompareParams) -> str:
+    if params.n_seeds == 1:
+        return "each encoder was trained once, so that intervals hold no variance of training"
+    return f"each encoder was trained from {params.n_seeds} seeds, whose variance intervals hold"
 
 
 def _prepare(
@@ -179,6 +197,8 @@ def _prepare(
         day=day,
         train=train,
         test=test,
+        n_folds=params.n_folds,
+        groups=_group(source, labelled.place),
         target=target,
         cluster_counts=tuple(dict.fromkeys(k)),
         n_nearest=params.n_nearest,
@@ -189,6 +209,27 @@ def _prepare(
     return labelled.names, task
 
 
+def _group(source: xr.Dataset, place: LabelledTiles) -> dict[str, NDArray[np.int64]]:
+    """Numbers of the region, season and platform of each labelled tile, where there are several."""
+    middle = place.tile_size // 2
+    pixel = {
+        name: xr.DataArray(first, dims="tile")
+        for name, first in (
+            ("scene", place.scene),
+            ("row", place.row + middle),
+            ("column", place.column + middle),
+        )
+    }
+    seen = source[["latitude", "longitude", "platform"]].isel(pixel).load()
+    cells = [seen.latitude // REGION_DEGREES, seen.longitude % 360 // REGION_DEGREES]
+    groups = {
+        "region": np.unique(np.stack(cells), axis=1, return_inverse=True)[1].ravel(),
+        "season": seen.time.dt.month.values % 12 // 3,
+        "platform": np.unique(seen.platform.values, return_inverse=True)[1],
+    }
+    return {name: of for name, of in groups.items() if len(np.unique(of)) > 1}
+
+
 def _target_name(root: xr.Dataset) -> str:
     has_warmth = any(name in THERMAL for name in root.channel.values)
     return "mean brightness temperature" if has_warmth else "mean brightness"
@@ -197,7 +238,10 @@ def _target_name(root: xr.Dataset) -> str:
 def _digest(params: CompareParams, task: Task) -> str:
     """Changes with whatever a row is judged by."""
     judged_by = asdict(params)
-    for name in ("objectives", "baselines", "layers", "n_tiles_seen", "imagenet_weights"):
+    for name in (
+        *("objectives", "tuned", "n_seeds", "baselines", "layers"),
+        *("n_tiles_seen", "imagenet_weights"),
+    ):
         del judged_by[name]
     made_of = hashlib.sha256(json.dumps([judged_by, task.cluster_counts], default=str).encode())
     for part in (task.tiles, task.label, task.train, task.test):
@@ -213,7 +257,7 @@ class Judge:
         params: Of the stage.
         task: What rows are judged on.
         digest: Changes with whatever they are judged by.
-        runs: Where what is done is kept, in a folder a row.
+        runs: Where what is done is kept, in a folder a row and seed.
     """
 
     params: CompareParams
@@ -221,52 +265,103 @@ class Judge:
     digest: str
     runs: Path
 
-    def folder(self, name: str) -> Path:
-        """Of the row `name`."""
-        return self.runs / "".join(letter if letter.isalnum() else "_" for letter in name)
+    def folder(self, name: str, number: int = 0) -> Path:
+        """Of the row `name`, and of its training of this number."""
+        row = "".join(letter if letter.isalnum() else "_" for letter in name)
+        return self.runs / row / f"seed_{number}"
 
-    def encoder(
-        self, name: str, encoder: Encoder, layers: Sequence[str], *, made_of: str = ""
+    def encoders(
+        self,
+        name: str,
+        trained: Sequence[Encoder],
+        layers: Sequence[str],
+        *,
+        made_of: Sequence[str] = ("",),
+        **about: Any,
     ) -> list[Row]:
-        """A row for each of `layers`; `made_of` tells encoders of one name apart."""
+        """A row for each of `layers`.
+
+        Args:
+            name: Of the network.
+            trained: The network from each seed, or the one there is.
+            layers: Those whose features are judged.
+            made_of: What tells networks of one name apart, of each.
+            about: Further fields of rows.
+        """
         device = compute_device()
         rows = []
         for layer in layers:
             asked = None if layer == EMBEDDING else layer
-            features_of = partial(embed_tiles, encoder, device=device, layer=asked)
-            row = self.features(name, features_of, layer=layer, made_of=made_of)
+            features_of = [
+                partial(embed_tiles, each, device=device, layer=asked) for each in trained
+            ]
+            row = self.features(name, features_of, layer=layer, made_of=made_of, **about)
             if self.params.n_unfrozen_repeats and asked:
-                row.values[table.UNFROZEN] = self._fine_tune(name, encoder, layer, made_of)
+                row.values[table.UNFROZEN] = np.stack(
+                    [
+                        self._fine_tune(
+                            name,
+                            trained[number % len(trained)],
+                            layer,
+                            made_of[number % len(made_of)],
+                            number,
+                        )
+                        for number in range(self.params.n_seeds)
+                    ]
+                )
             rows.append(row)
         return rows
 
     def features(
         self,
         name: str,
-        features_of: Callable[[NDArray[np.uint8]], FloatArray],
+        features_of: Sequence[Callable[[NDArray[np.uint8]], FloatArray]],
         *,
         layer: str = "",
-        made_of: str = "",
+        made_of: Sequence[str] = ("",),
+        **about: Any,
     ) -> Row:
-        """A row of features that stay as they are."""
-        kept = self.folder(name) / f"frozen_{layer or 'features'}.npz"
-        done = read_kept(kept, self.digest + made_of)
-        if done is None:
-            log.info("judging %s", f"{name}, {layer}" if layer else name)
-            with threadpool_limits(limits=1):
-                done = measure(features_of, self.task)
-            keep(kept, self.digest + made_of, done)
-        efficiency = done.pop(EFFICIENCY)
-        return Row(name, layer, done, efficiency)
+        """A row of features that stay as they are, of each training; as of `encoders`."""
+        kept = f"frozen_{layer or 'features'}.npz"
+        every = []
+        for number, (each, digest) in enumerate(zip(features_of, made_of, strict=True)):
 
-    def _fine_tune(self, name: str, encoder: Encoder, layer: str, made_of: str) -> FloatArray:
+            def compute(
+                features_of: Callable[[NDArray[np.uint8]], FloatArray] = each, number: int = number
+            ) -> dict[str, FloatArray]:
+                log.info("judging %s, seed %d", f"{name}, {layer}" if layer else name, number)
+                return measure(features_of, self.task)
+
+            every.append(self._once(self.folder(name, number) / kept, digest, compute))
+        together = [done.pop(FEATURES) for done in every]
+        stability = self._once(
+            self.folder(name) / f"stability_{layer or 'features'}.npz",
+            f"{len(together)} {''.join(made_of)}",
+            partial(measure_stability, together, self.task),
+        )
+        efficiency = np.stack([done.pop(EFFICIENCY) for done in every], axis=1)
+        values = {measured: np.stack([done[measured] for done in every]) for measured in every[0]}
+        return Row(name, layer, values | stability, efficiency, **about)
+
+    def _once(
+        self, path: Path, made_of: str, compute: Callable[[], dict[str, FloatArray]]
+    ) -> dict[str, FloatArray]:
+        """What `compute` returns, or has returned before."""
+        done = read_kept(path, self.digest + made_of)
+        if done is None:
+            with threadpool_limits(limits=1):
+                done = compute()
+            keep(path, self.digest + made_of, done)
+        return done
+
+    def _fine_tune(
+        self, name: str, encoder: Encoder, layer: str, made_of: str, number: int
+    ) -> FloatArray:
         """Balanced accuracy of the network trained on labels, (fold,), NaN on folds left out."""
         params, task, device = self.params, self.task, compute_device()
 
         def fit(fold: int) -> float:
-            kept = self.folder(name) / f"unfrozen_{layer}_{fold}.npz"
-            done = read_kept(kept, self.digest + made_of)
-            if done is None:
+            def compute() -> dict[str, FloatArray]:
                 told = probabilities_by_fine_tuning(
                     encoder,
                     task.tiles,
@@ -275,13 +370,14 @@ class Judge:
                     np.flatnonzero(task.test[fold]),
                     layer=layer,
                     settings=params.fine_tuning,
-                    seed=params.seed,
+                    seed=params.seed + number,
                     device=device,
                 )
                 truth, n_labels = task.label[task.test[fold]], int(task.label.max()) + 1
-                done = {table.UNFROZEN: np.array(score_fold(truth, told.argmax(axis=1), n_labels))}
-                keep(kept, self.digest + made_of, done)
-            return float(done[table.UNFROZEN])
+                return {table.UNFROZEN: np.array(score_fold(truth, told.argmax(axis=1), n_labels))}
+
+            kept = self.folder(name, number) / f"unfrozen_{layer}_{fold}.npz"
+            return float(self._once(kept, made_of, compute)[table.UNFROZEN])
 
         scores = np.full(len(task.test), np.nan)
         n_fits = min(params.n_unfrozen_repeats * params.n_folds, len(scores))
@@ -298,33 +394,80 @@ def _judge_objective(
     judge: Judge, name: str, scenes: Path, rejected: Path, triplets: Path
 ) -> list[Row]:
     """Rows of an objective, one a layer; it is trained first, unless it was."""
-    params, folder = judge.params, judge.folder(name)
+    params = judge.params
+    changes = dict(params.objectives[name])
+    usual = stores.open_product(triplets).load()
+    if own := changes.pop("sample", None):
+        triplets = _sample(judge.folder(name).parent, own, usual, scenes)
     root = stores.open_product(triplets).load()
     n_triplets = stores.open_product(triplets, "train").sizes["triplet"]
-    section = _section(params, name, n_triplets)
-    made_of: list[object] = [section, root.to_dict()]
+    section = _section(params, changes, n_triplets)
+    made_of: list[object] = [root.to_dict()]
     if section["loss"] == "distillation":
         tested = root.time.values[root.split.values == params.tested].astype("M8[D]")
         made_of.append(_check_teacher(Path(section["objective"]["teacher"]), tested))
-    minutes = _train(
-        folder,
-        section,
-        made_of=hashlib.sha256(json.dumps(made_of, default=str).encode()).hexdigest(),
-        triplets=triplets,
-        scenes=scenes,
-        rejected=rejected,
+    minutes, trained, digests = [], [], []
+    for number in range(params.n_seeds):
+        seeded = section | {"seed": section["seed"] + number}
+        folder = judge.folder(name, number)
+        minutes.append(
+            _train(
+                folder,
+                seeded,
+                made_of=_hash([seeded, *made_of]),
+                triplets=triplets,
+                scenes=scenes,
+                rejected=rejected,
+            )
+        )
+        trained.append(rebuild_encoder(*encoders.read_encoder(folder / "data/encoder")))
+        digests.append(encoders.digest(folder / "data/encoder"))
+    return judge.encoders(
+        name,
+        trained,
+        params.layers,
+        made_of=digests,
+        minutes=float(np.mean(minutes)),
+        n_tiles_seen=section["n_epochs"] * n_triplets * tiles_per_triplet(section["loss"]),
+        is_tuned=name in params.tuned,
     )
-    encoder = rebuild_encoder(*encoders.read_encoder(folder / "data/encoder"))
-    n_seen = section["n_epochs"] * n_triplets * tiles_per_triplet(section["loss"])
-    own = encoders.digest(folder / "data/encoder")
-    rows = judge.encoder(name, encoder, params.layers, made_of=own)
-    return [replace(row, minutes=minutes, n_tiles_seen=n_seen) for row in rows]
 
 
-def _section(params: CompareParams, name: str, n_triplets: int) -> dict[str, Any]:
+def _sample(folder: Path, changes: Mapping[str, Any], usual: xr.Dataset, scenes: Path) -> Path:
+    """Triplets of a row that are drawn otherwise, as places, from the days of the usual ones.
+
+    Raises:
+        ValueError: If days are split otherwise.
+    """
+    section = stage.changed(_read_section("sample"), {**changes, "holds": "places"})
+    state, triplets = folder / "sample.json", folder / "data/triplets.zarr"
+    made_of = _hash([section, usual.to_dict()])
+    if not (
+        state.exists() and json.loads(state.read_text())["made_of"] == made_of and triplets.exists()
+    ):
+        stage.prepare_folder(folder, {"sample": section})
+        stage.start_within("sample", folder, scenes=scenes.absolute())
+        stores.write_json(state, {"made_of": made_of})
+    if (stores.open_product(triplets).split.values != usual.split.values).any():
+        raise ValueError(
+            f"sample.{', '.join(changes)} of a row in compare.objectives splits days otherwise; "
+            "leave seed, validation_share and test_share as they are"
+        )
+    return triplets
+
+
+def _hash(made_of: object) -> str:
+    return hashlib.sha256(json.dumps(made_of, default=str).encode()).hexdigest()
+
+
+def _read_section(name: str) -> dict[str, Any]:
+    section: dict[str, Any] = yaml.safe_load(stage.PARAMS_FILE.read_text())[name]
+    return section
+
+
+def _section(params: CompareParams, changes: Mapping[str, Any], n_triplets: int) -> dict[str, Any]:
     """Section `train` of a row, with as many epochs as it takes to see the tiles of all."""
-    usual = yaml.safe_load(stage.PARAMS_FILE.read_text())["train"]
-    section = stage.changed(usual, {"recipe": stage.NO_RECIPE, **params.objectives[name]})
+    section = stage.changed(_read_section("train"), {"recipe": stage.NO_RECIPE, **changes})
     of_epoch = n_triplets * tiles_per_triplet(section["loss"])
     objective = section["objective"]
     changes = {
@@ -383,33 +526,36 @@ def _judge_baseline(judge: Judge, name: str, source: xr.Dataset, root: xr.Datase
     """Rows of a baseline: one a layer for networks."""
     params, tiles = judge.params, judge.task.tiles
     if name == PIXEL_STATISTICS:
-        return [judge.features(name, pixel_statistics)]
+        return [judge.features(name, [pixel_statistics])]
     if name == COMPONENTS:
         fitted = _training_tiles(source, root, tiles.shape[-1], params.seed)
         project = pixel_components(fitted, n_components=params.n_components, seed=params.seed)
-        return [judge.features(name, project)]
-    section = yaml.safe_load(stage.PARAMS_FILE.read_text())["train"]
+        return [judge.features(name, [project])]
+    section = _read_section("train")
     backbone, n_channels = section["backbone"], tiles.shape[1]
-    last, made_of = LAYERS[-1], ""
     if name == UNTRAINED:
-        encoder = create_encoder(
-            backbone=backbone,
-            n_channels=n_channels,
-            n_dimensions=section["n_dimensions"],
-            seed=params.seed,
-        )
-    else:
-        weights, reason = read_imagenet(
-            params.imagenet_weights, backbone, key="compare.imagenet_weights"
-        )
-        if weights is None:
-            log.warning("the ImageNet ResNet is left out: %s", reason)
-            return []
-        encoder, last = create_pretrained(weights, backbone=backbone, n_channels=n_channels)
-        made_of = hashlib.sha256(weights["conv1.weight"].numpy().tobytes()).hexdigest()
+        untrained = [
+            create_encoder(
+                backbone=backbone,
+                n_channels=n_channels,
+                n_dimensions=section["n_dimensions"],
+                seed=params.seed + number,
+            )
+            for number in range(params.n_seeds)
+        ]
+        layers = [layer for layer in params.layers if layer in LAYERS]
+        return judge.encoders(name, untrained, layers, made_of=[""] * params.n_seeds)
+    weights, reason = read_imagenet(
+        params.imagenet_weights, backbone, key="compare.imagenet_weights"
+    )
+    if weights is None:
+        log.warning("the ImageNet ResNet is left out: %s", reason)
+        return []
+    encoder, last = create_pretrained(weights, backbone=backbone, n_channels=n_channels)
     reached = LAYERS[: LAYERS.index(last) + 1]
     layers = [layer for layer in params.layers if layer in reached]
-    return judge.encoder(name, encoder, layers, made_of=made_of)
+    made_of = hashlib.sha256(weights["conv1.weight"].numpy().tobytes()).hexdigest()
+    return judge.encoders(name, [encoder], layers, made_of=[made_of])
 
 
 def _training_tiles(

@@ -134,9 +134,10 @@ def test_scores_are_those_of_scikit_learn(pairs: list[tuple[int, int]]) -> None:
 
 def test_interval_by_hand() -> None:
     # Variance 0.01, (1/4 + 1/2) of it has the root 0.0866; t of 3 degrees of freedom is 3.1824.
+    # Of three folds, half as many tiles are tested as trained on.
     folds = np.array([[0.6, 0.6, 0.8, 0.8], [0.5, 0.5, 0.5, 0.5]])
     folds[0] = 0.7 + 0.1 * np.sqrt(0.75) * np.array([-1, -1, 1, 1])
-    low, high = scores.find_interval(folds, test_ratio=0.5)
+    low, high = scores.find_interval(folds, n_folds=3)
     np.testing.assert_allclose(low, [0.7 - 3.18245 * 0.0866025, 0.5], atol=1e-5)
     np.testing.assert_allclose(high, [0.7 + 3.18245 * 0.0866025, 0.5], atol=1e-5)
 

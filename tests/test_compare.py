@@ -11,10 +11,12 @@ import torch
 import xarray as xr
 import yaml
 from small_products import write_untrained
+from test_sample import PARAMS as SAMPLE
+from test_sample import ToyScenesParams
 from test_train import PARAMS as TRAIN
 from test_train import _changed
 
-from pipeline import compare
+from pipeline import compare, sample
 from pipeline.core.classification.finetune import FineTuning
 from pipeline.core.comparison import table
 from pipeline.files import encoders, stage, stores
@@ -30,6 +32,8 @@ PARAMS = compare.CompareParams(
     max_invalid_share=0.0,
     tested="test",
     n_tiles_seen=300,
+    n_seeds=2,
+    tuned=("NT-Xent",),
     objectives={
         "triplet": {},
         "NT-Xent": {"loss": "nt_xent", "head": {"n_layers": 2, "kept_layers": 0}},
@@ -54,6 +58,7 @@ PARAMS = compare.CompareParams(
     ),
     seed=0,
 )
+ONE_ROW = replace(PARAMS, tuned=())
 WRITTEN = ("comparison.csv", "comparison.nc")
 
 
@@ -74,10 +79,19 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {
             "colour": (("scene", "channel", "row", "column"), colour),
             "valid": (("scene", "row", "column"), np.ones((N_DAYS, edge, edge), bool)),
+            "latitude": (("scene", "row", "column"), _places(10 - 0.02 * np.arange(edge)[:, None])),
+            "longitude": (("scene", "row", "column"), _places(0.02 * np.arange(edge))),
         },
-        {"granule": ("scene", granules), "time": ("scene", time), "channel": ["visible"]},
+        {
+            "granule": ("scene", granules),
+            "time": ("scene", time),
+            "platform": ("scene", [f"satellite {day % 2}" for day in range(N_DAYS)]),
+            "channel": ["visible"],
+        },
+        {"preset": "toy"},
     )
-    stores.write_product(scenes, folder / "scenes.zarr", None)
+    one_channel = ToyScenesParams({"toy": {"minimum": [0.0], "maximum": [100.0]}})
+    stores.write_product(scenes, folder / "scenes.zarr", one_channel)
     day, tile_row, tile_column = (part.ravel() for part in np.indices(kinds.shape))
     labels = {
         "granule": np.array(granules)[day],
@@ -92,6 +106,12 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     clusters = xr.Dataset(attrs={"recommended_k": 3})
     stores.write_product(clusters, folder / "clusters.zarr", None)
     return folder
+
+
+def _places(values: np.ndarray) -> np.ndarray:
+    """The same latitudes or longitudes in every scene."""
+    shape = (N_DAYS, GRID * SIZE, GRID * SIZE)
+    return np.broadcast_to(values, shape).astype(np.float32)
 
 
 def _write_triplets(
@@ -156,7 +176,11 @@ def _write_params(project: Path, params: compare.CompareParams) -> None:
     train = asdict(_changed(TRAIN, min_effective_rank=0.0, min_spread=0.0))
     recipes = {"mine": {"loss": "nt_xent", "batch_size": 8}}
     train |= {"recipe": "none", "recipes": recipes}
-    content = {"train": train, "compare": json.loads(json.dumps(asdict(params)))}
+    content = {
+        "sample": asdict(replace(SAMPLE, tile_size=SIZE)),
+        "train": train,
+        "compare": json.loads(json.dumps(asdict(params))),
+    }
     (project / "params.yaml").write_text(yaml.safe_dump(content))
 
 
@@ -194,12 +218,27 @@ def test_rows_are_judged_on_days_no_encoder_saw(project: Path, inputs: Path) -> 
     assert found.attrs["n_tiles"] == 4 * GRID**2
     assert found.attrs["n_labels"] == len(NAMES)
     assert found.sizes["fold"] == 4
+    assert found.tuned.values.tolist() == [0, 0, 1, 1, 0, 0, 0]
+    assert "from 2 seeds, whose variance intervals hold" in found.attrs["protocol"]
+    n_seeds = np.isfinite(found.value.sel(measure=table.PROBE)).all("fold").sum("seed")
+    assert n_seeds.values.tolist() == [2, 2, 2, 2, 1, 1, 2]
+    assert not found.value.sel(row="triplet, layer3", seed=0).equals(
+        found.value.sel(row="triplet, layer3", seed=1)
+    )
+    held_out = found.value.sel(measure="platform held out", row="triplet, embedding")
+    assert np.isfinite(held_out[:, :2]).all()
+    assert np.isnan(held_out[:, 2:]).all()
+    assert float(found["mean"].sel(measure="platform held out", row="triplet, embedding")) > 0.9
+    assert "region held out" not in found.measure
+    stability = found["mean"].sel(measure="stability, k = 2")
+    assert float(stability.sel(row="triplet, embedding")) > 0.8
+    assert float(stability.sel(row="pixel statistics")) < 0.5
     probe = found["mean"].sel(measure=table.PROBE)
     assert float(probe.sel(row="triplet, embedding")) > 0.9
     assert float(probe.sel(row="triplet, embedding")) > float(probe.sel(row="pixel statistics"))
     unfrozen = found.value.sel(measure=table.UNFROZEN, row="untrained, layer3")
-    assert np.isfinite(unfrozen[:2]).all()
-    assert np.isnan(unfrozen[2:]).all()
+    assert np.isfinite(unfrozen[:, :2]).all()
+    assert np.isnan(unfrozen[:, 2:]).all()
     assert np.isnan(found["mean"].sel(measure=table.UNFROZEN, row="pixel statistics"))
     assert set(found.measure.values) >= {"ARI, k = 2", "NMI, k = 3", table.INVARIANCE}
     assert np.isnan(found.efficiency.sel(count=500)).all()
@@ -232,8 +271,8 @@ def test_a_stopped_stage_goes_on_with_the_row_it_was_at(
     started, start = [], stage.start_within
 
     def start_one(name: str, folder: Path, **paths: Any) -> None:
-        started.append(folder.name)
-        if started == ["triplet", "NT_Xent"]:
+        started.append(f"{folder.parent.name} {folder.name}")
+        if started == ["triplet seed_0", "triplet seed_1", "NT_Xent seed_0"]:
             raise stage.StageRefusedError("the power failed; start again")
         start(name, folder, **paths)
 
@@ -242,10 +281,10 @@ def test_a_stopped_stage_goes_on_with_the_row_it_was_at(
         _run(project, inputs, params)
     assert not list(project.glob("comparison*"))
     assert _run(project, inputs, params).sizes["row"] == 2
-    assert started == ["triplet", "NT_Xent", "NT_Xent"]
+    assert started[2:] == ["NT_Xent seed_0", "NT_Xent seed_0", "NT_Xent seed_1"]
     changed = replace(params, objectives={**params.objectives, "triplet": {"seed": 7}})
     _run(project, inputs, changed)
-    assert started[3:] == ["triplet"]
+    assert started[5:] == ["triplet seed_0", "triplet seed_1"]
 
 
 def test_a_row_can_be_a_recipe_of_training(
@@ -254,10 +293,46 @@ def test_a_row_can_be_a_recipe_of_training(
     refuse = Mock(side_effect=stage.StageRefusedError("no time"))
     monkeypatch.setattr(stage, "start_within", refuse)
     with pytest.raises(ValueError, match="no time"):
-        _run(project, inputs, replace(PARAMS, objectives={"row": {"recipe": "mine", "seed": 7}}))
-    started = yaml.safe_load((project / "runs/row/params.yaml").read_text())["train"]
+        _run(project, inputs, replace(ONE_ROW, objectives={"row": {"recipe": "mine", "seed": 7}}))
+    started = yaml.safe_load((project / "runs/row/seed_0/params.yaml").read_text())["train"]
     assert (started["loss"], started["batch_size"], started["seed"]) == ("nt_xent", 8, 7)
     assert not {"recipe", "recipes"} & set(started)
+
+
+def test_a_row_can_have_triplets_of_its_own(
+    project: Path, inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TILE2VEC_WORKERS", "0")
+    start, given = stage.start_within, []
+
+    def start_one(name: str, folder: Path, **options: Any) -> None:
+        given.append((name, options))
+        if name == "sample":
+            start(name, folder, **options)
+        else:
+            write_untrained(folder / "data/encoder", channels=["visible"], n_dimensions=2, seed=0)
+
+    monkeypatch.setattr(stage, "start_within", start_one)
+    row = {"row": {"sample": {"nearest": 1.0, "radius": 1.5}}}
+    params = replace(ONE_ROW, objectives=row, baselines=(), layers=("layer3",), n_seeds=1)
+    with pytest.raises(ValueError, match=r"sample\.nearest, radius of a row .* splits days otherw"):
+        _run(project, inputs, params)
+    usual = project / "usual"
+    sample.run(
+        replace(SAMPLE, tile_size=SIZE),
+        inputs / "scenes.zarr",
+        usual / "triplets.zarr",
+        usual / "sample.json",
+    )
+    for name in ("scenes.zarr", "rejected.csv", "clusters.zarr"):
+        (usual / name).symlink_to(inputs / name)
+    given.clear()
+    for _ in range(2):
+        assert _run(project, usual, params).row.values.tolist() == ["row, layer3"]
+    assert [name for name, _ in given] == ["sample", "train"]
+    members = stores.open_product(given[1][1]["triplets"], "train")
+    assert not members.overlap.any()
+    assert "tiles" not in members
 
 
 def _write_teacher(folder: Path, *, seed: int, label_days: list[str]) -> None:
@@ -277,7 +352,13 @@ def test_a_row_learns_again_where_its_teacher_is_another(
     monkeypatch.setattr(stage, "start_within", pretend)
     row = {"loss": "distillation", "objective": {"teacher": "teacher"}}
     params = replace(
-        PARAMS, objectives={"row": row}, baselines=(), layers=("layer3",), n_unfrozen_repeats=0
+        PARAMS,
+        n_seeds=1,
+        objectives={"row": row},
+        tuned=(),
+        baselines=(),
+        layers=("layer3",),
+        n_unfrozen_repeats=0,
     )
     for seed, n_trained in ((1, 1), (1, 1), (2, 2)):
         _write_teacher(project / "teacher", seed=seed, label_days=["2020-01-01", "2020-01-08"])
@@ -289,12 +370,12 @@ def test_a_row_learns_again_where_its_teacher_is_another(
 def test_a_teacher_that_saw_tested_labels_is_refused(project: Path, inputs: Path) -> None:
     row = {"loss": "distillation", "objective": {"teacher": "teacher"}}
     with pytest.raises(FileNotFoundError, match="teacher holds no teacher; run stage finetune"):
-        _run(project, inputs, replace(PARAMS, objectives={"row": row}))
+        _run(project, inputs, replace(ONE_ROW, objectives={"row": row}))
     _write_teacher(project / "teacher", seed=1, label_days=["2020-01-01", "2020-01-10"])
     with pytest.raises(
         ValueError, match=r"learnt labels of 1 days that are tested, 2020-01-10 the first; run stag"
     ):
-        _run(project, inputs, replace(PARAMS, objectives={"row": row}))
+        _run(project, inputs, replace(ONE_ROW, objectives={"row": row}))
 
 
 @pytest.mark.parametrize(("tested", "n_fitted_days"), [("validation", 5), ("test", 8)])

@@ -115,7 +115,7 @@ def test_pairs_are_the_corrected_t_test_on_shared_folds() -> None:
             [0.5, 0.5, np.nan, 0.5, np.nan],
         ]
     )
-    difference, low, high, chance = pairs.compare_pairs(scores, test_ratio=0.25)
+    difference, low, high, chance = pairs.compare_pairs(scores[:, None], n_folds=5)
     of_folds = np.array([0.1, 0.05, 0.05, 0.02])
     error = np.sqrt((1 / 4 + 0.25) * of_folds.var(ddof=1))
     reach = stats.t.ppf(0.975, 3) * error
@@ -130,21 +130,83 @@ def test_pairs_are_the_corrected_t_test_on_shared_folds() -> None:
 
 
 def test_rows_that_are_the_same_differ_by_nothing() -> None:
-    *_, chance = pairs.compare_pairs(np.full((2, 5), 0.7), test_ratio=0.2)
+    *_, chance = pairs.compare_pairs(np.full((2, 3, 5), 0.7), n_folds=5)
     assert chance[0, 1] == 1
+
+
+def _paired_worlds(n_worlds: int, rng: np.random.Generator) -> np.ndarray:
+    """Scores of two equally good feature sets on the same folds, one less the other, (world, fold).
+
+    There are 442 tiles that every fold is fitted on and 440 tested tiles, on 118 days each, of four
+    labels. Features are the label, an effect of the day and noise; classes are told by their means.
+    """
+    day = np.concatenate([np.arange(442) % 118 + 118, np.arange(440) % 118])
+    is_tested = np.arange(len(day)) >= 442
+    label = rng.integers(4, size=len(day))
+    train, test = folds.draw_tested_folds(
+        label, day, is_tested, ~is_tested, names=NAMES, n_folds=5, n_repeats=10, seed=1
+    )
+    of_label = np.eye(4)[label]
+    fitted = train.astype(float)  # (fold, tile)
+    counts = (fitted @ of_label)[:, :, None]  # (fold, label, 1)
+    tested = test[:, :, None] * of_label  # (fold, tile, label)
+
+    def score() -> np.ndarray:
+        features = 0.8 * of_label + 0.7 * rng.normal(size=(236, 4))[day]
+        features += rng.normal(size=features.shape)
+        joint = (of_label[:, :, None] * features[:, None]).reshape(len(day), -1)
+        means = (fitted @ joint).reshape(-1, 4, 4) / counts  # (fold, label, feature)
+        distance = np.square(means).sum(axis=2)[:, None] - 2 * features @ means.transpose(0, 2, 1)
+        hits = distance.argmin(axis=2) == label
+        return ((tested * hits[:, :, None]).sum(axis=1) / tested.sum(axis=1)).mean(axis=1)
+
+    return np.stack([score() - score() for _ in range(n_worlds)])
+
+
+@pytest.mark.slow("many")
+def test_intervals_hold_the_truth_where_folds_share_tiles_of_other_days() -> None:
+    """The ratio of all tested to all training tiles, 88 / 794, gives 0.84 to 0.88 here."""
+    differences = _paired_worlds(400, np.random.default_rng(3))
+    found = [pairs.estimate(each[None], n_folds=5) for each in differences]
+    coverage = np.mean([each.low <= 0 <= each.high for each in found])
+    assert 0.95 <= coverage <= 0.985
+    by_chance = np.mean([each.chance < 0.05 for each in found])
+    assert by_chance == pytest.approx(1 - coverage)
+    ratio = (1 / 50 + 88 / 794) / (1 / 50 + 1 / 4)
+    narrow = [abs(each.mean) <= np.sqrt(ratio) * (each.high - each.low) / 2 for each in found]
+    assert np.mean(narrow) < 0.9
+
+
+def test_intervals_hold_the_truth_where_training_varies() -> None:
+    """Two rows whose trainings scatter by as much as folds do, 400 worlds."""
+    rng = np.random.default_rng(0)
+    n_worlds, held = 400, {"one seed": 0, "four seeds": 0}
+    for _ in range(n_worlds):
+        of_fold = 0.02 * rng.normal(size=5)
+        rows = [
+            of_fold + 0.03 * rng.normal(size=(4, 1)) + 0.02 * rng.normal(size=(4, 5))
+            for _ in range(2)
+        ]
+        for name, n_seeds in (("one seed", 1), ("four seeds", 4)):
+            found = pairs.estimate(*(row[:n_seeds] for row in rows), n_folds=5)
+            held[name] += found.low <= 0 <= found.high
+    assert held["four seeds"] / n_worlds > 0.94
+    assert held["one seed"] / n_worlds < 0.75
 
 
 def _row(network: str, probe: float, unfrozen: bool) -> table.Row:
     spread = np.array([-0.02, 0.0, 0.02, 0.0])
-    values = {table.PROBE: probe + spread, table.SHORTCUT: np.full(4, 0.3)}
+    values = {table.PROBE: (probe + spread)[None], table.SHORTCUT: np.full((1, 4), 0.3)}
     if unfrozen:
-        values[table.UNFROZEN] = np.array([0.8, 0.82, np.nan, np.nan])
-    return table.Row(network, "layer3", values, np.full((2, 4), probe), 3.14, 1000)
+        values[table.UNFROZEN] = np.array([[0.8, 0.82, np.nan, np.nan]])
+    return table.Row(
+        network, "layer3", values, np.full((2, 1, 4), probe), 3.14, 1000, network == "a"
+    )
 
 
 def test_the_table_holds_means_intervals_and_pairs() -> None:
     rows = [_row("a", 0.7, True), _row("b", 0.6, False)]
-    found = table.tabulate(rows, counts=[5, 10], test_ratio=0.25)
+    found = table.tabulate(rows, counts=[5, 10], n_folds=5)
     of_a = found.sel(row="a, layer3")
     assert float(of_a["mean"].sel(measure=table.PROBE)) == pytest.approx(0.7)
     assert float(of_a["mean"].sel(measure=table.UNFROZEN)) == pytest.approx(0.81)
@@ -155,6 +217,7 @@ def test_the_table_holds_means_intervals_and_pairs() -> None:
     assert {found[name].attrs["units"] for name in found.data_vars} == {"1"}
     flat = table.flatten(found)
     assert flat.loc["b, layer3", "linear probe"] == 0.6
+    assert flat.tuned.tolist() == ["yes", "no"]
     assert flat.loc["a, layer3", "minutes of training"] == 3.1
     assert (
         flat.loc["a, layer3", "linear probe low"] < 0.7 < flat.loc["a, layer3", "linear probe high"]

@@ -15,7 +15,8 @@ def _row(network: str, probe: float, unfrozen: float) -> table.Row:
     spread = np.array([-0.02, 0.0, 0.02, 0.0])
     values = {table.PROBE: probe + spread, table.SHORTCUT: 0.3 + spread}
     values[table.UNFROZEN] = unfrozen + spread
-    efficiency = np.stack([probe - 0.2 + spread, np.full(4, np.nan)])
+    values = {name: each[None] for name, each in values.items()}
+    efficiency = np.stack([probe - 0.2 + spread, np.full(4, np.nan)])[:, None]
     return table.Row(network, "layer3", values, efficiency, 3.14, 1000)
 
 
@@ -23,7 +24,7 @@ def _row(network: str, probe: float, unfrozen: float) -> table.Row:
 def comparison(tmp_path: Path) -> Path:
     """Two rows, one of which has no unfrozen score."""
     rows = [_row("a", 0.7, 0.8), _row("b", 0.6, np.nan)]
-    product = table.tabulate(rows, counts=COUNTS, test_ratio=0.25)
+    product = table.tabulate(rows, counts=COUNTS, n_folds=5)
     product.attrs |= {"n_tiles": 40, "n_days": 8, "n_labels": 4}
     stores.write_product(product, tmp_path / "comparison/comparison.nc", None)
     return tmp_path / "comparison"

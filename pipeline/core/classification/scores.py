@@ -57,23 +57,33 @@ def score_labels(confusions: IntArray) -> FloatArray:
     return np.stack([precision, hits / n_true, 2 * hits / (n_true + n_predicted)])
 
 
-def find_interval(scores: FloatArray, *, test_ratio: float) -> tuple[FloatArray, FloatArray]:
-    """Ends of the 95 % interval of the mean score, from scores of repeated folds.
+def error_of_mean(scores: FloatArray, *, n_folds: int) -> FloatArray:
+    """Standard error of the mean score of repeated folds, shape (...).
 
     Folds share training tiles, so that their scores vary less than those of fresh samples; the
-    corrected resampled t interval widens for it. It holds for differences of scores as well.
+    corrected resampled t test adds the ratio of tested to training tiles to the variance. It is
+    that of the tiles folds are drawn from, 1 / (n_folds - 1): tiles that every fold is fitted on
+    vary nothing. It holds for differences of scores as well.
 
     Args:
         scores: Shape (..., fold), folds of all repeats.
-        test_ratio: Tested tiles per training tile of a fold.
+        n_folds: Folds of one repeat.
 
-    Returns:
-        Low and high end, shape (...).
-
-    Source: Nadeau and Bengio (2003), doi:10.1023/A:1024068626366.
+    Source: Nadeau and Bengio (2003), doi:10.1023/A:1024068626366; Bouckaert and Frank (2004),
+    doi:10.1007/978-3-540-24775-3_3.
     """
-    n_folds = scores.shape[-1]
+    variance = (1 / scores.shape[-1] + 1 / (n_folds - 1)) * scores.var(axis=-1, ddof=1)
+    return np.asarray(np.sqrt(variance))
+
+
+def find_interval(scores: FloatArray, *, n_folds: int) -> tuple[FloatArray, FloatArray]:
+    """Ends of the 95 % interval of the mean score of repeated folds, shape (...) each.
+
+    Args:
+        scores: Shape (..., fold), folds of all repeats.
+        n_folds: Folds of one repeat.
+    """
     mean = scores.mean(axis=-1)
-    error = np.sqrt((1 / n_folds + test_ratio) * scores.var(axis=-1, ddof=1))
-    reach = special.stdtrit(n_folds - 1, (1 + CONFIDENCE) / 2) * error
+    reach = special.stdtrit(scores.shape[-1] - 1, (1 + CONFIDENCE) / 2)
+    reach = reach * error_of_mean(scores, n_folds=n_folds)
     return mean - reach, mean + reach

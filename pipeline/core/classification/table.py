@@ -91,20 +91,19 @@ def tabulate(
     n_repeats, n_folds, _ = folds.shape
     rows = [row.name for row in classifiers]
     scores = np.stack([_score_folds(one, folds, labels, len(names)) for one in predicted])
-    ratio = float((folds.sum(axis=2) / (~folds).sum(axis=2)).mean())
-    low, high = find_interval(scores.transpose(0, 2, 1), test_ratio=ratio)
+    low, high = find_interval(scores.transpose(0, 2, 1), n_folds=n_folds)
     differences = scores - scores[rows.index(reference)]
-    ends = find_interval(differences.transpose(0, 2, 1), test_ratio=ratio)
+    ends = find_interval(differences.transpose(0, 2, 1), n_folds=n_folds)
     everywhere = np.ones_like(is_training_day)
     by_day = [
         [_score_days(one, labels, days, len(names)) for days in (is_training_day, ~is_training_day)]
         for one in predicted
     ]
     by_label = np.stack([_score_labels(one, folds, labels, len(names)) for one in predicted])
-    label_mean, label_low, label_high = _known_intervals(by_label, ratio)
+    label_mean, label_low, label_high = _known_intervals(by_label, n_folds)
     calibration = np.stack([_score_calibration(one, folds, labels) for one in probabilities])
     calibration_low, calibration_high = find_interval(
-        calibration.transpose(0, 2, 1), test_ratio=ratio
+        calibration.transpose(0, 2, 1), n_folds=n_folds
     )
     bins = [_find_reliability(one, labels) for one in probabilities]
     calibrated = ("classifier", "calibration_metric")
@@ -216,9 +215,7 @@ def _score_labels(
     )
 
 
-def _known_intervals(
-    scores: FloatArray, test_ratio: float
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _known_intervals(scores: FloatArray, n_folds: int) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Mean and ends of the interval of scores (classifier, fold, …) over folds that have one."""
     shape = (scores.shape[0], *scores.shape[2:])
     mean, low, high = (np.full(shape, np.nan) for _ in range(3))
@@ -227,7 +224,7 @@ def _known_intervals(
         known = of_folds[np.isfinite(of_folds)]
         if len(known) >= 2:
             mean[index] = known.mean()
-            ends = find_interval(known, test_ratio=test_ratio)
+            ends = find_interval(known, n_folds=n_folds)
             low[index], high[index] = (float(np.clip(end, 0, 1)) for end in ends)
     return mean, low, high
 

@@ -1,6 +1,6 @@
 """All that a row of the comparison is judged by, on features that stay as they are."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 Tiles = NDArray[np.uint8]
 
-EFFICIENCY = "efficiency"
+EFFICIENCY, FEATURES = "efficiency", "features"
 SHRUNK_TO = 32  # pixels along a tile's edge
 
 
@@ -29,6 +29,8 @@ class Task:
         day: Number of each tile's day, (tile,).
         train: Which tiles each fold is fitted on, (fold, tile).
         test: Which it tests.
+        n_folds: Folds of one repeat.
+        groups: Number of each tile's region, season or platform, by its name, (tile,).
         target: Property of the tiles that may be a shortcut, (tile,).
         cluster_counts: For which k clusters are compared with labels.
         n_nearest: Of k-NN.
@@ -42,6 +44,8 @@ class Task:
     day: IntArray
     train: BoolArray
     test: BoolArray
+    n_folds: int
+    groups: Mapping[str, IntArray]
     target: FloatArray
     cluster_counts: Sequence[int]
     n_nearest: int
@@ -54,7 +58,7 @@ def measure(features_of: Callable[[Tiles], FloatArray], task: Task) -> dict[str,
     """Every measure of the features that `features_of` has for tiles, by name.
 
     Returns:
-        Shape (fold,) each; `efficiency` (count, fold).
+        Shape (fold,) each; `efficiency` (count, fold), and `features` (tile, feature) themselves.
     """
     features = features_of(task.tiles)
     copies = np.stack([features_of(turned) for turned in turned_tiles(task.tiles)], axis=1)
@@ -68,6 +72,12 @@ def measure(features_of: Callable[[Tiles], FloatArray], task: Task) -> dict[str,
             features, label, train, test, k=k, seed=task.seed
         )
         values |= {f"ARI, k = {k}": rand, f"NMI, k = {k}": information}
+    once = slice(task.n_folds)  # of one repeat alone, since it takes a fit for each of the groups
+    for name, groups in task.groups.items():
+        held_out = measures.probe_held_out(
+            features, label, day, groups, train[once], test[once], strengths=task.strengths
+        )
+        values[f"{name} held out"] = _pad(held_out, len(train))
     values |= {
         table.INVARIANCE: measures.turning_invariance(features, copies, test),
         table.SHORTCUT: measures.shortcut(features, task.target, train, test),
@@ -81,8 +91,38 @@ def measure(features_of: Callable[[Tiles], FloatArray], task: Task) -> dict[str,
             strengths=task.strengths,
             seed=task.seed,
         ),
+        FEATURES: features,
     }
     return values
+
+
+def measure_stability(features: Sequence[FloatArray], task: Task) -> dict[str, FloatArray]:
+    """Stability of the clusters of features of several trainings, (seed, fold), by name.
+
+    Args:
+        features: Of each training, (tile, feature); each is compared with the next, or one with
+            itself, so that only the days differ.
+        task: What they are judged on.
+    """
+    once = slice(task.n_folds)
+    others = [*features[1:], features[0]]
+
+    def compare(k: int, each: FloatArray, other: FloatArray) -> FloatArray:
+        found = measures.stability(
+            each, other, task.day, task.train[once], task.test[once], k=k, seed=task.seed
+        )
+        return _pad(found, len(task.train))
+
+    return {
+        f"stability, k = {k}": np.stack(
+            [compare(k, each, other) for each, other in zip(features, others, strict=True)]
+        )
+        for k in task.cluster_counts
+    }
+
+
+def _pad(of_folds: FloatArray, n_folds: int) -> FloatArray:
+    return np.pad(of_folds, (0, n_folds - len(of_folds)), constant_values=np.nan)
 
 
 def turned_tiles(tiles: Tiles) -> Iterator[Tiles]:

@@ -12,13 +12,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pipeline.core.classification.probe import probabilities_from_features
-from pipeline.core.comparison.folds import draw_per_label, score_fold
+from pipeline.core.comparison.folds import UNTESTED, draw_per_label, score_fold
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.int64]
 
-N_STARTS = 4  # of k-means
+N_STARTS = 10  # of k-means; with one, indices tell of local minima
 RIDGES = tuple(10.0**power for power in range(-1, 5))
 
 
@@ -53,6 +53,51 @@ def probe(
             strengths=strengths,
         )
         scores.append(score_fold(labels[tested], told.argmax(axis=1), n_labels))
+    return np.array(scores)
+
+
+def probe_held_out(
+    features: FloatArray,
+    labels: IntArray,
+    days: IntArray,
+    groups: IntArray,
+    train: BoolArray,
+    test: BoolArray,
+    *,
+    strengths: Sequence[float],
+) -> FloatArray:
+    """Balanced accuracy of logistic regression on groups no tile of which it saw, (fold,).
+
+    Args:
+        features: As of `probe`, as are those not named here.
+        labels: Number of each tile's label, (tile,).
+        days: Number of each tile's day, (tile,).
+        groups: Number of each tile's region, season or platform, (tile,).
+        train: Of `draw_tested_folds`, (fold, tile).
+        test: Likewise.
+        strengths: Regularisations to choose from.
+
+    Returns:
+        NaN where no other group is fitted on, or tiles of one label alone.
+    """
+    n_labels, scores = int(labels.max()) + 1, []
+    for fitted, tested in zip(train, test, strict=True):
+        told = np.full(len(labels), UNTESTED)
+        for group in np.unique(groups[tested]):
+            from_tiles = np.flatnonzero(fitted & (groups != group))
+            to_tiles = np.flatnonzero(tested & (groups == group))
+            if len(np.unique(labels[from_tiles])) > 1:
+                told[to_tiles] = probabilities_from_features(
+                    features,
+                    labels,
+                    days,
+                    from_tiles,
+                    to_tiles,
+                    n_labels=n_labels,
+                    strengths=strengths,
+                ).argmax(axis=1)
+        known = told != UNTESTED
+        scores.append(score_fold(labels[known], told[known], n_labels) if known.any() else np.nan)
     return np.array(scores)
 
 
@@ -127,12 +172,54 @@ def cluster_agreement(
     """
     rand, information = [], []
     for fold, (fitted, tested) in enumerate(zip(train, test, strict=True)):
-        kmeans = KMeans(k, n_init=N_STARTS, random_state=seed + fold)
-        clusters = make_pipeline(StandardScaler(), kmeans).fit(features[fitted])
-        found = clusters.predict(features[tested])
+        found = _clusters_of(features[fitted], features[tested], k=k, seed=seed + fold)
         rand.append(adjusted_rand_score(labels[tested], found))
         information.append(normalized_mutual_info_score(labels[tested], found))
     return np.array(rand), np.array(information)
+
+
+def stability(
+    features: FloatArray,
+    others: FloatArray,
+    days: IntArray,
+    train: BoolArray,
+    test: BoolArray,
+    *,
+    k: int,
+    seed: int,
+) -> FloatArray:
+    """Adjusted Rand index of tested tiles in clusters of two trainings and halves of days, (fold,).
+
+    Of the days that a fold is fitted on, one half gives clusters of `features`, the other those of
+    `others`; both are asked for the tested tiles.
+
+    Args:
+        features: Of an encoder, (tile, feature).
+        others: Of the same network trained anew, or once more of the same encoder.
+        days: Number of each tile's day, (tile,).
+        train: Of `draw_tested_folds`, (fold, tile).
+        test: Likewise.
+        k: Number of clusters.
+        seed: Draws the halves, the same for all features, and the starts of k-means.
+
+    Source: Kurihana et al. (2021), doi:10.1109/TGRS.2021.3098008.
+    """
+    values = []
+    for fold, (fitted, tested) in enumerate(zip(train, test, strict=True)):
+        fitted_days = np.random.default_rng([seed, fold]).permutation(np.unique(days[fitted]))
+        in_first = np.isin(days, fitted_days[: len(fitted_days) // 2])
+        first, second = (
+            _clusters_of(each[fitted & half], each[tested], k=k, seed=seed + fold)
+            for each, half in ((features, in_first), (others, ~in_first))
+        )
+        values.append(adjusted_rand_score(first, second))
+    return np.array(values)
+
+
+def _clusters_of(fitted: FloatArray, tested: FloatArray, *, k: int, seed: int) -> IntArray:
+    """Clusters of tested features, by k-means of standardised features fitted without labels."""
+    model = make_pipeline(StandardScaler(), KMeans(k, n_init=N_STARTS, random_state=seed))
+    return np.asarray(model.fit(fitted).predict(tested))
 
 
 def turning_invariance(features: FloatArray, copies: FloatArray, test: BoolArray) -> FloatArray:

@@ -8,8 +8,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.core.classification.scores import find_interval
-from pipeline.core.comparison.pairs import compare_pairs
+from pipeline.core.comparison.pairs import compare_pairs, estimate
 
 FloatArray = NDArray[np.floating]
 
@@ -18,18 +17,20 @@ INVARIANCE, SHORTCUT = "turning invariance", "shortcut R²"
 TESTED_MEASURES = (PROBE, UNFROZEN)  # of which rows are compared in pairs
 DIGITS = 4
 ABOUT = {
-    "value": "value on the tested tiles of a fold",
-    "mean": "mean over folds",
-    "low": "lower end of the 95 % interval, corrected resampled t (doi:10.1023/A:1024068626366)",
+    "value": "value on the tested tiles of a fold, of an encoder trained with a seed",
+    "mean": "mean over seeds and folds",
+    "low": "lower end of the 95 % interval: corrected resampled t over folds "
+    "(doi:10.1023/A:1024068626366), and the variance of training over seeds",
     "high": "upper end of the 95 % interval",
     "efficiency": "balanced accuracy of a linear probe on so many tiles of each label",
-    "efficiency_mean": "mean over folds",
+    "efficiency_mean": "mean over seeds and folds",
     "efficiency_low": "lower end of the 95 % interval",
     "efficiency_high": "upper end of the 95 % interval",
     "difference": "row minus other row, mean over the folds of both",
     "difference_low": "lower end of the difference's 95 % interval",
     "difference_high": "upper end of the difference's 95 % interval",
-    "chance": "p of the paired corrected resampled t test, corrected for all pairs (Holm 1979)",
+    "chance": "p of the paired test that corresponds to the interval, corrected for all pairs "
+    "(Holm 1979)",
 }
 
 
@@ -40,10 +41,11 @@ class Row:
     Attributes:
         network: What the features are of.
         layer: Layer of it; empty where there is no network.
-        values: By measure, (fold,) each, NaN on folds that were not computed.
-        efficiency: Of `label_efficiency`, (count, fold).
-        minutes: Of training; 0 where there was none.
-        n_tiles_seen: In training.
+        values: By measure, (seed, fold) each, NaN on folds that were not computed.
+        efficiency: Of `label_efficiency`, (count, seed, fold).
+        minutes: Of one training; 0 where there was none.
+        n_tiles_seen: In one training.
+        is_tuned: Whether its settings were chosen by scores, on days that are not tested.
     """
 
     network: str
@@ -52,6 +54,7 @@ class Row:
     efficiency: FloatArray
     minutes: float = 0.0
     n_tiles_seen: int = 0
+    is_tuned: bool = False
 
     @property
     def name(self) -> str:
@@ -59,27 +62,30 @@ class Row:
         return f"{self.network}, {self.layer}" if self.layer else self.network
 
 
-def tabulate(rows: Sequence[Row], *, counts: Sequence[int], test_ratio: float) -> xr.Dataset:
+def tabulate(rows: Sequence[Row], *, counts: Sequence[int], n_folds: int) -> xr.Dataset:
     """The table.
 
     Args:
         rows: At least one; all have the same folds.
         counts: Of the label efficiency.
-        test_ratio: Tested tiles per training tile of a fold.
+        n_folds: Folds of one repeat.
 
     Returns:
-        Dimensions (row, measure, fold, count, tested_measure, other_row).
+        Dimensions (row, measure, seed, fold, count, tested_measure, other_row); NaN for seeds of
+        rows without training.
     """
     names = [row.name for row in rows]
     measures = list(dict.fromkeys(name for row in rows for name in row.values))
-    n_folds = rows[0].efficiency.shape[1]
-    value = np.full((len(rows), len(measures), n_folds), np.nan)
+    n_seeds = max(len(values) for row in rows for values in row.values.values())
+    shape = (n_seeds, rows[0].efficiency.shape[-1])
+    value = np.full((len(rows), len(measures), *shape), np.nan)
+    efficiency = np.full((len(rows), len(counts), *shape), np.nan)
     for number, row in enumerate(rows):
+        efficiency[number, :, : row.efficiency.shape[1]] = row.efficiency
         for name, values in row.values.items():
-            value[number, measures.index(name)] = values
-    efficiency = np.stack([row.efficiency for row in rows])
+            value[number, measures.index(name), : len(values)] = values
     pairs = {
-        name: compare_pairs(value[:, measures.index(name)], test_ratio=test_ratio)
+        name: compare_pairs(value[:, measures.index(name)], n_folds=n_folds)
         for name in TESTED_MEASURES
         if name in measures
     }
@@ -87,10 +93,10 @@ def tabulate(rows: Sequence[Row], *, counts: Sequence[int], test_ratio: float) -
     compared = [np.stack(parts) for parts in zip(*pairs.values(), strict=True)]
     dataset = xr.Dataset(
         {
-            "value": (("row", "measure", "fold"), value),
-            **_summary("", ("row", "measure"), value, test_ratio),
-            "efficiency": (("row", "count", "fold"), efficiency),
-            **_summary("efficiency_", ("row", "count"), efficiency, test_ratio),
+            "value": (("row", "measure", "seed", "fold"), value),
+            **_summary("", ("row", "measure"), value, n_folds),
+            "efficiency": (("row", "count", "seed", "fold"), efficiency),
+            **_summary("efficiency_", ("row", "count"), efficiency, n_folds),
             **{
                 name: (between, part)
                 for name, part in zip(
@@ -108,6 +114,7 @@ def tabulate(rows: Sequence[Row], *, counts: Sequence[int], test_ratio: float) -
             "count": list(counts),
             "network": ("row", [row.network for row in rows]),
             "layer": ("row", [row.layer for row in rows]),
+            "tuned": ("row", [int(row.is_tuned) for row in rows], {"units": "1"}),
             "minutes": ("row", [row.minutes for row in rows], {"units": "min"}),
             "n_tiles_seen": ("row", [row.n_tiles_seen for row in rows], {"units": "1"}),
         },
@@ -124,24 +131,19 @@ def flatten(table: xr.Dataset) -> pd.DataFrame:
         for statistic, suffix in (("mean", ""), ("low", " low"), ("high", " high")):
             values = table[statistic].sel(measure=measure).values
             columns[f"{measure}{suffix}"] = values.round(DIGITS)
+    columns["tuned"] = np.where(table.tuned.values, "yes", "no")
     columns["minutes of training"] = table.minutes.values.round(1)
     columns["tiles seen"] = table.n_tiles_seen.values
     return pd.DataFrame(columns, index=pd.Index(table.row.values, name="row"))
 
 
 def _summary(
-    prefix: str, dimensions: tuple[str, str], values: FloatArray, test_ratio: float
+    prefix: str, dimensions: tuple[str, str], values: FloatArray, n_folds: int
 ) -> dict[str, tuple[tuple[str, str], FloatArray]]:
-    """Mean and ends of the interval of values (…, …, fold), over the folds there are."""
+    """Mean and ends of the interval of values (…, …, seed, fold)."""
     shape = values.shape[:2]
-    mean, low, high = (np.full(shape, np.nan) for _ in range(3))
-    for index in np.ndindex(*shape):
-        known = values[index][np.isfinite(values[index])]
-        if len(known) >= 2:
-            mean[index] = known.mean()
-            low[index], high[index] = find_interval(known.astype(np.float64), test_ratio=test_ratio)
+    found = [estimate(values[index], n_folds=n_folds) for index in np.ndindex(*shape)]
     return {
-        f"{prefix}mean": (dimensions, mean),
-        f"{prefix}low": (dimensions, low),
-        f"{prefix}high": (dimensions, high),
+        f"{prefix}{end}": (dimensions, np.reshape([getattr(each, end) for each in found], shape))
+        for end in ("mean", "low", "high")
     }
