@@ -84,7 +84,7 @@ def _plot_scores(product: xr.Dataset, path: Path) -> None:
         path,
         x_label="number of clusters k",
         against=against,
-        against_label="Gaussian of the same covariance; labels by chance",
+        against_label="structureless points on the sphere; labels by chance",
         mark=product.attrs["recommended_k"],
         title=f"How many clusters? {product.attrs['verdict'].partition(':')[0].capitalize()}",
     )

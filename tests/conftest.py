@@ -106,19 +106,23 @@ def toy_scenes(toy_textures: np.ndarray, tmp_path_factory: pytest.TempPathFactor
     return path
 
 
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
 @pytest.fixture(scope="session")
 def toy_embeddings(toy_textures: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(7)
     n_tiles = len(toy_textures)
-    centres = 3 * np.eye(TEXTURES, DIMENSIONS)
-    embedding = centres[toy_textures] + 0.3 * rng.normal(size=(n_tiles, DIMENSIONS))
+    centres = np.eye(TEXTURES, DIMENSIONS)
+    embedding = _unit(centres[toy_textures] + 0.1 * rng.normal(size=(n_tiles, DIMENSIONS)))
     scene = np.repeat(np.arange(DAYS * SCENES_PER_DAY, dtype=np.int32), GRID**2)
     row, column = np.divmod(np.tile(np.arange(GRID**2, dtype=np.int32), scene.max() + 1), GRID)
     latitude, longitude = 10.0 - row - 2 * scene, 30.0 + column
     half = np.array([[-0.5, -0.5], [-0.5, 0.5], [0.5, 0.5], [0.5, -0.5]])
     temperature = TEMPERATURES[toy_textures] + rng.normal(size=n_tiles)
     turned_tile = np.arange(0, n_tiles, 3, dtype=np.int32)
-    copies = embedding[turned_tile, None] + 0.05 * rng.normal(size=(1, 8, DIMENSIONS))
+    copies = _unit(embedding[turned_tile, None] + 0.02 * rng.normal(size=(1, 8, DIMENSIONS)))
     copies[:, 0] = embedding[turned_tile]
     dataset = xr.Dataset(
         {

@@ -134,7 +134,8 @@ def test_stages_have_a_section_a_flow_entry_and_a_test() -> None:
     assert set(sections) == {name for name in FLOW if "params" in FLOW[name]}
     for name in FLOW:
         assert (ROOT / "tests" / f"test_{name}.py").exists()
-        others = [ROLES[name]] if name in ROLES else ["train"] if name == "compare" else []
+        started = ["sample", "train"] if name == "compare" else []
+        others = [ROLES[name]] if name in ROLES else started
         tracked = {key.partition(".")[0] for key in FLOW[name].get("params", [])}
         assert tracked == {name, *others} & set(sections)
         assert (f"pipeline.{ROLES[name]} --as {name} " if name in ROLES else "") in FLOW[name][

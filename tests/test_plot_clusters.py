@@ -16,6 +16,7 @@ FOUND_WITH = cluster.ClusterParams(
     n_starts=1,
     n_bootstraps=2,
     n_surrogates=2,
+    n_verdict_surrogates=19,
     n_sample=1000,
     silhouette_sample=50,
     reference="none",

@@ -8,27 +8,6 @@ from hypothesis import strategies as st
 from pipeline.core import validity
 
 
-def test_a_surrogate_has_the_mean_and_the_covariance_and_nothing_else() -> None:
-    rng = np.random.default_rng(1)
-    corners = rng.choice([-1.0, 1.0], size=(4000, 2)) @ np.array([[2.0, 1.0], [0.0, 0.5]]) + 3
-    days = rng.integers(0, 400, 4000)
-    points = validity.Surrogate(corners, days).draw(rng.integers(0, 400, 40_000), rng)
-    np.testing.assert_allclose(points.mean(axis=0), corners.mean(axis=0), atol=0.15)
-    np.testing.assert_allclose(np.cov(points.T), np.cov(corners.T), rtol=0.1)
-    standard = (points - points.mean(axis=0)) / points.std(axis=0)
-    np.testing.assert_allclose((standard**4).mean(axis=0), 3, atol=0.2)  # that of a Gaussian
-
-
-def test_days_of_a_surrogate_differ_as_those_of_the_tiles() -> None:
-    rng = np.random.default_rng(2)
-    days = np.repeat(np.arange(200), 20)
-    tiles = 3 * rng.normal(size=(200, 1))[days] + rng.normal(size=(4000, 1))
-    points = validity.Surrogate(tiles, days).draw(days, rng)
-    means = np.array([points[days == day].mean() for day in range(200)])
-    assert means.std() == pytest.approx(3, rel=0.2)
-    assert (points[:, 0] - means[days]).std() == pytest.approx(1, rel=0.1)
-
-
 def test_gaps_are_above_0_where_a_score_is_better() -> None:
     better = {"inertia": (1.0, 2.0), "silhouette": (0.5, 0.2), "davies_bouldin": (0.5, 1.0)}
     for name, (observed, expected) in better.items():
@@ -83,7 +62,8 @@ def test_no_pairs_no_coherence() -> None:
 
 
 def test_recommended_k_has_the_best_mean_rank() -> None:
-    k, reason = validity.recommend(
+    drawn = np.array([[0.3, 0.1, 0.3], [0.2, 0.0, 0.2], [0.1, 0.3, 0.1], [0.0, 0.2, 0.0]])
+    k, interval, reason = validity.recommend(
         np.array([9, 10, 11, 12]),
         {
             "silhouette": np.array([0.3, 0.2, 0.1, 0.25]),  # ranks 1 3 4 2
@@ -91,24 +71,28 @@ def test_recommended_k_has_the_best_mean_rank() -> None:
             "stability": np.array([0.7, 0.6, 0.8, 0.9]),  # ranks 3 4 2 1
             "turned_agreement": np.full(4, np.nan),
         },
+        {"silhouette": drawn, "coherence": np.full((4, 3), np.nan)},
     )
 
     assert k == 12
+    assert interval == (9, 11)
     assert reason == (
-        "k = 12 has the best mean rank, 1.67 of 4, from k = 9 to 12, when scores are compared with "
-        "those of a Gaussian of the same covariance or with chance (ranks: silhouette 2, "
-        "Davies–Bouldin index 2, stability over days 1); no larger k was tried"
+        "k = 12 (9 to 11 over samples of days) has the best mean rank, 1.67 of 4, from k = 9 to "
+        "12, when scores are compared with those of structureless points on the sphere or with "
+        "chance (ranks: silhouette 2, Davies–Bouldin index 2, stability over days 1); no larger k "
+        "was tried"
     )
 
 
 def test_of_equal_ranks_the_smaller_k_is_recommended_and_the_tie_is_told() -> None:
-    k, reason = validity.recommend(
+    k, _, reason = validity.recommend(
         np.array([9, 10, 11]),
         {
             "silhouette": np.array([0.2, 0.3, np.nan]),
             "davies_bouldin": np.array([1.5, 1.0, np.nan]),
             "stability": np.array([0.5, 0.5, 0.5]),
         },
+        {},
     )
 
     assert k == 9
@@ -117,11 +101,15 @@ def test_of_equal_ranks_the_smaller_k_is_recommended_and_the_tie_is_told() -> No
 
 def test_the_edge_of_the_range_is_told() -> None:
     worse = {name: -np.arange(3.0) for name in validity.RANKED}
-    assert validity.recommend(np.array([9, 10, 11]), worse)[1].endswith("; no smaller k was tried")
+    assert validity.recommend(np.array([9, 10, 11]), worse, {})[2].endswith(
+        "no smaller k was tried"
+    )
     only = {name: gaps[:1] for name, gaps in worse.items()}
-    assert validity.recommend(np.array([9]), only)[1].endswith("; no other k was tried")
+    assert validity.recommend(np.array([9]), only, {})[2].endswith("; no other k was tried")
     better = {name: -gaps for name, gaps in worse.items()}
-    assert validity.recommend(np.array([9, 10, 11]), better)[1].endswith("; no larger k was tried")
+    assert validity.recommend(np.array([9, 10, 11]), better, {})[2].endswith(
+        "no larger k was tried"
+    )
 
 
 @pytest.mark.parametrize(
@@ -137,11 +125,11 @@ def test_the_edge_of_the_range_is_told() -> None:
 def test_there_is_more_than_a_continuum_only_beyond_every_surrogate(
     silhouette: list[float], inertia: float, distinct: bool
 ) -> None:
-    nulls = {"silhouette": [0.1, 0.2], "inertia": [2.0, 3.0]}
-    found, verdict = validity.judge(9, silhouette, inertia, nulls, n_days=4, n_surrogates=5)
+    found, verdict = validity.judge(9, silhouette, inertia, [0.2, 0.1], [2.0, 3.0], n_days=4)
     assert found is distinct
     assert verdict.startswith(validity.DISTINCT if distinct else validity.CONTINUUM)
-    assert "over 4 days) where 5 Gaussians of the same covariance have 0.100 to 0.200," in verdict
+    assert "over 4 days) where 2 sets of structureless points on the sphere, of the same" in verdict
+    assert "covariance, have 0.100 to 0.200, and " in verdict
 
 
 def test_scores_of_four_points() -> None:

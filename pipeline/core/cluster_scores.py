@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.core import clustering, numbering, validity
+from pipeline.core import clustering, numbering, trial, validity
 
 IntArray = NDArray[np.integer]
 FloatArray = NDArray[np.floating]
@@ -60,9 +60,9 @@ ATTRIBUTES = {
 ENDINGS = {
     "_low": "low end over days",
     "_high": "high end over days",
-    "_null": "mean over Gaussian surrogates",
-    "_null_low": "least of the Gaussian surrogates",
-    "_null_high": "largest of the Gaussian surrogates",
+    "_null": "mean over surrogates",
+    "_null_low": "least of the surrogates",
+    "_null_high": "largest of the surrogates",
     "_chance": "by chance",
     "_gap": "better than the null or chance by",
 }
@@ -128,58 +128,64 @@ def number_clusters(
     return xr.concat(steps, "k")
 
 
-def conclude(product: xr.Dataset, *, n_days: int, n_surrogates: int) -> xr.Dataset:
-    """`product` with gaps of its scores, the recommended k, the verdict and a tree for that k.
+def choose(product: xr.Dataset) -> xr.Dataset:
+    """`product` with gaps of its scores and, as attributes, the recommended k with its interval.
 
     Args:
-        product: `centroid` (k, number, dimension), and for each k the scores of
-            `trial.try_clusters`.
-        n_days: Days it was judged on.
-        n_surrogates: Surrogates there were.
+        product: For each k the scores of `trial.try_clusters`; those that were drawn go.
+    """
+    scored = product.drop_vars([name for name in product if str(name).endswith("_drawn")])
+    gaps, drawn = _compare(product, ""), _compare(product, "_drawn")
+    recommended_k, (low, high), reason = validity.recommend(
+        product.k.values,
+        {name: gaps[name] for name in validity.RANKED if name in gaps},
+        {name: drawn[name] for name in validity.RANKED if name in drawn},
+    )
+    return scored.assign({f"{name}_gap": ("k", gap) for name, gap in gaps.items()}).assign_attrs(
+        recommended_k=recommended_k, k_low=low, k_high=high, recommendation=reason
+    )
+
+
+def conclude(product: xr.Dataset, structure: trial.Structure) -> xr.Dataset:
+    """`product` of `choose` with the verdict on the recommended k and a tree of its clusters.
+
+    Args:
+        product: `centroid` (k, number, dimension), and what `choose` found.
+        structure: Of the clusters of the recommended k.
 
     Returns:
         With all attributes of its variables.
     """
-    gaps = _compare(product)
-    k = product.k.values
-    recommended_k, reason = validity.recommend(
-        k, {name: gaps[f"{name}_gap"].values for name in validity.RANKED if f"{name}_gap" in gaps}
-    )
-    best = product.sel(k=recommended_k)
+    k = product.attrs["recommended_k"]
     distinct, verdict = validity.judge(
-        recommended_k,
-        [float(best[f"silhouette{ending}"]) for ending in ("", "_low", "_high")],
-        float(best.inertia),
-        {
-            name: [float(best[f"{name}_null{ending}"]) for ending in ("_low", "_high")]
-            for name in ("silhouette", "inertia")
-        },
-        n_days=n_days,
-        n_surrogates=n_surrogates,
+        k,
+        structure.silhouette,
+        structure.inertia,
+        structure.null_silhouettes,
+        structure.null_inertias,
+        n_days=structure.n_days,
     )
     numbers = np.arange(product.sizes["number"])
-    tree = numbering.join_centroids(best.centroid.values[:recommended_k])
-    concluded = product.merge(gaps).assign(joins=(("step", "part"), tree))
+    tree = numbering.join_centroids(product.centroid.sel(k=k).values[:k])
+    concluded = product.assign(joins=(("step", "part"), tree))
     concluded = concluded.assign_coords(number=numbers, previous=numbers)
     for name in concluded.variables:
         concluded[name].attrs = _attributes(str(name))
-    return concluded.assign_attrs(
-        recommended_k=recommended_k,
-        recommendation=reason,
-        verdict=verdict,
-        distinct=int(distinct),
-    )
+    return concluded.assign_attrs(verdict=verdict, distinct=int(distinct))
 
 
-def _compare(scores: xr.Dataset) -> xr.Dataset:
-    """Gaps of the scores to what surrogates or chance give."""
-    gaps = {}
-    for name in validity.SCORES:
-        for expected in (f"{name}_null", f"{name}_chance"):
-            if expected in scores:
-                values = validity.gap(name, scores[name].values, scores[expected].values)
-                gaps[f"{name}_gap"] = ("k", values)
-    return xr.Dataset(gaps)
+def _compare(scores: xr.Dataset, ending: str) -> dict[str, FloatArray]:
+    """Gaps of scores, or of those of samples of days, to what surrogates or chance give."""
+    return {
+        name: validity.gap(
+            name,
+            scores[f"{name}{ending}"].values,
+            scores[expected].values.reshape(-1, *[1] * (scores[f"{name}{ending}"].ndim - 1)),
+        )
+        for name in validity.SCORES
+        for expected in (f"{name}_null", f"{name}_chance")
+        if expected in scores and f"{name}{ending}" in scores
+    }
 
 
 def _attributes(name: str) -> dict[str, str]:
