@@ -116,8 +116,9 @@ def test_flags_tell_why_a_cell_is_not_to_be_trusted() -> None:
         "too_few_tiles",
         "no_tiles",
     ]
-    # Each of four cells has the same weight, however many tiles it holds.
-    assert product.zonal_frequency.values[0, :2, 0].tolist() == [0.5, 0.5]
+    # Each cell has the same weight, however many tiles it holds, unless they are too few.
+    assert product.zonal_frequency.values[0, :2, 0].tolist() == [1.0, 0.0]
+    assert product.zonal_n_tiles.values.tolist() == [[8]]
     assert product.zonal_sampling.values.tolist() == [[ENOUGH]]
 
 

@@ -58,23 +58,65 @@ def test_means_agree_with_the_formula(tiles: Tiles) -> None:
     domain, weight = found.place % 2, 1.0 + found.place
     means = occurrence.average(found, domain, weight, n_domains=3)
     place, cluster, day = np.array(tiles).T
-    n_tiles = dict(zip(found.place.tolist(), found.n_tiles.tolist(), strict=True))
-    tile_weight = np.array([(1.0 + each) / n_tiles[each] for each in place.tolist()])
     assert np.isnan(means.frequency[2]).all()
     assert means.n_tiles.sum() == len(tiles)
     for index in np.unique(domain):
         inside = place % 2 == index
-        totals = np.bincount(day[inside], tile_weight[inside], minlength=5)
         for number in range(3):
-            these = inside & (cluster == number)
-            counts = np.bincount(day[these], tile_weight[these], minlength=5)
             by_place = np.average(
                 found.frequency[domain == index, number], weights=weight[domain == index]
             )
             np.testing.assert_allclose(means.frequency[index, number], by_place, atol=1e-12)
-            np.testing.assert_allclose(
-                means.standard_error[index, number], ratio_error(counts, totals), atol=1e-7
-            )
+            residuals = np.zeros(5)
+            for at in np.flatnonzero(domain == index):
+                here = place == found.place[at]
+                days_here = len(np.unique(day[here]))
+                share = found.frequency[at, number] if days_here > 1 else by_place
+                few = np.sqrt(days_here / (days_here - 1)) if days_here > 1 else 1.0
+                for each in range(5):
+                    today = here & (day == each)
+                    off = (today & (cluster == number)).sum() - share * today.sum()
+                    residuals[each] += few * weight[at] * off / here.sum()
+            expected = np.sqrt((residuals**2).sum()) / weight[domain == index].sum()
+            if len(np.unique(day[inside])) < 2:
+                expected = np.nan
+            error = means.standard_error[index, number]
+            np.testing.assert_allclose(error, expected, atol=1e-7)
+
+
+def test_errors_are_true_where_days_see_different_cells() -> None:
+    """Residuals from the share of the domain, not of the cell, are 2.2 times too large here."""
+    rng = np.random.default_rng(4)
+    n_cells, n_days, n_worlds = 24, 60, 500
+    climate = rng.beta(0.4, 0.4, n_cells)  # from nearly never to nearly always
+    seen_by = np.arange(n_days) % 4  # each day sees a quarter of the cells
+    day, cell, _ = (part.ravel() for part in np.indices((n_days, n_cells, 12)))
+    kept = cell % 4 == seen_by[day]
+    day, cell = day[kept], cell[kept]
+    means, errors = [], []
+    for _ in range(n_worlds):
+        weather = rng.normal(scale=0.05, size=(n_days, n_cells))
+        chance = np.clip(climate + weather, 0, 1)[day, cell]
+        cluster = (rng.random(len(day)) < chance).astype(int)
+        found = occurrence.count_occurrence(cell, cluster, day, n_clusters=2)
+        mean = occurrence.average(found, np.zeros(n_cells, int), np.ones(n_cells), n_domains=1)
+        means.append(mean.frequency[0, 1])
+        errors.append(mean.standard_error[0, 1])
+    assert np.sqrt(np.mean(np.square(errors))) / np.std(means) == pytest.approx(1.0, abs=0.08)
+
+
+def test_places_of_few_tiles_are_left_out_of_means() -> None:
+    found = count([(0, 0, 0), (0, 0, 1), (0, 1, 2), (1, 2, 0)])
+    domain, weight = np.zeros(2, int), np.ones(2)
+    every = occurrence.average(found, domain, weight, n_domains=1)
+    np.testing.assert_allclose(every.frequency, [[1 / 3, 1 / 6, 1 / 2]])
+    enough = occurrence.average(found, domain, weight, n_domains=1, fewest_tiles=2)
+    np.testing.assert_allclose(enough.frequency, [[2 / 3, 1 / 3, 0]])
+    assert (enough.n_tiles.tolist(), enough.weight.tolist(), enough.n_days.tolist()) == (
+        [3],
+        [1.0],
+        [3],
+    )
 
 
 def test_intervals_cover_the_truth_where_days_have_their_own_weather() -> None:

@@ -76,6 +76,7 @@ def grid_frequencies(
         period * n_rows + cell // n_columns,
         cells.area.ravel()[cell],
         n_domains=n_periods * n_rows,
+        fewest_tiles=tiles.fewest_tiles,
     )
     plane = (dimension, "latitude", "longitude")
     table = (dimension, "cluster", "latitude", "longitude")
@@ -102,7 +103,7 @@ def grid_frequencies(
 def average_cycle(
     tiles: Tiles, cells: Cells, periods: Periods, record: Periods, *, dimension: str
 ) -> xr.Dataset:
-    """Area-weighted mean frequency (period, cluster) over all cells with tiles in the period.
+    """Area-weighted mean frequency (period, cluster) over cells with enough tiles in the period.
 
     Different periods may see different cells, so the mean over the same cells of their
     frequency in the whole record stands beside it: the difference is due to the period.
@@ -111,11 +112,12 @@ def average_cycle(
     found = tiles.count(periods.number * n_cells + cells.cell)
     period, cell = np.divmod(found.place, n_cells)
     area = cells.area.ravel()[cell]
-    means = average(found, period, area, n_domains=n_periods)
+    means = average(found, period, area, n_domains=n_periods, fewest_tiles=tiles.fewest_tiles)
     at_cells = _at_cells(tiles, cells)
     of_record = np.full((n_periods, tiles.n_clusters), np.nan)
-    for seen in np.unique(period):
-        there = period == seen
+    enough = found.n_tiles >= tiles.fewest_tiles
+    for seen in np.unique(period[enough]):
+        there = enough & (period == seen)
         of_record[seen] = np.average(at_cells[cell[there]], axis=0, weights=area[there])
     table = (dimension, "cluster")
     product = xr.Dataset(

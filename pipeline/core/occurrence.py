@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
 
@@ -104,46 +105,89 @@ def count_occurrence(
     )
 
 
-def average(found: Occurrence, domain: IntArray, weight: FloatArray, *, n_domains: int) -> Means:
+def average(
+    found: Occurrence,
+    domain: IntArray,
+    weight: FloatArray,
+    *,
+    n_domains: int,
+    fewest_tiles: int = 1,
+) -> Means:
     """Weighted means of the frequencies at places, with standard errors from days.
 
     Each tile has the weight of its place, divided by the tiles there, so that the mean is
-    Σ w_i p_i / Σ w_i over places i. It is a ratio of two sums over days again, and its variance
-    that of the ratio estimator: weather that spans places on one day counts once, and days that
-    see other places than the rest add to it.
+    Σ w_i p_i / Σ w_i over places i, a sum of ratios of their own. Its linearised residual of day d
+    is Σ w_i (c_id - p_i n_id) / n_i: weather that spans places on one day counts once, and days
+    that see other places than the rest add nothing. Residuals of a place that is seen on D_i days
+    are too small by (D_i - 1) / D_i in the mean square, which is made up for. A place seen on a
+    single day has none of its own; the domain's frequency takes the place of p_i there.
 
     Args:
         found: At places.
         domain: Of each place, such as its latitude in its month, shape (place,).
         weight: Of each place, such as its area, shape (place,).
         n_domains: Domains there are, also those without a place.
+        fewest_tiles: Places with fewer are left out.
+
+    Source: post-stratified means, Cochran (1977), Sampling Techniques, 3rd edition, section 5A.9;
+    Särndal et al. (1992), Model Assisted Survey Sampling, section 7.6,
+    doi:10.1007/978-1-4612-4378-6.
     """
-    visits, n_clusters = found.visits, found.count.shape[1]
-    n_days = int(visits.day.max()) + 1
+    n_clusters = found.count.shape[1]
+    weight = np.where(found.n_tiles >= fewest_tiles, weight, 0.0)
+    totals = np.bincount(domain, weight, minlength=n_domains)
+    totals = np.where(totals > 0, totals, np.nan)[:, None]
+    per_place = np.repeat(weight, n_clusters) * found.frequency.ravel()
+    cell = domain[:, None] * n_clusters + np.arange(n_clusters)
+    sums = np.bincount(cell.ravel(), per_place, minlength=n_domains * n_clusters)
+    frequency = sums.reshape(n_domains, n_clusters) / totals
+    visits = _counted(found.visits, weight > 0)
+    n_days = int(found.visits.day.max()) + 1
     key = domain[visits.place] * np.int64(n_days) + visits.day
     domain_days, row = np.unique(key, return_inverse=True)
     of_domain = domain_days // n_days
-    tile_weight = (weight / found.n_tiles)[visits.place]
-    weights = np.bincount(row, tile_weight * visits.n_tiles)[:, None]  # (domain and day, 1)
-    counts = np.bincount(
+    once = found.n_days < 2
+    share = np.where(once[:, None], np.nan_to_num(frequency)[domain], found.frequency)
+    few = np.where(once, 1.0, np.sqrt(np.nan_to_num(_few_days(found.n_days))))
+    tile_weight = (few * weight / found.n_tiles)[visits.place]
+    residuals = np.bincount(
         row[visits.entry_visit] * n_clusters + visits.entry_cluster,
         tile_weight[visits.entry_visit] * visits.entry_count,
         minlength=len(domain_days) * n_clusters,
     ).reshape(-1, n_clusters)  # (domain and day, cluster)
-    sums = csr_array(
+    gather = csr_array(
+        (tile_weight * visits.n_tiles, (row, np.arange(len(row)))), (len(domain_days), len(row))
+    )
+    residuals -= gather @ share[visits.place]
+    sums_of_days = csr_array(
         (np.ones(len(of_domain)), (of_domain, np.arange(len(of_domain)))),
         (n_domains, len(of_domain)),
     )
     days = np.bincount(of_domain, minlength=n_domains)
-    totals = np.where(days > 0, np.bincount(domain, weight, minlength=n_domains), np.nan)[:, None]
-    frequency = sums @ counts / totals
-    squares = sums @ (counts - frequency[of_domain] * weights) ** 2
+    error = np.sqrt(sums_of_days @ residuals**2) / totals
     return Means(
         frequency=frequency,
-        standard_error=np.sqrt(_few_days(days)[:, None] * squares) / totals,
+        standard_error=np.where(days[:, None] > 1, error, np.nan),
         weight=np.nan_to_num(totals[:, 0]),
-        n_tiles=np.bincount(domain, found.n_tiles, minlength=n_domains).astype(np.int64),
+        n_tiles=np.bincount(
+            domain, np.where(weight > 0, found.n_tiles, 0), minlength=n_domains
+        ).astype(np.int64),
         n_days=days,
+    )
+
+
+def _counted(visits: Visits, is_counted: BoolArray) -> Visits:
+    """Those of the places that count."""
+    kept = is_counted[visits.place]
+    entries = kept[visits.entry_visit]
+    number = np.cumsum(kept) - 1
+    return Visits(
+        place=visits.place[kept],
+        day=visits.day[kept],
+        n_tiles=visits.n_tiles[kept],
+        entry_visit=number[visits.entry_visit[entries]],
+        entry_cluster=visits.entry_cluster[entries],
+        entry_count=visits.entry_count[entries],
     )
 
 
