@@ -51,7 +51,7 @@ def run(params: GridClustersParams, embeddings: Path, clusters: Path, climatolog
         write_grid(params, tiles, cells, axes, name=name, folder=climatology)
         if name == params.grids[0]:
             write_cycles(params, tiles, cells, axes, folder=climatology)
-    write_transitions(params, tiles, places, folder=climatology)
+    write_transitions(params, tiles, places, axes["local_solar_time"], folder=climatology)
 
 
 def gather_tiles(params: GridClustersParams, places: xr.Dataset, clusters: xr.Dataset) -> Tiles:
@@ -167,15 +167,21 @@ def write_cycles(
 
 
 def write_transitions(
-    params: GridClustersParams, tiles: Tiles, places: xr.Dataset, *, folder: Path
+    params: GridClustersParams,
+    tiles: Tiles,
+    places: xr.Dataset,
+    hours: periods.Periods,
+    *,
+    folder: Path,
 ) -> None:
     """Write how often each cluster follows each at the same place."""
     corners = places.latitude_bounds.values, places.longitude_bounds.values
     edge = sphere.great_circle_km(*(c[:, 0] for c in corners), *(c[:, 1] for c in corners))
+    view = transitions.number_views(
+        places.platform.values[places.scene.values], places.row.values, places.column.values
+    )
     pairs = transitions.find_pairs(
-        transitions.number_views(
-            places.platform.values[places.scene.values], places.row.values, places.column.values
-        ),
+        view,
         places.time.values,
         places.latitude.values,
         places.longitude.values,
@@ -186,6 +192,7 @@ def write_transitions(
         pairs,
         tiles.cluster,
         tiles.day,
+        view * len(hours.edges) + hours.number,
         n_clusters=tiles.n_clusters,
         lag_edges=np.array(params.lag_edges),
     )

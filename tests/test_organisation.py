@@ -46,7 +46,8 @@ def test_a_clear_mask_has_but_open_sky() -> None:
 def test_an_overcast_mask_is_one_object_without_edges() -> None:
     metrics = _measure(~NONE)
 
-    assert set(metrics) - _found(metrics) == {"iorg", "cop", "fractal_dimension"}
+    indices = {"iorg", "iorg_at_random", "iorg_departure", "cop"}
+    assert set(metrics) - _found(metrics) == {*indices, "fractal_dimension"}
     assert metrics["number_of_objects"] == 1
     assert metrics["mean_object_length"] == metrics["max_object_length"] == 128
     assert metrics["scai"] == metrics["open_sky"] == metrics["orientation"] == 0
@@ -112,6 +113,49 @@ def test_objects_around_one_centre_have_no_organisation_potential() -> None:
 
     assert np.isnan(metrics["cop"])
     assert metrics["iorg"] == 1
+
+
+def _discs_at_random(
+    n_discs: int, diameter: float, edge: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Mask of discs anywhere in the tile, apart by a pixel or more; drawn until they do."""
+    rows, columns = np.mgrid[:edge, :edge]
+    while True:
+        centres: list[np.ndarray] = []
+        for _ in range(400):
+            drawn = rng.uniform(diameter / 2, edge - diameter / 2, 2)
+            if all(np.hypot(*(drawn - other)) > diameter + 1 for other in centres):
+                centres.append(drawn)
+            if len(centres) == n_discs:
+                distances = [(rows - row) ** 2 + (columns - column) ** 2 for row, column in centres]
+                return np.min(distances, axis=0) <= diameter**2 / 4
+
+
+@pytest.mark.parametrize(
+    ("n_discs", "diameter_km", "index"), [(33, 50.0, 0.2), (4, 210.0, 0.1), (10, 30.0, 0.41)]
+)
+def test_random_objects_of_any_size_depart_from_random_by_nothing(
+    n_discs: int, diameter_km: float, index: float
+) -> None:
+    """Read against 0.5, discs of 50 and 210 km in 512 km would be regular."""
+    rng = np.random.default_rng(6)
+    found = [
+        organisation.organisation(
+            _discs_at_random(n_discs, diameter_km / 4, 128, rng), pixel_km=4.0, smallest_object=4
+        )
+        for _ in range(40)
+    ]
+    assert np.mean([each["iorg"] for each in found]) == pytest.approx(index, abs=0.06)
+    departure = np.array([each["iorg_departure"] for each in found])
+    error = departure.std() / np.sqrt(len(departure))
+    assert abs(departure.mean()) < 0.015 + 2 * error
+
+
+def test_clumped_objects_depart_upwards_and_regular_ones_downwards() -> None:
+    steps = np.stack(np.mgrid[:5, :5], axis=-1).reshape(-1, 2)
+    regular, clumped = (_measure(_dots(3 + step * steps)) for step in (12, 3))
+    assert regular["iorg_departure"] < -0.2
+    assert clumped["iorg_departure"] > 0.2
 
 
 @pytest.mark.parametrize("cloudy", _random_fields())

@@ -88,8 +88,15 @@ def test_a_planted_matrix_is_recovered_within_its_errors() -> None:
         max_km=np.full(len(place), 10.0),
     )
     product = transitions.count_transitions(
-        pairs, cluster.ravel(), day, n_clusters=3, lag_edges=np.array([0.0, 1.0, 2.0])
+        pairs,
+        cluster.ravel(),
+        day,
+        place * n_hours + hour,
+        n_clusters=3,
+        lag_edges=np.array([0.0, 1.0, 2.0]),
     )
+    memory = product.compared_count / product.expected_count
+    assert (np.diag(memory[0]) > 1.2).all()
     assert product.n_pairs.values.tolist() == [40 * 60 * 5, 40 * 60 * 4]
     assert product.mean_lag.values.tolist() == [1.0, 2.0]
     errors = np.maximum(product.standard_error.values, 1e-9)
@@ -99,22 +106,59 @@ def test_a_planted_matrix_is_recovered_within_its_errors() -> None:
 
 
 def test_counts_and_chance_by_hand() -> None:
+    """Three pairs, the last with a lag beyond the edges, and tiles of a second day at one place."""
     pairs = transitions.Pairs(np.array([0, 1, 2]), np.array([3, 4, 5]), np.array([1.0, 1.0, 4.0]))
-    cluster = np.array([0, 1, 1, 1, 1, 0])
+    cluster = np.array([0, 1, 1, 1, 1, 0, 0, 0, 1])
+    day = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1])
+    stratum = np.array([0, 0, 0, 1, 2, 2, 1, 1, 1])  # the second pair ends where no other day is
     product = transitions.count_transitions(
-        pairs, cluster, np.zeros(6, int), n_clusters=2, lag_edges=np.array([0.0, 1.0, 3.0])
+        pairs, cluster, day, stratum, n_clusters=2, lag_edges=np.array([0.0, 1.0, 3.0])
     )
     assert product["count"].values.tolist() == [[[0, 1], [0, 1]], [[0, 0], [0, 0]]]
-    np.testing.assert_allclose(product.expected_count[0], [[0, 1], [0, 1]])
+    assert product.compared_count.values.tolist() == [[[0, 1], [0, 0]], [[0, 0], [0, 0]]]
+    np.testing.assert_allclose(product.expected_count[0], [[2 / 3, 1 / 3], [0, 0]])
     assert product.expected_count[1].values.tolist() == [[0, 0], [0, 0]]
     assert product.lag.values.tolist() == [0.5, 2.0]
     assert np.isnan(product.mean_lag.values[1])
     assert np.isnan(product.standard_error.values).all()  # a single day
 
 
-def test_margins_make_chance() -> None:
-    chance = transitions.expect_by_chance(np.array([[6, 2], [2, 10]]))
-    np.testing.assert_allclose(chance, [[3.2, 4.8], [4.8, 7.2]])
+@pytest.mark.parametrize("hourly", [False, True])
+def test_places_with_climates_of_their_own_and_no_memory_are_at_chance(hourly: bool) -> None:
+    """Margins over all places would have 2.4 times as many clusters follow themselves."""
+    rng = np.random.default_rng(5)
+    n_places, n_days, n_hours, n_clusters = 60, 30, 4, 8
+    climate = rng.dirichlet(np.full(n_clusters, 0.3), (n_places, n_hours if hourly else 1))
+    climate = np.broadcast_to(climate[:, None], (n_places, n_days, n_hours, n_clusters))
+    drawn = rng.random((n_places, n_days, n_hours, 1))
+    cluster = (drawn >= climate.cumsum(axis=-1)).sum(axis=-1).clip(max=n_clusters - 1)
+    place, day, hour = (axis.ravel() for axis in np.indices(cluster.shape))
+    pairs = transitions.find_pairs(
+        place,
+        at(24.0 * day + 6 * hour),
+        np.zeros(len(place)),
+        place.astype(float),
+        max_hours=24.0,
+        max_km=np.full(len(place), 10.0),
+    )
+    product = transitions.count_transitions(
+        pairs,
+        cluster.ravel(),
+        day,
+        place * n_hours + hour,
+        n_clusters=n_clusters,
+        lag_edges=np.array([0.0, 6.0, 12.0, 18.0, 24.0]),
+    )
+    observed, expected = (
+        np.trace(product[name].values, axis1=1, axis2=2)
+        for name in ("compared_count", "expected_count")
+    )
+    np.testing.assert_allclose(observed / expected, 1, atol=0.02)
+    counts = product["count"].values.astype(float)
+    margins = counts.sum(axis=1, keepdims=True) * counts.sum(axis=2, keepdims=True)
+    of_all_places = margins / counts.sum(axis=(1, 2), keepdims=True)
+    naive = np.trace(of_all_places, axis1=1, axis2=2)
+    assert (observed / naive)[-1] > 2  # at the same hour of the next day
 
 
 def test_edges_that_do_not_ascend_are_refused() -> None:
@@ -122,6 +166,7 @@ def test_edges_that_do_not_ascend_are_refused() -> None:
     with pytest.raises(ValueError, match=r"grid_clusters\.lag_edges are \[0\.0, 2\.0, 2\.0\]"):
         transitions.count_transitions(
             transitions.Pairs(nothing, nothing, np.zeros(0)),
+            nothing,
             nothing,
             nothing,
             n_clusters=2,

@@ -94,8 +94,12 @@ ATTRIBUTES: dict[str, dict[str, Any]] = {
     "area": {"long_name": "area of the cells with tiles", "units": "m2"},
     "n_pairs": {"long_name": "pairs of tiles of one place", "units": "1"},
     "mean_lag": {"long_name": "mean time between the tiles of a pair", "units": "hour"},
+    "compared_count": {
+        "long_name": "count of pairs whose place has tiles at that hour on other days",
+        "units": "1",
+    },
     "expected_count": {
-        "long_name": "count if the later cluster did not depend on the earlier",
+        "long_name": "compared_count if the later cluster depended on place and hour alone",
         "units": "1",
     },
     "probability": {"long_name": "share of the later cluster after the earlier", "units": "1"},

@@ -13,6 +13,9 @@ BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.integer]
 FloatArray = NDArray[np.floating]
 
+N_PLACEMENTS = 20  # of the objects of a tile at random
+N_SWEEPS = 18  # steps of each object
+APART = 1.0  # pixels between objects, which would be one otherwise
 SMALLEST_FRACTAL = 8  # pixels of a mask's edge, which holds boxes of two sizes
 
 JANSSENS = "Janssens et al. (2021), doi:10.1029/2020GL091001"
@@ -33,10 +36,20 @@ ATTRIBUTES = {
         "references": JANSSENS,
     },
     "iorg": {
-        "long_name": "organisation index I_org, 0.5 where objects lie at random",
+        "long_name": "organisation index I_org, 0.5 where points of no size lie at random",
         "units": "1",
         "references": "Weger et al. (1992), doi:10.1029/92JD02038; "
         "Tompkins and Semie (2017), doi:10.1002/2016MS000802",
+    },
+    "iorg_at_random": {
+        "long_name": "mean I_org of the same objects placed at random in the tile",
+        "units": "1",
+        "references": "Biagioli and Tompkins (2023), doi:10.1029/2022MS003504",
+    },
+    "iorg_departure": {
+        "long_name": "I_org less that at random: above 0 objects are clumped, below regular",
+        "units": "1",
+        "references": "Biagioli and Tompkins (2023), doi:10.1029/2022MS003504",
     },
     "scai": {
         "long_name": "simple convective aggregation index SCAI, 0 where all cloud is one object",
@@ -126,8 +139,11 @@ def organisation(cloudy: BoolArray, *, pixel_km: float, smallest_object: int) ->
                 "orientation": mask_metrics.orientation(mask),
             }
         if n_objects > 1:
+            lies, at_random = iorg(objects), iorg_at_random(objects)
             found |= {
-                "iorg": iorg(objects),
+                "iorg": lies,
+                "iorg_at_random": at_random,
+                "iorg_departure": lies - at_random,
                 "scai": object_metrics.scai(objects, reference_lengthscale=len(mask)),
                 "cop": object_metrics.cop(objects),
             }
@@ -149,8 +165,9 @@ def iorg(objects: IntArray) -> float:
 
     The area below the distribution of the distances from each object's centre to the closest
     other one, over that of as many random points, exp(-density π r²): 0.5 for random objects,
-    more for clumped, less for regular ones. The integral over the steps of the former is the
-    mean of the latter; cloudmetrics 0.3 gets the same by a sum that needs numpy 1.
+    more for clumped, less for regular ones, as long as they are points on an endless plane; for
+    objects in a tile see `iorg_at_random`. The integral over the steps of the former is the mean
+    of the latter; cloudmetrics 0.3 gets the same by a sum that needs numpy 1.
 
     Source: Weger et al. (1992), doi:10.1029/92JD02038.
     """
@@ -158,6 +175,46 @@ def iorg(objects: IntArray) -> float:
     centres = np.array(ndimage.center_of_mass(objects > 0, objects, numbers))
     distance = cKDTree(centres).query(centres, k=2)[0][:, 1]
     return float(np.exp(-len(numbers) / objects.size * np.pi * distance**2).mean())
+
+
+def iorg_at_random(objects: IntArray) -> float:
+    """Mean I_org of the same objects placed at random in the tile, apart from each other.
+
+    Objects keep each other at a distance by their size, and the tile has edges, so that random
+    ones have an I_org below 0.5. They are taken as discs of their area that stay inside the tile
+    by their extent, and are moved from where they lie by random steps of all lengths, each of which
+    is taken unless it brings two of them nearer than a pixel: hard discs in equilibrium, however
+    full the tile is. The steps depend on nothing but the objects.
+
+    Source: Biagioli and Tompkins (2023), doi:10.1029/2022MS003504, who measure from such a null;
+    Metropolis et al. (1953), doi:10.1063/1.1699114.
+    """
+    numbers, areas = np.unique(objects[objects > 0], return_counts=True)
+    boxes = [box for box in ndimage.find_objects(objects) if box]
+    low = np.array([[part.start for part in box] for box in boxes])
+    extent = np.array([[part.stop for part in box] for box in boxes]) - low
+    last = np.array(objects.shape) - extent
+    radii = np.sqrt(areas / np.pi)
+    rng = np.random.default_rng([len(numbers), int(areas.sum())])
+    corners = np.repeat(low[None].astype(float), N_PLACEMENTS, axis=0)  # (placement, object, 2)
+    reach = radii + radii[:, None]
+    np.fill_diagonal(reach, -np.inf)
+    for sweep in range(N_SWEEPS):
+        longest = max(objects.shape) * 2.0 ** -(sweep % 6)
+        steps = rng.uniform(-longest, longest, corners.shape)
+        for number in range(len(numbers)):
+            centres = corners + extent / 2
+            tried = corners[:, number] + steps[:, number]
+            is_inside = ((tried >= 0) & (tried <= last[number])).all(axis=1)
+            places = np.stack([centres[:, number], tried + extent[number] / 2], axis=1)
+            apart = np.linalg.norm(places[:, :, None] - centres[:, None], axis=-1)
+            now, then = (apart - reach[number]).min(axis=-1).T  # (placement,)
+            is_taken = is_inside & (then >= np.minimum(APART, now))
+            corners[is_taken, number] = tried[is_taken]
+    centres = corners + extent / 2
+    apart = np.linalg.norm(centres[:, :, None] - centres[:, None], axis=-1)
+    np.einsum("pii->pi", apart)[:] = np.inf
+    return float(np.exp(-len(numbers) / objects.size * np.pi * apart.min(axis=2) ** 2).mean())
 
 
 def fractal_dimension(mask: BoolArray) -> float:

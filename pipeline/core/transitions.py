@@ -71,16 +71,58 @@ def number_views(platform: IntArray, row: IntArray, column: IntArray) -> IntArra
     return np.asarray(np.ravel_multi_index(keys, [int(key.max()) + 1 for key in keys]))
 
 
-def expect_by_chance(counts: IntArray) -> FloatArray:
-    """Counts (…, from, to) if what follows did not depend on what was, from their margins."""
-    totals = counts.sum(axis=(-2, -1), keepdims=True)
-    product = counts.sum(axis=-1, keepdims=True) * counts.sum(axis=-2, keepdims=True).astype(float)
-    chance = np.zeros(counts.shape)
-    return np.asarray(np.divide(product, totals, out=chance, where=totals > 0))
+def expect_by_chance(
+    pairs: Pairs,
+    stratum: IntArray,
+    cluster: IntArray,
+    day: IntArray,
+    *,
+    n_clusters: int,
+) -> FloatArray:
+    """Chance of each later cluster, (pair, cluster), had a place its climate and no memory.
+
+    It is the frequency of clusters in the stratum of the later tile, its place and hour of the day,
+    on other days than those of the two tiles. Places have climates of their own and hours their
+    sun: margins over all of them would take both for persistence. NaN where the stratum has tiles
+    on no other day.
+
+    Args:
+        pairs: Of tiles.
+        stratum: Number of each tile's place and hour, shape (tile,).
+        cluster: Of each tile, shape (tile,).
+        day: Of each tile, from 0, shape (tile,).
+        n_clusters: Clusters there are.
+    """
+    n_days = int(day.max()) + 1
+    strata, stratum = np.unique(stratum, return_inverse=True)
+    counts = np.zeros((len(strata), n_clusters))
+    np.add.at(counts, (stratum, cluster), 1)
+    visits, visit = np.unique(stratum * np.int64(n_days) + day, return_inverse=True)
+    on_day = np.zeros((len(visits) + 1, n_clusters))  # the last is of no visit
+    np.add.at(on_day, (visit, cluster), 1)
+
+    def seen_on(that_day: IntArray) -> FloatArray:
+        wanted = stratum[pairs.second] * np.int64(n_days) + that_day
+        place = np.searchsorted(visits, wanted).clip(max=len(visits) - 1)
+        found: FloatArray = on_day[np.where(visits[place] == wanted, place, len(visits))]
+        return found
+
+    others = counts[stratum[pairs.second]] - seen_on(day[pairs.second])
+    is_later = (day[pairs.first] != day[pairs.second])[:, None]
+    others -= np.where(is_later, seen_on(day[pairs.first]), 0)
+    totals = others.sum(axis=1, keepdims=True)
+    chance = np.full(others.shape, np.nan)
+    return np.asarray(np.divide(others, totals, out=chance, where=totals > 0))
 
 
 def count_transitions(
-    pairs: Pairs, cluster: IntArray, day: IntArray, *, n_clusters: int, lag_edges: FloatArray
+    pairs: Pairs,
+    cluster: IntArray,
+    day: IntArray,
+    stratum: IntArray,
+    *,
+    n_clusters: int,
+    lag_edges: FloatArray,
 ) -> xr.Dataset:
     """Counts (lag, from_cluster, to_cluster), and how probable the later clusters are.
 
@@ -88,8 +130,13 @@ def count_transitions(
         pairs: Of tiles.
         cluster: Of each tile, shape (tile,).
         day: Of each tile, from 0, shape (tile,); a pair belongs to the day of its earlier tile.
+        stratum: Number of each tile's place and hour, shape (tile,).
         n_clusters: Clusters there are.
         lag_edges: Of the bins of time between the two tiles, which hold their upper edge, hours.
+
+    Returns:
+        Beside the counts those of the pairs for which chance can be told, `compared_count`, and
+        what they would be by chance, `expected_count`.
 
     Raises:
         ValueError: If the edges do not ascend.
@@ -101,26 +148,35 @@ def count_transitions(
     n_lags = len(lag_edges) - 1
     lag = np.searchsorted(lag_edges, pairs.hours, side="left") - 1
     kept = (lag >= 0) & (lag < n_lags)
-    lag, first, second = lag[kept], pairs.first[kept], pairs.second[kept]
+    lag, pairs = lag[kept], Pairs(pairs.first[kept], pairs.second[kept], pairs.hours[kept])
     n_starts = n_lags * n_clusters
     count = np.zeros((n_starts, n_clusters), np.int64)
+    compared = np.zeros((n_starts, n_clusters))
+    expected = np.zeros((n_starts, n_clusters))
     probability, error = np.full((2, *count.shape), np.nan)
     if len(lag):
-        start = lag * n_clusters + cluster[first]
-        found = count_occurrence(start, cluster[second], day[first], n_clusters=n_clusters)
+        start = lag * n_clusters + cluster[pairs.first]
+        found = count_occurrence(
+            start, cluster[pairs.second], day[pairs.first], n_clusters=n_clusters
+        )
         count[found.place] = found.count
         probability[found.place] = found.frequency
         error[found.place] = found.standard_error
+        chance = expect_by_chance(pairs, stratum, cluster, day, n_clusters=n_clusters)
+        told = np.isfinite(chance[:, 0])
+        np.add.at(expected, start[told], chance[told])
+        np.add.at(compared, (start[told], cluster[pairs.second[told]]), 1)
     shape = (n_lags, n_clusters, n_clusters)
     table = ("lag", "from_cluster", "to_cluster")
     n_pairs = np.bincount(lag, minlength=n_lags)
-    hours = np.bincount(lag, pairs.hours[kept], minlength=n_lags)
+    hours = np.bincount(lag, pairs.hours, minlength=n_lags)
     mean_lag = np.divide(hours, n_pairs, out=np.full(n_lags, np.nan), where=n_pairs > 0)
     numbers = np.arange(n_clusters, dtype=np.int16)
     product = xr.Dataset(
         {
             "count": (table, count.reshape(shape).astype(np.int32)),
-            "expected_count": (table, expect_by_chance(count.reshape(shape))),
+            "compared_count": (table, compared.reshape(shape).astype(np.int32)),
+            "expected_count": (table, expected.reshape(shape)),
             "probability": (table, probability.reshape(shape)),
             "standard_error": (table, error.reshape(shape)),
             "n_pairs": ("lag", n_pairs.astype(np.int32)),

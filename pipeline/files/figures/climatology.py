@@ -56,7 +56,7 @@ def trusted(product: xr.Dataset, name: str) -> FloatArray:
 def transition_matrix(product: xr.Dataset, stem: Path) -> None:
     """Write the transitions of the shortest lag with pairs: their share, and against chance."""
     shortest = product.isel(lag=int(np.argmax(product.n_pairs.values > 0)))
-    counts, expected = shortest["count"].values, shortest.expected_count.values
+    counts, expected = shortest.compared_count.values, shortest.expected_count.values
     ratio = np.divide(counts, expected, out=np.full(counts.shape, np.nan), where=expected > 0)
     probability = shortest.probability.values
     highest = np.ceil(np.nanmax(probability) * 10) / 10
@@ -76,7 +76,7 @@ def transition_matrix(product: xr.Dataset, stem: Path) -> None:
             np.log2(np.clip(ratio, 2.0**-LARGEST_POWER, 2.0**LARGEST_POWER)),
             colour_map="RdBu_r",
             norm=Normalize(-LARGEST_POWER, LARGEST_POWER),
-            label="times as often as by chance",
+            label="times as often as at that place and hour on other days",
         )
         powers = list(range(-LARGEST_POWER, LARGEST_POWER + 1))
         bar.set_ticks(powers, labels=[f"1/{2**-n}" if n < 0 else f"{2**n}" for n in powers])

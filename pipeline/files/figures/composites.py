@@ -17,7 +17,13 @@ LETTERS_PER_INCH = 16
 
 
 UNIT_SIGNS = {"percent": "%", "degree": "°", "1": ""}
-PROPER_NAMES = {"iorg": "I_org", "scai": "SCAI", "cop": "COP"}
+PROPER_NAMES = {
+    "iorg": "I_org",
+    "iorg_at_random": "I_org at random",
+    "iorg_departure": "I_org less that at random",
+    "scai": "SCAI",
+    "cop": "COP",
+}
 
 
 class Dots(NamedTuple):
