@@ -29,7 +29,12 @@ log = logging.getLogger(__name__)
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
 
-MEASURED = ("brightness_temperature", "reflectance", "cloud_fraction")
+MEASURED = (
+    "brightness_temperature",
+    "reflectance",
+    "cloud_fraction",
+    "infrared_cloud_fraction",
+)
 CONTEXT = ("land_fraction", "solar_zenith_angle", "view_zenith_angle")
 CLOUD_FIELDS = ["reflectance", "brightness_temperature"]
 BOUNDS = ["latitude_bounds", "longitude_bounds"]

@@ -12,6 +12,7 @@ from pipeline import composite as composite_stage
 from pipeline.composite import CompositeParams
 from pipeline.core.bootstrap import draw_days
 from pipeline.core.composite import composite, spread_over_days
+from pipeline.core.composite_product import compose
 from pipeline.core.reflectance_effect import beyond_cloud_fraction
 from pipeline.files import stores
 from pipeline.files.gridded import GriddedVariable
@@ -119,6 +120,38 @@ def test_a_brighter_cluster_is_found_and_one_of_more_cloud_is_not() -> None:
         assert found.spread[number] == pytest.approx(of_tiles.std())
 
 
+def _cloudy_tiles(rng: np.random.Generator, *, contrast: float) -> tuple[np.ndarray, ...]:
+    """Clusters, reflectance, and cloud fraction by infrared and by a reflectance of 20 percent.
+
+    Cloud of the second cluster is brighter by `contrast`, that of the first darker, all of it
+    colder than 285 K, and its edges are faint.
+    """
+    clusters = np.repeat([0, 1], 1500)
+    fraction = rng.uniform(0.1, 0.9, len(clusters))
+    is_cloud = rng.random((len(clusters), 256)) < fraction[:, None]
+    thickness = rng.gamma(2.0, 10.0, is_cloud.shape) * (
+        1 + contrast * np.where(clusters, 1, -1)[:, None]
+    )
+    pixels = np.where(is_cloud, 5 + thickness, 5 + rng.normal(0, 1, is_cloud.shape))
+    return clusters, pixels.mean(axis=1), is_cloud.mean(axis=1), (pixels >= 20).mean(axis=1)
+
+
+def test_contrast_comes_out_whole_with_a_mask_of_its_own() -> None:
+    """With a threshold of the reflectance itself a third of it is left."""
+    clusters, reflectance, infrared, bright = _cloudy_tiles(np.random.default_rng(0), contrast=0.25)
+    days = np.arange(len(clusters)) % 30
+    means = {}
+    for name, fraction in (("infrared", infrared), ("bright", bright)):
+        sun = np.full(len(clusters), 30.0)
+        found, _ = beyond_cloud_fraction(
+            reflectance, fraction, sun, clusters, days, n_clusters=2, draws=_draws(30)
+        )
+        means[name] = found.mean
+    # Half of the pixels are cloud, of 20 percent beyond the sea: a quarter of it either way is 2.5.
+    np.testing.assert_allclose(means["infrared"], [-2.5, 2.5], atol=0.15)
+    assert abs(means["bright"]).max() < 1.25
+
+
 def test_without_an_effect_intervals_hold_zero() -> None:
     rng = np.random.default_rng(5)
     held = []
@@ -209,6 +242,9 @@ def inputs(
     stores.write_product(scenes, folder / "scenes.zarr", None)
     source = stores.open_product(toy_embeddings).load().drop_encoding()
     source["cloud_fraction"] = "tile", (tiles > 0).mean((-2, -1)).ravel(), {"units": "1"}
+    source["infrared_cloud_fraction"] = source.cloud_fraction.copy()
+    on_land = np.arange(source.sizes["tile"]) % 4 == 0
+    source["land_fraction"] = "tile", on_land.astype(np.float32), {"units": "1"}
     mean = 5 + tiles.mean((-2, -1)).ravel()
     source["reflectance"] = "tile", mean.astype(np.float32), {"units": "percent"}
     source.brightness_temperature.attrs |= {"units": "K", "long_name": "temperature"}
@@ -241,21 +277,25 @@ def test_the_product_holds_each_quantity_of_each_cluster(
     product: xr.Dataset, toy_textures: np.ndarray
 ) -> None:
     quantities = product.attrs["quantities"].split(",")
-    assert quantities[:5] == [
+    assert quantities[:6] == [
         "brightness_temperature",
         "reflectance",
-        "cloud_fraction",
         "reflectance_beyond_cloud_fraction",
+        "cloud_fraction",
+        "infrared_cloud_fraction",
         "number_of_objects",
     ]
+    effect = product.reflectance_beyond_cloud_fraction
+    assert effect.attrs["source"] == "c is infrared_cloud_fraction; tiles over sea alone"
+    assert product.reflectance_beyond_cloud_fraction_n_tiles.sum() == 0.75 * product.n_tiles.sum()
     for name in quantities:
         assert {"long_name", "units"} <= set(product[name].attrs)
         for beside in product[name].attrs["ancillary_variables"].split():
             assert product[beside].dims == ("cluster",)
         low, mean, high = (product[f"{name}{end}"].values for end in ("_low", "", "_high"))
         known = np.isfinite(low)
-        assert (low[known] <= mean[known]).all()
-        assert (mean[known] <= high[known]).all()
+        assert (low[known] <= mean[known] + 1e-9).all()
+        assert (mean[known] <= high[known] + 1e-9).all()
     np.testing.assert_allclose(product.brightness_temperature, [290, 275, 250, 230], atol=0.5)
     np.testing.assert_array_equal(product.number_of_objects, [4, 0, 16, 1])
     np.testing.assert_array_equal(product.number_of_objects_n_tiles, [6] * 4)
@@ -312,6 +352,21 @@ def test_without_clouds_there_is_what_is_left(
     assert product.attrs["quantities"] == "brightness_temperature"
     assert product.sizes["cluster"] == 5
     assert np.isnan(product.brightness_temperature[4])
+
+
+def test_without_a_mask_of_its_own_there_is_no_effect(inputs: list[Path], tmp_path: Path) -> None:
+    embeddings, *others = inputs
+    source = stores.open_product(embeddings).load().drop_encoding()
+    visible = source.drop_vars("infrared_cloud_fraction")
+    stores.write_product(visible, tmp_path / "visible.zarr", None)
+    product = _run([tmp_path / "visible.zarr", *others], tmp_path / "visible")
+    assert "reflectance_beyond_cloud_fraction" not in product
+    given = {"standard_name": "cloud_area_fraction", "units": "percent"}
+    visible["product"] = ("tile", 100 * source.cloud_fraction.values, given)
+    tiles, draws = visible.drop_vars("embedding"), np.ones((2, 4), int)
+    tiles = tiles[["reflectance", "product"]].assign(cluster=("tile", np.arange(128) % 4))
+    found, _ = compose(tiles, n_clusters=4, draws=draws)
+    assert found.reflectance_beyond_cloud_fraction.attrs["source"].startswith("c is product;")
 
 
 def test_one_day_gives_no_intervals(

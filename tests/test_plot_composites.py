@@ -31,7 +31,7 @@ def _write_composites(folder: Path, *names: str) -> xr.Dataset:
 
 
 def test_every_figure_is_drawn(tmp_path: Path) -> None:
-    _write_composites(tmp_path, "reflectance", "cloud_fraction")
+    _write_composites(tmp_path, "reflectance", "infrared_cloud_fraction")
 
     plot_composites.run(tmp_path, tmp_path / "figures")
 

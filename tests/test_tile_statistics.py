@@ -62,6 +62,8 @@ def test_statistics_are_those_of_the_pixels(stride: int) -> None:
     bright = _tiles(scene.reflectance.values >= 20, places)
     np.testing.assert_allclose(found.cloud_fraction, bright.mean((1, 2)), rtol=1e-6)
     assert "visible reflectance of at least 20.0 percent" in found.cloud_fraction.long_name
+    cold = _tiles(scene.brightness_temperature.values <= 285, places)
+    np.testing.assert_allclose(found.infrared_cloud_fraction, cold.mean((1, 2)), rtol=1e-6)
     longitude = _tiles(scene.longitude.values, places).mean((1, 2))  # that of the middle
     np.testing.assert_allclose(found.local_solar_time, 15 + longitude / 15, rtol=1e-6)
 
@@ -151,7 +153,7 @@ def test_a_scene_without_physical_fields_has_no_cloud() -> None:
 
 def test_every_statistic_has_units() -> None:
     found = _describe(_scene(), np.array([[0, 0]]))
-    assert set(found.data_vars) == {*ATTRIBUTES, "cloud_fraction"}
+    assert set(found.data_vars) == {*ATTRIBUTES, "cloud_fraction", "infrared_cloud_fraction"}
     for name, statistic in found.data_vars.items():
         assert statistic.dims == ("tile",), name
         assert statistic.dtype == np.float32, name

@@ -15,11 +15,13 @@ from pipeline.core.reflectance_effect import beyond_cloud_fraction
 IntArray = NDArray[np.integer]
 
 EFFECT = "reflectance_beyond_cloud_fraction"
+INFRARED = "infrared_cloud_fraction"
+MOST_LAND = 0.01  # of a tile over sea
 KEPT = ("standard_name", "comment", "references", "source", "missing_tiles")  # attributes
 EFFECT_ATTRIBUTES = {
     "long_name": "reflectance beyond that of tiles of the same cloud fraction and sun",
     "units": "percent",
-    "comment": "what remains of a tile's reflectance R after least squares over all tiles, R = "
+    "comment": "what remains of a tile's reflectance R after least squares over tiles, R = "
     "f(c) + b m + d m^2 + e m c: c is the cloud fraction, m the cosine of the solar zenith angle, "
     "f piecewise linear",
 }
@@ -38,8 +40,8 @@ def compose(
     """Composites (cluster,) of the quantities of tiles, and the tiles with what was derived.
 
     For each of the quantities, listed in attribute `quantities`, there are its mean, under its
-    name, and what `ANCILLARY` names. The reflectance beyond cloud fraction is added where both
-    are among the quantities.
+    name, and what `ANCILLARY` names. The reflectance beyond cloud fraction is added, over sea,
+    where a cloud mask tells it that is not made of the reflectance itself.
 
     Args:
         tiles: `cluster`, quantities, and the coordinate time, all (tile,).
@@ -53,25 +55,39 @@ def compose(
         if name != "cluster"
     }
     quantities = list(found)
-    if {"reflectance", "cloud_fraction"} <= set(quantities):
+    mask = _independent_mask(tiles)
+    if "reflectance" in quantities and mask:
         sun = tiles.get("solar_zenith_angle", tiles.reflectance * np.nan)
+        is_sea = tiles.get("land_fraction", 0 * tiles.reflectance).values <= MOST_LAND
+        whole = 100 if tiles[mask].attrs.get("units") in ("percent", "%") else 1
         found[EFFECT], remainder = beyond_cloud_fraction(
-            tiles.reflectance.values,
-            tiles.cloud_fraction.values,
+            np.where(is_sea, tiles.reflectance.values, np.nan),
+            tiles[mask].values / whole,
             sun.values,
             clusters,
             days,
             n_clusters=n_clusters,
             draws=draws,
         )
-        tiles = tiles.assign({EFFECT: ("tile", remainder.astype(np.float32), EFFECT_ATTRIBUTES)})
-        quantities.insert(quantities.index("cloud_fraction") + 1, EFFECT)
+        about = EFFECT_ATTRIBUTES | {"source": f"c is {mask}; tiles over sea alone"}
+        tiles = tiles.assign({EFFECT: ("tile", remainder.astype(np.float32), about)})
+        quantities.insert(quantities.index("reflectance") + 1, EFFECT)
     product = xr.merge([_label(name, found[name], tiles[name].attrs) for name in quantities])
     counts = np.bincount(clusters, minlength=n_clusters)
     product["n_tiles"] = "cluster", counts, {"long_name": "tiles of the cluster", "units": "1"}
     product["cluster"] = np.arange(n_clusters, dtype=np.int16)
     product["cluster"].attrs = {"long_name": "number of the cluster", "units": "1"}
     return product.assign_attrs(quantities=",".join(quantities)), tiles
+
+
+def _independent_mask(tiles: xr.Dataset) -> str | None:
+    """Cloud fraction that is no threshold of the reflectance: of a cloud product, or infrared."""
+    products = [
+        str(name)
+        for name, field in tiles.data_vars.items()
+        if field.attrs.get("standard_name") == "cloud_area_fraction"
+    ]
+    return next((name for name in [*products, INFRARED] if name in tiles), None)
 
 
 def _label(name: str, found: Composite, attributes: dict[str, Any]) -> xr.Dataset:

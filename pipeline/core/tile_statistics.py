@@ -62,6 +62,13 @@ class CloudRule:
             f"a brightness temperature of at most {self.brightness_temperature} K"
         )
 
+    def cold_fractions(
+        self, temperature: FloatArray, places: IntArray, tile_size: int
+    ) -> FloatArray:
+        """Share of cold pixels among the measured ones of each tile."""
+        cold = temperature <= self.brightness_temperature
+        return tile_means(np.where(np.isfinite(temperature), cold, np.nan), places, tile_size)
+
     def fractions(
         self, fields: dict[str, FloatArray], places: IntArray, tile_size: int
     ) -> FloatArray:
@@ -120,6 +127,11 @@ def describe_tiles(
         fraction = cloud.fractions(fields, places, tile_size)
         attributes = {"long_name": f"share of pixels with a {cloud}", "units": "1"}
         described["cloud_fraction"] = ("tile", fraction.astype(np.float32), attributes)
+    if len(fields) == 2:
+        fraction = cloud.cold_fractions(fields["brightness_temperature"], places, tile_size)
+        about = f"share of pixels of at most {cloud.brightness_temperature} K, by day and night"
+        attributes = {"long_name": about, "units": "1"}
+        described["infrared_cloud_fraction"] = ("tile", fraction.astype(np.float32), attributes)
     return described
 
 
