@@ -80,7 +80,7 @@ def run(
                 train_loss = train_epoch(training, params, splits["train"], views)
                 judged = judge(splits["validation"])
                 training.close_epoch({**judged, "train_loss": train_loss})
-                check_collapse(judged, **params.least)
+                check_collapse(judged, params.least)
                 if first:
                     state = {"epoch": training.epoch, "history": training.history}
                     encoders.write_checkpoint(
@@ -305,7 +305,7 @@ def train_epoch(
         n_triplets=n_triplets,
         learning_rate=learning_rate,
         max_gradient_norm=params.max_gradient_norm,
-        check=lambda seen: check_collapse(collapse_measures(seen), **params.least),
+        check=lambda seen: check_collapse(collapse_measures(seen), params.least),
     )
 
 
@@ -369,11 +369,13 @@ def _log_epoch(written: Curves | None, entry: Mapping[str, float]) -> None:
         return
     written.log(entry)
     log.info(
-        "after epoch %d: validation loss %.4f, triplet accuracy %.4f, effective rank %.1f",
+        "after epoch %d: validation loss %.4f, triplet accuracy %.4f, effective rank %.1f, "
+        "participation ratio %.1f",
         entry["epoch"],
         entry["loss"],
         entry["triplet_accuracy"],
         entry["effective_rank"],
+        entry["participation_ratio"],
     )
 
 

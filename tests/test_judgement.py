@@ -9,6 +9,7 @@ from pipeline.core.judgement import (
     collapse_measures,
     effective_rank,
     judge_triplets,
+    participation_ratio,
 )
 from pipeline.core.objective.triplet import Distance
 
@@ -16,6 +17,8 @@ from pipeline.core.objective.triplet import Distance
 TRIPLETS = torch.tensor(
     [[[1.0, 0.0], [0.6, 0.8], [-1.0, 0.0]], [[0.0, 1.0], [0.0, -1.0], [0.8, 0.6]]]
 )
+
+LIMITS = {"spread": 0.002, "effective_rank": 2.5, "participation_ratio": 1.2}
 
 
 @pytest.mark.parametrize(
@@ -59,10 +62,19 @@ def test_effective_rank_by_hand() -> None:
     cross = torch.tensor([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
     expected = (4 / 3) ** (3 / 4) * 4 ** (1 / 4)
     assert effective_rank(cross) == pytest.approx(expected)
+    assert participation_ratio(cross) == pytest.approx((9 + 1) ** 2 / (9**2 + 1**2))
+
+
+def test_faint_directions_raise_the_effective_rank_alone() -> None:
+    deviations = torch.tensor([0.72, 0.52, 0.37, 0.22, *[0.015] * 124])
+    noise = torch.from_numpy(np.random.default_rng(0).normal(size=(4000, 128)))
+    embeddings = noise * deviations
+    assert effective_rank(embeddings) > 10
+    assert 2.5 < participation_ratio(embeddings) < 3
 
 
 def test_collapse_shows() -> None:
-    assert collapse_measures(torch.ones(5, 3)) == {"spread": 0, "effective_rank": 0}
+    assert set(collapse_measures(torch.ones(5, 3)).values()) == {0}
     judged = judge_triplets(torch.ones(4, 3, 2), margin=1.0, distance="euclidean")
     assert judged["spread"] == 0
     assert judged["triplet_accuracy"] == 0
@@ -74,29 +86,33 @@ def test_collapse_shows() -> None:
     ("measures", "message"),
     [
         (
-            {"spread": 0.0012, "effective_rank": 7.0},
+            {"spread": 0.0012, "effective_rank": 7.0, "participation_ratio": 3.0},
             r"^the embedding collapsed: its spread is 0\.0012, below 0\.002; lower "
             r"train\.learning_rate, or change train\.objective$",
         ),
         (
-            {"spread": 0.1, "effective_rank": 1.96},
+            {"spread": 0.1, "effective_rank": 1.96, "participation_ratio": 1.5},
             r"^the embedding collapsed: its effective rank is 2, below 2\.5; lower "
             r"train\.learning_rate, or change train\.objective$",
+        ),
+        (
+            {"spread": 0.1, "effective_rank": 11.7, "participation_ratio": 1.04},
+            r"^the embedding collapsed: its participation ratio is 1, below 1\.2; lower ",
         ),
     ],
 )
 def test_a_collapsed_embedding_is_refused(measures: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        check_collapse(measures, min_spread=0.002, min_effective_rank=2.5)
+        check_collapse(measures, LIMITS)
 
 
 def test_an_embedding_that_is_not_finite_is_refused() -> None:
     measures = collapse_measures(torch.tensor([[0.0, 1.0], [torch.nan, 0.0]]))
     with pytest.raises(ValueError, match=r"the embedding is not finite; lower train.learning_rate"):
-        check_collapse(measures, min_spread=0.0, min_effective_rank=0.0)
+        check_collapse(measures, dict.fromkeys(LIMITS, 0.0))
 
 
 @given(st.floats(0.002, 1), st.floats(2.5, 128))
 def test_an_embedding_at_its_limits_or_above_is_accepted(spread: float, rank: float) -> None:
-    measures = {"loss": 0.3, "spread": spread, "effective_rank": rank}
-    assert check_collapse(measures, min_spread=0.002, min_effective_rank=2.5) is None
+    measures = {"loss": 0.3, "spread": spread, "effective_rank": rank, "participation_ratio": 1.2}
+    assert check_collapse(measures, LIMITS) is None

@@ -80,6 +80,7 @@ PARAMS = TrainParams(
     keep="best",
     patience=3,
     min_effective_rank=1.1,
+    min_participation_ratio=0.0,
     min_spread=0.001,
     batch_size=16,
     micro_batches=1,

@@ -34,6 +34,7 @@ TINY: dict[str, Any] = {
     "train.batch_size": 32,
     "train.augmentations.view_size": 1.0,
     "train.min_effective_rank": 1.0,
+    "train.min_participation_ratio": 1.0,
     "embed.stride": 8,
     "cluster.k_min": 3,
     "cluster.k_max": 5,

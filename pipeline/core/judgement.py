@@ -20,7 +20,8 @@ def judge_triplets(embeddings: Tensor, *, margin: float, distance: Distance) -> 
     Returns:
         `loss`; `triplet_accuracy`, the share of triplets whose neighbour is nearer than the
         distant tile; `neighbour_distance` and `distant_distance`, mean Euclidean; `spread`, the
-        mean standard deviation of a dimension; `effective_rank`, of at most as many dimensions.
+        mean standard deviation of a dimension; `effective_rank` and `participation_ratio`, of at
+        most as many dimensions.
     """
     near, far = member_distances(embeddings, "euclidean")
     every = embeddings.flatten(0, 1)  # (tile, dimension)
@@ -34,15 +35,23 @@ def judge_triplets(embeddings: Tensor, *, margin: float, distance: Distance) -> 
 
 
 def collapse_measures(embeddings: Tensor) -> dict[str, float]:
-    """`spread` and `effective_rank` of embeddings (tile, dimension), small where they collapsed."""
+    """What is small where embeddings (tile, dimension) collapsed.
+
+    `spread`, the mean standard deviation of a dimension, `effective_rank` and
+    `participation_ratio`.
+    """
     return {
         "spread": float(embeddings.std(dim=0).mean()),
         "effective_rank": effective_rank(embeddings),
+        "participation_ratio": participation_ratio(embeddings),
     }
 
 
 def effective_rank(embeddings: Tensor) -> float:
     """Number of dimensions the embeddings use: exp of the entropy of their singular values.
+
+    Directions of hardly any variance count in it by its square root: of 128 dimensions it can tell
+    12 where three hold nearly all variance, which `participation_ratio` tells.
 
     Args:
         embeddings: Shape (tile, dimension); the mean is taken off.
@@ -53,29 +62,49 @@ def effective_rank(embeddings: Tensor) -> float:
 
     Source: Roy & Vetterli (2007), https://ieeexplore.ieee.org/document/7098875.
     """
-    if not embeddings.isfinite().all():
-        return math.nan
-    values = torch.linalg.svdvals(embeddings.double() - embeddings.double().mean(dim=0))
-    if values.sum() == 0:
-        return 0.0
+    values = _singular_values(embeddings)
+    if not values.sum() > 0:
+        return float(values.sum())
     shares = values / values.sum()
     return float(torch.exp(torch.special.entr(shares).sum()))
 
 
-def check_collapse(
-    measures: Mapping[str, float], *, min_spread: float, min_effective_rank: float
-) -> None:
+def participation_ratio(embeddings: Tensor) -> float:
+    """Number of directions that hold the variance: (Σ λ)² / Σ λ² of the variances λ along axes.
+
+    Args:
+        embeddings: Shape (tile, dimension); the mean is taken off.
+
+    Returns:
+        As of `effective_rank`, and never more than it.
+
+    Source: Gao et al. (2017), doi:10.1101/214262.
+    """
+    variances = _singular_values(embeddings).square()
+    if not variances.sum() > 0:
+        return float(variances.sum())
+    return float(variances.sum().square() / variances.square().sum())
+
+
+def _singular_values(embeddings: Tensor) -> Tensor:
+    """Of embeddings less their mean; NaN where one is not finite."""
+    if not embeddings.isfinite().all():
+        return torch.full((1,), math.nan, dtype=torch.float64)
+    values: Tensor = torch.linalg.svdvals(embeddings.double() - embeddings.double().mean(dim=0))
+    return values
+
+
+def check_collapse(measures: Mapping[str, float], limits: Mapping[str, float]) -> None:
     """Refuse embeddings that hardly differ, whatever the tile.
 
     Args:
-        measures: `spread` and `effective_rank`, among others.
-        min_spread: Limit of the one.
-        min_effective_rank: Limit of the other.
+        measures: Of `collapse_measures`, among others.
+        limits: The least that each of them may be.
 
     Raises:
         ValueError: If one is below its limit, or not a number.
     """
-    for name, limit in {"spread": min_spread, "effective_rank": min_effective_rank}.items():
+    for name, limit in limits.items():
         if math.isnan(measures[name]):
             raise ValueError("the embedding is not finite; lower train.learning_rate")
         if measures[name] < limit:

@@ -69,6 +69,7 @@ class TrainParams:
     keep: Literal["best", "last"]
     patience: PositiveInt
     min_effective_rank: NonNegativeFloat
+    min_participation_ratio: NonNegativeFloat
     min_spread: NonNegativeFloat
     batch_size: Annotated[int, Field(gt=1)]
     micro_batches: PositiveInt
@@ -95,4 +96,8 @@ class TrainParams:
     @property
     def least(self) -> dict[str, float]:
         """Below which an embedding has collapsed."""
-        return {"min_spread": self.min_spread, "min_effective_rank": self.min_effective_rank}
+        return {
+            "spread": self.min_spread,
+            "effective_rank": self.min_effective_rank,
+            "participation_ratio": self.min_participation_ratio,
+        }

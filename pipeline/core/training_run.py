@@ -16,7 +16,9 @@ from pipeline.core.engine import parallel
 from pipeline.core.objective.learner import Learner
 from pipeline.core.training_params import TrainParams
 
-HARMLESS = ("patience", "min_effective_rank", "min_spread")  # parameters that change no weight
+HARMLESS = (  # parameters that change no weight
+    *("patience", "min_effective_rank", "min_participation_ratio", "min_spread"),
+)
 
 
 @dataclass
