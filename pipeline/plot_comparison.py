@@ -13,7 +13,10 @@ from pipeline.files import stage, stores
 def run(comparison: Path, figures: Path) -> None:
     """Draw the rows of `comparison`."""
     product = stores.open_product(comparison / "comparison.nc").load()
-    rows = {name: _read_row(product.sel(row=name)) for name in product.row.values.tolist()}
+    rows = {
+        f"{name}{' (tuned)' if tuned else ''}": _read_row(product.sel(row=name))
+        for name, tuned in zip(product.row.values.tolist(), product.tuned.values, strict=True)
+    }
     draw.comparison(
         rows,
         *(figures / f"comparison.{suffix}" for suffix in ("png", "pdf")),

@@ -14,6 +14,8 @@ from pipeline.files.figures.style import ACCENT, INK, WARNING, new, save, style
 
 Interval = tuple[float, float, float]  # value, and the ends of its interval
 N_LINES = 8
+PER_LINE = 6  # panels of measures
+LOWEST, HIGHEST = -1.0, 1.05  # of measures shown, which are 1 at best
 WRAPPED = 30  # characters of a line of a row's name
 
 
@@ -51,21 +53,24 @@ def comparison(
     names = sorted(rows, key=lambda name: rows[name].frozen[0], reverse=True)
     measures = list(dict.fromkeys(name for row in rows.values() for name in row.others))
     per_row = max(0.26 * len(names) + 0.75, 1.8)
-    figure, _ = new(height=2 * per_row + 2.6)
+    in_lines = [measures[first : first + PER_LINE] for first in range(0, len(measures), PER_LINE)]
+    heights = [per_row, 2.6, *[per_row] * len(in_lines)]
+    figure, _ = new(height=sum(heights))
     figure.clear()
     with style():
-        outer = figure.add_gridspec(3, 1, height_ratios=[per_row, 2.6, per_row])
+        outer = figure.add_gridspec(len(heights), 1, height_ratios=heights)
         _accuracy(figure.add_subplot(outer[0]), rows, names, chance)
         _efficiency(figure.add_subplot(outer[1]), rows, names[:N_LINES])
-        inner = outer[2].subgridspec(1, len(measures))
-        first: Axes | None = None
-        for number, measure in enumerate(measures):
-            panel = figure.add_subplot(inner[number], sharey=first)
-            first = first or panel
-            _dots(panel, {name: rows[name].others.get(measure) for name in names}, color=INK)
-            panel.set_title(measure.replace(" ", "\n", 1).replace(", ", "\n"), fontsize=7)
-            panel.xaxis.set_major_locator(MaxNLocator(nbins=2))
-            _name_rows(panel, names if number == 0 else None, len(names))
+        for line, shown in enumerate(in_lines):
+            inner = outer[2 + line].subgridspec(1, PER_LINE)
+            for number, measure in enumerate(shown):
+                panel = figure.add_subplot(inner[number])
+                _dots(panel, {name: rows[name].others.get(measure) for name in names}, color=INK)
+                panel.set_title(measure.replace(" ", "\n", 1), fontsize=7)
+                panel.xaxis.set_major_locator(MaxNLocator(nbins=3))
+                left, right = panel.get_xlim()
+                panel.set_xlim(max(left, LOWEST), min(right, HIGHEST))
+                _name_rows(panel, names if number == 0 else None, len(names))
         figure.suptitle(title, x=0.01, ha="left")
     save(figure, *paths)
 
