@@ -1,4 +1,4 @@
-"""Stage interpolate: embeddings → real tiles along straight lines between two tiles."""
+"""Stage interpolate: embeddings → real tiles on the ways between two tiles."""
 
 import logging
 from dataclasses import asdict, dataclass
@@ -19,10 +19,20 @@ ATTRIBUTES = {
     "tile": {"long_name": "index of the tile in the embeddings", "units": "1"},
     "path": {"long_name": "number of the path", "units": "1"},
     "step": {"long_name": "step along the path", "units": "1"},
-    "fraction": {"long_name": "where on the line the step's point lies", "units": "1"},
-    "position": {"long_name": "where on the line the tile's projection lies", "units": "1"},
+    "fraction": {"long_name": "where on the great circle the step's point lies", "units": "1"},
+    "position": {
+        "long_name": "where on the great circle the point nearest to the tile lies",
+        "units": "1",
+    },
     "distance": {"long_name": "distance of the tile from the step's point", "units": "1"},
-    "distance_from_line": {"long_name": "distance of the tile from the line", "units": "1"},
+    "distance_from_circle": {
+        "long_name": "distance of the tile from the great circle",
+        "units": "1",
+    },
+    "tile_through": {
+        "long_name": "index of the tile on the shortest way from tile to near tile, -1 for none",
+        "units": "1",
+    },
 }
 
 
@@ -50,6 +60,7 @@ class InterpolateParams:
     n_steps: Annotated[int, Field(ge=3)]
     n_far_apart: NonNegativeInt
     pairs: tuple[Pair, ...]
+    seed: NonNegativeInt
 
 
 def run(
@@ -66,7 +77,7 @@ def run(
     best = found.sel(k=found.attrs["recommended_k"])
     ends = [_find_pair(source, pair) for pair in params.pairs]
     ends += choose_far_apart(best, params.n_far_apart)
-    product = find_paths(source, ends, n_steps=params.n_steps)
+    product = find_paths(source, ends, n_steps=params.n_steps, seed=params.seed)
     stores.write_product(product, interpolated / "paths.nc", params)
     product.to_dataframe().to_csv(interpolated / "paths.csv")
     _draw_sheet(product, source, scenes, interpolated / "paths.png")
@@ -84,10 +95,18 @@ def choose_far_apart(clusters: xr.Dataset, n_pairs: int) -> list[tuple[int, int]
     return [(int(typical[start]), int(typical[end])) for start, end in pairs]
 
 
-def find_paths(source: xr.Dataset, ends: list[tuple[int, int]], *, n_steps: int) -> xr.Dataset:
-    """The product (path, step): tiles, their places, and how far from the line they lie."""
+def find_paths(
+    source: xr.Dataset, ends: list[tuple[int, int]], *, n_steps: int, seed: int
+) -> xr.Dataset:
+    """The product (path, step): tiles along great circles and through near tiles, their places."""
+    embeddings = source.embedding.values
     found = [
-        asdict(embedding.path_between(source.embedding.values, start, end, n_steps=n_steps))
+        {
+            **asdict(embedding.path_between(embeddings, start, end, n_steps=n_steps)),
+            "tile_through": embedding.path_through(
+                embeddings, start, end, n_steps=n_steps, seed=seed
+            ),
+        }
         for start, end in ends
     ]
     steps = {
@@ -99,7 +118,7 @@ def find_paths(source: xr.Dataset, ends: list[tuple[int, int]], *, n_steps: int)
     for name in ATTRIBUTES:
         product[name].attrs = ATTRIBUTES[name]
     return product.assign_attrs(
-        title="Tiles along straight lines in embedding space",
+        title="Tiles along great circles in embedding space, and through near tiles",
         references="Denby (2020), doi:10.1029/2019GL085190",
     )
 
@@ -125,21 +144,31 @@ def _find_tile(source: xr.Dataset, place: Place) -> int:
 
 
 def _draw_sheet(product: xr.Dataset, source: xr.Dataset, scenes: Path, path: Path) -> None:
-    """One row per path, each tile with its distance from its point and from the line."""
-    shown = source.isel(tile=product.tile.values.ravel())
+    """Two rows a path: along the great circle, with distances, and through near tiles."""
+    n_steps = product.sizes["step"]
+    ways = np.stack([product.tile.values, product.tile_through.values], axis=1)
+    ways = ways.reshape(-1, n_steps)  # (row of the sheet, step)
+    shown = source.isel(tile=np.maximum(ways, 0).ravel())
     tiles = stores.cut_embedded_tiles(scenes, shown)
-    labels = [
-        [f"{point:.2f} | {line:.2f}" for point, line in zip(points, lines, strict=True)]
-        for points, lines in zip(
-            product.distance.values, product.distance_from_line.values, strict=True
-        )
-    ]
+    tiles = tiles.reshape(*ways.shape, *tiles.shape[1:])
+    labels = []
+    for way in product.path.values:
+        along = product.sel(path=way)
+        pairs = zip(along.distance.values, along.distance_from_circle.values, strict=True)
+        labels += [[f"{point:.2f} | {circle:.2f}" for point, circle in pairs], [""] * n_steps]
     draw.tile_sheet(
-        tiles.reshape(*product.tile.shape, *tiles.shape[1:]),
+        [
+            [tile if index >= 0 else None for index, tile in zip(way, row, strict=True)]
+            for way, row in zip(ways, tiles, strict=True)
+        ],
         path,
-        row_labels=[f"path {number}" for number in product.path.values],
+        row_labels=[
+            f"path {number}, {way}"
+            for number in product.path.values
+            for way in ("great circle", "near tiles")
+        ],
         tile_labels=labels,
-        title="Real tiles along lines in embedding space: distance from the point | from the line",
+        title="Real tiles between two: distance from the point | from the great circle",
     )
 
 

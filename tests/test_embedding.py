@@ -71,20 +71,32 @@ def test_nearest_refuses_to_look_for_no_tile() -> None:
 
 
 def test_path_shows_the_nearest_tile_at_each_step() -> None:
-    embeddings = np.array([[0, 0], [4, 0], [1.0, 0.5], [2.2, 0], [3, -1], [9, 9]])
+    # A quarter of the equator in four steps; the third tile lies 10° north of 30°.
+    embeddings = _on_sphere([0, 90, 30, 45, 70, 0], [0, 0, 10, 0, -20, 90])
 
     path = embedding.path_between(embeddings, 0, 1, n_steps=5)
 
     assert path.tile.tolist() == [0, 2, 3, 4, 1]
     np.testing.assert_allclose(path.fraction, [0, 0.25, 0.5, 0.75, 1])
-    np.testing.assert_allclose(path.position, [0, 0.25, 0.55, 0.75, 1])
-    np.testing.assert_allclose(path.distance, [0, 0.5, 0.2, 1, 0], atol=1e-12)
-    np.testing.assert_allclose(path.distance_from_line, [0, 0.5, 0, 1, 0], atol=1e-12)
+    np.testing.assert_allclose(path.position, [0, 1 / 3, 0.5, 7 / 9, 1], atol=1e-12)
+    off = 2 * np.sin(np.radians([0, 10, 0, 20, 0]) / 2)
+    np.testing.assert_allclose(path.distance_from_circle, off, atol=1e-12)
+    apart = np.arccos(np.cos(np.radians(10)) * np.cos(np.radians(7.5)))
+    assert path.distance[1] == pytest.approx(2 * np.sin(apart / 2))
+
+
+def _on_sphere(longitude: list[float], latitude: list[float]) -> np.ndarray:
+    λ, φ = np.radians(longitude), np.radians(latitude)
+    return np.stack([np.cos(φ) * np.cos(λ), np.cos(φ) * np.sin(λ), np.sin(φ)], axis=1)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def test_a_tile_wanted_twice_goes_where_the_sum_of_distances_is_least() -> None:
     # Tile 2 is nearest to both inner points; only the first has another tile near.
-    embeddings = np.array([[0, 0], [3, 0], [1.5, 0], [1, 0.6], [2, 9]])
+    embeddings = _on_sphere([0, 90, 45, 25, 60], [0, 0, 0, 15, 80])
 
     path = embedding.path_between(embeddings, 0, 1, n_steps=4)
 
@@ -92,23 +104,26 @@ def test_a_tile_wanted_twice_goes_where_the_sum_of_distances_is_least() -> None:
 
 
 @settings(max_examples=60)
-@given(st.data())
-def test_paths_repeat_no_tile_and_have_the_least_sum_of_distances(data: st.DataObject) -> None:
-    n_tiles = data.draw(st.integers(4, 8))
-    embeddings = data.draw(
-        hnp.arrays(np.float64, (n_tiles, 3), elements=GRID_VALUES).filter(
-            lambda array: (array[0] != array[1]).any()
-        )
-    )
-    n_steps = data.draw(st.integers(2, min(n_tiles, 6)))
+@given(st.integers(4, 8), st.integers(2, 6), st.integers(0, 10_000))
+def test_paths_repeat_no_tile_and_have_the_least_sum_of_distances(
+    n_tiles: int, n_steps: int, seed: int
+) -> None:
+    embeddings = _unit(np.random.default_rng(seed).normal(size=(n_tiles, 3)))
+    n_steps = min(n_steps, n_tiles)
 
     path = embedding.path_between(embeddings, 0, 1, n_steps=n_steps)
 
     assert path.tile[0] == 0
     assert path.tile[-1] == 1
     assert len(set(path.tile)) == n_steps
-    assert (path.distance_from_line <= path.distance + 1e-9).all()
-    points = embeddings[0] + np.linspace(0, 1, n_steps)[:, None] * (embeddings[1] - embeddings[0])
+    assert (path.distance_from_circle <= path.distance + 1e-9).all()
+    angle = np.arccos(embeddings[0] @ embeddings[1])
+    fraction = np.linspace(0, 1, n_steps)[:, None]
+    points = (
+        np.sin((1 - fraction) * angle) * embeddings[0] + np.sin(fraction * angle) * embeddings[1]
+    )
+    points /= np.sin(angle)
+    np.testing.assert_allclose(np.linalg.norm(points, axis=1), 1)  # never off the sphere
     every = np.linalg.norm(points[:, None] - embeddings, axis=2)
     sums = [
         sum(every[step + 1, tile] for step, tile in enumerate(tiles))
@@ -118,7 +133,7 @@ def test_paths_repeat_no_tile_and_have_the_least_sum_of_distances(data: st.DataO
 
 
 def test_the_way_back_passes_the_same_tiles() -> None:
-    embeddings = np.random.default_rng(3).normal(size=(200, 5))
+    embeddings = _unit(np.random.default_rng(3).normal(size=(200, 5)))
 
     there = embedding.path_between(embeddings, 4, 9, n_steps=8)
     back = embedding.path_between(embeddings, 9, 4, n_steps=8)
@@ -126,9 +141,38 @@ def test_the_way_back_passes_the_same_tiles() -> None:
     np.testing.assert_array_equal(there.tile, back.tile[::-1])
 
 
+def _horseshoe() -> np.ndarray:
+    """Tiles from 0° to 300° of longitude round the equator, the first and the last the ends."""
+    longitude = np.concatenate([[0, 300], np.linspace(3, 297, 99)])
+    return _on_sphere(longitude.tolist(), [0.0] * len(longitude))
+
+
+def test_the_way_through_near_tiles_never_leaves_them() -> None:
+    embeddings = _horseshoe()
+    through = embedding.path_through(embeddings, 0, 1, n_steps=9, seed=0)
+    assert through[[0, -1]].tolist() == [0, 1]
+    longitude = np.degrees(np.arctan2(embeddings[through, 1], embeddings[through, 0])) % 360
+    np.testing.assert_allclose(longitude, np.linspace(0, 300, 9), atol=16)
+    across = embedding.path_between(embeddings, 0, 1, n_steps=9)  # the gap of 60°
+    assert across.distance.max() > 0.3
+
+
+def test_a_short_way_is_shown_whole_and_a_gap_is_bridged(monkeypatch: pytest.MonkeyPatch) -> None:
+    islands = _on_sphere([0, 90, *[0.1] * 15, *[90.1] * 15], [0, 0, *[1] * 30])
+    through = embedding.path_through(islands, 0, 1, n_steps=5, seed=0)
+    assert through[0] == 0
+    assert 1 in through
+    assert (through[through.tolist().index(1) + 1 :] == -1).all()
+    monkeypatch.setattr(embedding, "MOST_IN_GRAPH", 20)
+    few = embedding.path_through(_horseshoe(), 0, 1, n_steps=30, seed=0)
+    assert 1 in few
+
+
 def test_path_refuses_ends_of_the_same_embedding() -> None:
     with pytest.raises(ValueError, match=r"tiles 0 and 1 .* same embedding.*interpolate\.pairs"):
-        embedding.path_between(np.zeros((9, 2)), 0, 1, n_steps=3)
+        embedding.path_between(np.eye(9)[[0, 0, 2]], 0, 1, n_steps=3)
+    with pytest.raises(ValueError, match=r"have opposite embeddings, so no great circle"):
+        embedding.path_between(np.array([[1.0, 0], [-1, 0], [0, 1]]), 0, 1, n_steps=3)
 
 
 @pytest.mark.parametrize("n_steps", [1, 10])

@@ -12,7 +12,7 @@ from pipeline.files import stage, stores
 GIVEN = interpolate.Pair(
     interpolate.Place("granule_1.nc", 0, 16), interpolate.Place("granule_5.nc", 30, 47)
 )
-PARAMS = interpolate.InterpolateParams(n_steps=7, n_far_apart=2, pairs=(GIVEN,))
+PARAMS = interpolate.InterpolateParams(n_steps=7, n_far_apart=2, pairs=(GIVEN,), seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +64,17 @@ def test_tiles_never_repeat_and_their_distances_are_told(
         tiles = found.tile.values
         assert len(set(tiles)) == 7
         start, end = embeddings[tiles[[0, -1]]]
-        points = start + np.arange(7)[:, None] / 6 * (end - start)
+        angle = np.arccos(start @ end)
+        turned = np.arange(7)[:, None] / 6 * angle
+        points = (np.sin(angle - turned) * start + np.sin(turned) * end) / np.sin(angle)
         np.testing.assert_allclose(
             found.distance, np.linalg.norm(embeddings[tiles] - points, axis=1), atol=1e-6
         )
-    assert (product.distance_from_line <= product.distance + 1e-6).all()
+    assert (product.distance_from_circle <= product.distance + 1e-6).all()
     assert product.latitude.attrs["units"] == "degrees_north"
+    through = product.tile_through.values
+    np.testing.assert_array_equal(through[:, 0], product.tile[:, 0])
+    assert all(end in way for way, end in zip(through, product.tile.values[:, -1], strict=True))
 
 
 def test_the_table_holds_one_line_a_step(folder: Path, product: xr.Dataset) -> None:

@@ -1,4 +1,4 @@
-"""Places in embedding space: the nearest tiles, and the tiles along a straight line."""
+"""Places in embedding space: the nearest tiles, and the tiles on the way between two."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -7,7 +7,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from scipy.sparse.csgraph import shortest_path
 from scipy.spatial.distance import cdist, pdist, squareform
+from sklearn.neighbors import kneighbors_graph
 
 from pipeline.core.search import ApproximateIndex, search_exactly
 
@@ -15,24 +17,29 @@ IntArray = NDArray[np.integer]
 FloatArray = NDArray[np.floating]
 
 
+FAINTEST = 1e-6  # sine of the angle between two embeddings that a great circle runs through
+MOST_IN_GRAPH = 10_000  # tiles between which all nearest ones are looked for
+N_NEAREST = 10  # tiles that a tile of the graph is joined with, at first
+
+
 @dataclass(frozen=True)
 class EmbeddingPath:
-    """Real tiles along the straight line between two embeddings; every array has shape (step,).
+    """Real tiles along the great circle between two embeddings; every array has shape (step,).
 
     Attributes:
         tile: Index of the tile shown at the step, never twice.
-        fraction: Where on the line the step's point lies, from 0 at the start to 1 at the end.
-        position: Where on the line the tile's foot of the perpendicular lies, in the same measure.
+        fraction: Where on the arc the step's point lies, from 0 at the start to 1 at the end.
+        position: Where on the circle the point nearest to the tile lies, in the same measure.
         distance: From the tile to the step's point.
-        distance_from_line: From the tile to its foot of the perpendicular, never more than
-            `distance`; the line is taken beyond its ends.
+        distance_from_circle: From the tile to the nearest point of the circle, never more than
+            `distance`.
     """
 
     tile: IntArray
     fraction: FloatArray
     position: FloatArray
     distance: FloatArray
-    distance_from_line: FloatArray
+    distance_from_circle: FloatArray
 
 
 def nearest(
@@ -75,23 +82,24 @@ def nearest(
 
 
 def path_between(embeddings: FloatArray, start: int, end: int, *, n_steps: int) -> EmbeddingPath:
-    """Real tiles along the straight line from tile `start` to tile `end`.
+    """Real tiles along the shorter great circle from tile `start` to tile `end`.
 
-    The line is divided evenly into `n_steps` points, of which the first and the last are the two
-    tiles. Each point between them is given another tile, so that the tiles' distances to their
-    points have the least sum; where no two points have the same nearest tile, this is simply the
-    nearest tile of each.
+    Embeddings lie on a sphere, which the straight line leaves. The arc is divided evenly into
+    `n_steps` points, of which the first and the last are the two tiles. Each point between them is
+    given another tile, so that the tiles' distances to their points have the least sum; where no
+    two points have the same nearest tile, this is simply the nearest tile of each.
 
     Args:
-        embeddings: Shape (tile, dimension).
+        embeddings: Of unit length, shape (tile, dimension).
         start: Index of a tile.
         end: Index of another.
-        n_steps: Points on the line, both ends included.
+        n_steps: Points on the arc, both ends included.
 
     Raises:
-        ValueError: If the ends have the same embedding, or there are fewer tiles than steps.
+        ValueError: If the ends are the same or opposite, or there are fewer tiles than steps.
 
-    Source: interpolation between cloud embeddings follows Denby (2020), doi:10.1029/2019GL085190.
+    Source: interpolation between cloud embeddings follows Denby (2020), doi:10.1029/2019GL085190;
+    along great circles, Shoemake (1985), doi:10.1145/325165.325242.
     """
     if not 2 <= n_steps <= len(embeddings):
         raise ValueError(
@@ -99,25 +107,77 @@ def path_between(embeddings: FloatArray, start: int, end: int, *, n_steps: int) 
             f"{len(embeddings)} tiles; change interpolate.n_steps"
         )
     first, last = embeddings[[start, end]].astype(np.float64)
-    length = float(np.linalg.norm(last - first))
-    if length == 0:
+    across = last - (last @ first) * first
+    sine = float(np.linalg.norm(across))
+    if sine < FAINTEST:
+        where = "the same embedding" if last @ first > 0 else "opposite embeddings"
         raise ValueError(
-            f"tiles {start} and {end} have the same embedding, so no line runs between them; "
+            f"tiles {start} and {end} have {where}, so no great circle is between them; "
             "name other tiles in interpolate.pairs"
         )
+    angle = np.arctan2(sine, last @ first)
+    plane = np.stack([first, across / sine])  # (axis, dimension)
     fraction = np.linspace(0, 1, n_steps)
-    points = first + fraction[:, None] * (last - first)  # (step, dimension)
+
+    def on_circle(position: FloatArray) -> FloatArray:
+        turned = angle * position
+        return np.asarray(np.stack([np.cos(turned), np.sin(turned)], axis=1) @ plane)
+
+    points = on_circle(fraction)  # (step, dimension)
     tile = np.array([start, *_distinct_tiles(embeddings, points[1:-1], (start, end)), end])
     shown = embeddings[tile].astype(np.float64)
-    position = (shown - first) @ (last - first) / length**2
-    feet = first + position[:, None] * (last - first)
+    along, aside = plane @ shown.T
+    position = np.arctan2(aside, along) / angle
     return EmbeddingPath(
         tile=tile,
         fraction=fraction,
         position=position,
         distance=np.linalg.norm(shown - points, axis=1),
-        distance_from_line=np.linalg.norm(shown - feet, axis=1),
+        distance_from_circle=np.linalg.norm(shown - on_circle(position), axis=1),
     )
+
+
+def path_through(
+    embeddings: FloatArray, start: int, end: int, *, n_steps: int, seed: int
+) -> IntArray:
+    """Real tiles on the shortest way from one near tile to the next, shape (step,).
+
+    Tiles are joined with their nearest ones, edges being as long as the angle between the two; the
+    way never leaves what tiles there are, where a great circle may cross a gap. Of a way of more
+    tiles than steps those nearest to even steps of its length are shown, of fewer all, and -1.
+
+    Args:
+        embeddings: Of unit length, shape (tile, dimension).
+        start: Index of a tile.
+        end: Index of another.
+        n_steps: Tiles to be shown.
+        seed: Draws the tiles of the graph where there are very many.
+
+    Source: Tenenbaum et al. (2000), doi:10.1126/science.290.5500.2319.
+    """
+    others = np.delete(np.arange(len(embeddings)), [start, end])
+    if len(others) > MOST_IN_GRAPH:
+        drawn = np.random.default_rng(seed).choice(len(others), MOST_IN_GRAPH, replace=False)
+        others = others[np.sort(drawn)]
+    tiles = np.array([start, end, *others])
+    points = embeddings[tiles].astype(np.float64)
+    n_nearest = min(N_NEAREST, len(tiles) - 1)
+    while True:
+        graph = kneighbors_graph(points, n_nearest, mode="distance")
+        graph.data = 2 * np.arcsin(np.minimum(graph.data / 2, 1)) + np.finfo(float).tiny
+        length, before = shortest_path(graph, directed=False, indices=0, return_predecessors=True)
+        if np.isfinite(length[1]):
+            break
+        n_nearest = min(2 * n_nearest, len(tiles) - 1)
+    way = [1]
+    while way[-1] != 0:
+        way.append(int(before[way[-1]]))
+    way = way[::-1]
+    if len(way) <= n_steps:
+        return np.array([*tiles[way], *[-1] * (n_steps - len(way))])
+    wanted = np.linspace(0, length[1], n_steps)[1:-1, None]
+    _, chosen = linear_sum_assignment(np.abs(wanted - length[way[1:-1]]))
+    return np.asarray(tiles[[0, *np.array(way[1:-1])[np.sort(chosen)], 1]])
 
 
 def _distinct_tiles(embeddings: FloatArray, points: FloatArray, taken: tuple[int, int]) -> IntArray:
