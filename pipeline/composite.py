@@ -40,7 +40,6 @@ CLOUD_FIELDS = ["reflectance", "brightness_temperature"]
 BOUNDS = ["latitude_bounds", "longitude_bounds"]
 PLACES = ["latitude", "longitude", *BOUNDS, "time", "scene", "row", "column"]
 GRIDDED_ATTRIBUTES = ("long_name", "standard_name", "units")  # kept
-FEW_DAYS = 10  # whose differences tell little of those of others
 
 
 @dataclass(frozen=True)
@@ -237,11 +236,10 @@ def _tell_intervals(n_days: int, n_draws: int) -> str:
         sentence = "there are no intervals, since all tiles are of one UTC day"
     else:
         sentence = (
-            f"intervals of 95 % are from {n_draws} bootstrap samples of {n_days} UTC days, and by "
-            "Student's t wider where days are few"
+            f"intervals of 95 % are from {n_draws} bootstrap samples of {n_days} UTC days, widened "
+            "to the effective number of days and by Student's t; each quantity's attribute "
+            "intervals says how days are correlated, or that these are too few to tell"
         )
-        if n_days < FEW_DAYS:
-            sentence += "; with these few they are rough"
     log.info("%s", sentence)
     return sentence
 

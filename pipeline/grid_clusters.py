@@ -61,7 +61,7 @@ def gather_tiles(params: GridClustersParams, places: xr.Dataset, clusters: xr.Da
     )
     return Tiles(
         cluster=clusters.cluster.sel(k=k).values,
-        day=bootstrap.number_days(places.time.values),
+        day=bootstrap.calendar_days(places.time.values),
         n_clusters=k,
         fewest_tiles=params.fewest_tiles,
         fewest_days=params.fewest_days,
@@ -136,7 +136,7 @@ def draw_anomalies(product: xr.Dataset, dimension: str, folder: Path) -> None:
             name = f"{first:g} to {last:g} h local solar time"
         stem = name.lower().replace("/", "_").replace(" ", "_")
         draw.anomaly_maps(
-            period, folder / f"anomaly_{stem}", title=f"{name} minus the whole record"
+            period, folder / f"anomaly_{stem}", title=f"{name} minus the rest of the record"
         )
 
 

@@ -88,12 +88,21 @@ def test_frequencies_of_a_cell_sum_to_one_and_anomalies_to_zero(
     filled = product.n_tiles.values > 0
     sums = product.frequency.sum("cluster").values
     np.testing.assert_allclose(sums[filled], 1, rtol=1e-6)
-    np.testing.assert_allclose(product.anomaly.sum("cluster").values[filled], 0, atol=1e-6)
+    compared = product.anomaly.notnull().any("cluster").values
+    np.testing.assert_allclose(product.anomaly.sum("cluster").values[compared], 0, atol=1e-6)
     assert product.frequency.isnull().all("cluster").values[~filled].all()
-    # Weighted by tiles, anomalies of the periods make up the whole record.
-    total = (product.anomaly * product.n_tiles).sum(product.n_tiles.dims[0])
-    np.testing.assert_allclose(total, 0, atol=1e-4)
-    assert (np.isnan(product.standard_error).all("cluster") == (product.n_days < 2)).all()
+    # Against the rest of the record, in which the period has no part.
+    count, n_tiles = product["count"].astype(float), product.n_tiles.astype(float)
+    dimension = product.n_tiles.dims[0]
+    n_rest = n_tiles.sum(dimension) - n_tiles
+    rest = (count.sum(dimension) - count) / n_rest.where(n_rest > 0)
+    expected = product.frequency - rest
+    np.testing.assert_allclose(
+        product.anomaly, expected.transpose(*product.anomaly.dims), atol=1e-6
+    )
+    has_error = product.standard_error.notnull().any("cluster")
+    assert (product.n_days.values[has_error.values] > 1).all()
+    assert (product.anomaly_standard_error.isnull() | has_error).all()
 
 
 def test_flags_tell_why_a_cell_is_not_to_be_trusted() -> None:

@@ -11,7 +11,7 @@ import xarray as xr
 from pipeline import composite as composite_stage
 from pipeline.composite import CompositeParams
 from pipeline.core.bootstrap import draw_days
-from pipeline.core.composite import composite, spread_over_days
+from pipeline.core.composite import Days, composite, spread_over_days
 from pipeline.core.composite_product import compose
 from pipeline.core.reflectance_effect import beyond_cloud_fraction
 from pipeline.files import stores
@@ -28,6 +28,12 @@ PARAMS = CompositeParams(
 CLOUD = {"cloud_reflectance": 20.0, "cloud_brightness_temperature": 285.0}
 TILE_SIZE = 16
 N_CLUSTERS = 4
+
+
+def _days(number: np.ndarray, n_days: int, *, draws: np.ndarray | None = None) -> Days:
+    """Days so far from each other that they are independent."""
+    drawn = _draws(n_days) if draws is None else draws
+    return Days(number, 30 * np.arange(n_days), drawn)
 
 
 def _draws(n_days: int, *, n_draws: int = 400, seed: int = 0) -> np.ndarray:
@@ -47,7 +53,7 @@ def test_means_and_spreads_are_those_of_the_known_tiles() -> None:
     values = np.array([1.0, 3.0, np.nan, 7.0, 4.0])
     clusters, days = np.array([0, 0, 0, 1, 2]), np.array([0, 1, 1, 0, 1])
 
-    found = composite(values, clusters, days, n_clusters=4, draws=_draws(2))
+    found = composite(values, clusters, _days(days, 2), n_clusters=4)
 
     np.testing.assert_array_equal(found.mean, [2, 7, 4, np.nan])
     np.testing.assert_array_equal(found.spread, [1, 0, 0, np.nan])
@@ -64,8 +70,8 @@ def test_intervals_from_days_cover_where_those_from_tiles_do_not(n_days: int) ->
     covered, by_tiles = [], []
     for seed in range(150):
         values, clusters, days = _planted_days(rng, n_days=n_days)
-        draws = _draws(n_days, seed=seed)
-        found = composite(values, clusters, days, n_clusters=2, draws=draws)
+        drawn = _days(days, n_days, draws=_draws(n_days, seed=seed))
+        found = composite(values, clusters, drawn, n_clusters=2)
         covered += [*((found.low < [10, 20]) & (found.high > [10, 20]))]
         error = 1.96 * found.spread / np.sqrt(found.n_tiles)
         by_tiles += [*(np.abs(found.mean - [10, 20]) < error)]
@@ -91,7 +97,7 @@ def _planted_clouds(
         "cloud_fraction": fraction,
         "solar_zenith": zenith,
         "clusters": clusters,
-        "days": days,
+        "days": _days(days, n_days),
     }
 
 
@@ -103,10 +109,9 @@ def test_a_brighter_cluster_is_found_and_one_of_more_cloud_is_not() -> None:
         planted["clusters"],
         planted["days"],
         n_clusters=4,
-        draws=_draws(20),
     )
 
-    found, remainder = beyond_cloud_fraction(**planted, n_clusters=4, draws=_draws(20))
+    found, remainder = beyond_cloud_fraction(**planted, n_clusters=4)
 
     share = (planted["clusters"] == 2).mean()  # of the mean of all tiles, which is no effect
     assert raw.mean[1] > raw.mean[2] > raw.mean[0]
@@ -144,7 +149,7 @@ def test_contrast_comes_out_whole_with_a_mask_of_its_own() -> None:
     for name, fraction in (("infrared", infrared), ("bright", bright)):
         sun = np.full(len(clusters), 30.0)
         found, _ = beyond_cloud_fraction(
-            reflectance, fraction, sun, clusters, days, n_clusters=2, draws=_draws(30)
+            reflectance, fraction, sun, clusters, _days(days, 30), n_clusters=2
         )
         means[name] = found.mean
     # Half of the pixels are cloud, of 20 percent beyond the sea: a quarter of it either way is 2.5.
@@ -152,12 +157,41 @@ def test_contrast_comes_out_whole_with_a_mask_of_its_own() -> None:
     assert abs(means["bright"]).max() < 1.25
 
 
+def test_uneven_days_count_as_few() -> None:
+    """Of a hundred tiles of one day and one each of ten others hardly more than one day counts."""
+    rng = np.random.default_rng(8)
+    number = np.concatenate([np.zeros(100, int), np.arange(1, 11)])
+    even = np.repeat(np.arange(11), 10)
+    values, clusters = rng.normal(size=110), np.zeros(110, int)
+    found = composite(values, clusters, _days(number, 11), n_clusters=1)
+    assert found.n_days.tolist() == [11]
+    assert np.isnan(found.low).all()
+    assert np.isfinite(composite(values, clusters, _days(even, 11), n_clusters=1).low).all()
+
+
+def test_correlated_days_widen_intervals_until_they_hold_the_truth() -> None:
+    rng = np.random.default_rng(9)
+    n_days, held, independent = 40, [], []
+    for _ in range(150):
+        weather = rng.normal(size=n_days)
+        for day in range(1, n_days):
+            weather[day] = 0.5 * weather[day - 1] + np.sqrt(0.75) * weather[day]
+        number = np.repeat(np.arange(n_days), 5)
+        values = weather[number] + rng.normal(scale=0.1, size=len(number))
+        for each, apart in ((held, 1), (independent, 30)):
+            days = Days(number, apart * np.arange(n_days), _draws(n_days, n_draws=200))
+            found = composite(values, np.zeros(len(number), int), days, n_clusters=1)
+            each.append(found.low[0] <= 0 <= found.high[0])
+    assert 0.88 < np.mean(held) < 0.99
+    assert np.mean(independent) < 0.8
+
+
 def test_without_an_effect_intervals_hold_zero() -> None:
     rng = np.random.default_rng(5)
     held = []
     for _ in range(40):
         planted = _planted_clouds(rng, excess=0.0)
-        found, _ = beyond_cloud_fraction(**planted, n_clusters=4, draws=_draws(20))
+        found, _ = beyond_cloud_fraction(**planted, n_clusters=4)
         held += [*((found.low <= 0) & (found.high >= 0))]
 
     assert np.mean(held) > 0.88
@@ -165,20 +199,21 @@ def test_without_an_effect_intervals_hold_zero() -> None:
 
 def test_the_fit_is_made_anew_in_each_sample_of_days() -> None:
     planted = _planted_clouds(np.random.default_rng(6), excess=5.0, n_days=6)
-    draws = _draws(6, n_draws=50)
+    number = planted.pop("days").number
+    days = _days(number, 6, draws=_draws(6, n_draws=50))
 
-    found, _ = beyond_cloud_fraction(**planted, n_clusters=4, draws=draws)
+    found, _ = beyond_cloud_fraction(**planted, days=days, n_clusters=4)
 
     means = []
-    for counts in draws:
-        tiles = np.repeat(np.arange(len(planted["days"])), counts[planted["days"]])
+    for counts in days.draws:
+        tiles = np.repeat(np.arange(len(number)), counts[number])
         of_sample = {name: values[tiles] for name, values in planted.items()}
-        once, _ = beyond_cloud_fraction(**of_sample, n_clusters=4, draws=draws[:1])
-        means.append(once.mean)
+        once = _days(number[tiles], 6, draws=days.draws[:1])
+        means.append(beyond_cloud_fraction(**of_sample, days=once, n_clusters=4)[0].mean)
     low, high = np.percentile(means, [2.5, 97.5], axis=0)
-    widened = np.sqrt(6 / 5) * 2.5706 / 1.95996
-    np.testing.assert_allclose(found.low - found.mean, widened * (low - found.mean), rtol=1e-3)
-    np.testing.assert_allclose(found.high - found.mean, widened * (high - found.mean), rtol=1e-3)
+    widened = np.sqrt(6 / 5) * 2.5706 / 1.95996  # of days of nearly as many tiles each
+    np.testing.assert_allclose(found.low - found.mean, widened * (low - found.mean), rtol=0.02)
+    np.testing.assert_allclose(found.high - found.mean, widened * (high - found.mean), rtol=0.02)
 
 
 @pytest.mark.parametrize("zenith", [np.nan, 30.0])
@@ -189,10 +224,10 @@ def test_the_sun_may_be_unknown_or_the_same_and_knots_without_tiles(zenith: floa
         "cloud_fraction": fraction,
         "solar_zenith": np.full(24, zenith),
         "clusters": np.repeat([0, 1], 12),
-        "days": np.tile(np.repeat([0, 1], 6), 2),
+        "days": _days(np.tile(np.repeat([0, 1], 6), 2), 2),
     }
 
-    found, remainder = beyond_cloud_fraction(**planted, n_clusters=2, draws=_draws(2))
+    found, remainder = beyond_cloud_fraction(**planted, n_clusters=2)
 
     np.testing.assert_allclose(remainder, np.repeat([-0.5, 0.5], 12), atol=1e-8)
     np.testing.assert_allclose([found.low, found.high], [[-0.5, 0.5]] * 2, atol=1e-8)
@@ -203,7 +238,7 @@ def test_tiles_without_reflectance_or_sun_are_left_out() -> None:
     planted["reflectance"][::7] = np.nan
     planted["solar_zenith"][1::7] = np.nan
 
-    found, remainder = beyond_cloud_fraction(**planted, n_clusters=4, draws=_draws(20))
+    found, remainder = beyond_cloud_fraction(**planted, n_clusters=4)
 
     known = np.isfinite(planted["reflectance"] + planted["solar_zenith"])
     np.testing.assert_array_equal(np.isfinite(remainder), known)

@@ -15,8 +15,9 @@ TILES = st.lists(
 
 
 def count(tiles: Tiles) -> occurrence.Occurrence:
+    """Of days so far from each other that they are independent."""
     place, cluster, day = np.array(tiles).T
-    return occurrence.count_occurrence(place, cluster, day, n_clusters=3)
+    return occurrence.count_occurrence(place, cluster, 30 * day, n_clusters=3)
 
 
 def ratio_error(counts: NDArray[np.float64], totals: NDArray[np.float64]) -> float:
@@ -98,7 +99,7 @@ def test_errors_are_true_where_days_see_different_cells() -> None:
         weather = rng.normal(scale=0.05, size=(n_days, n_cells))
         chance = np.clip(climate + weather, 0, 1)[day, cell]
         cluster = (rng.random(len(day)) < chance).astype(int)
-        found = occurrence.count_occurrence(cell, cluster, day, n_clusters=2)
+        found = occurrence.count_occurrence(cell, cluster, 30 * day, n_clusters=2)
         mean = occurrence.average(found, np.zeros(n_cells, int), np.ones(n_cells), n_domains=1)
         means.append(mean.frequency[0, 1])
         errors.append(mean.standard_error[0, 1])
@@ -127,7 +128,7 @@ def test_intervals_cover_the_truth_where_days_have_their_own_weather() -> None:
     cluster[:, ::2, 6:] = 2  # every other day half of the tiles are of a third cluster
     place, day, _ = np.indices(cluster.shape)
     kept = rng.random(cluster.shape) < 0.8
-    found = occurrence.count_occurrence(place[kept], cluster[kept], day[kept], n_clusters=3)
+    found = occurrence.count_occurrence(place[kept], cluster[kept], 30 * day[kept], n_clusters=3)
     truth = 0.75 / 3
     covered = np.abs(found.frequency[:, 1] - truth) < 1.96 * found.standard_error[:, 1]
     assert 0.9 < covered.mean() < 0.97
@@ -139,7 +140,7 @@ def test_intervals_cover_the_truth_where_days_have_their_own_weather() -> None:
 def test_a_mean_over_places_with_the_same_weather_is_no_surer_than_one_place() -> None:
     day, place = np.divmod(np.arange(200), 10)  # all places have the cluster of the day
     cluster = np.random.default_rng(1).integers(0, 2, 20)[day]
-    found = occurrence.count_occurrence(place, cluster, day, n_clusters=2)
+    found = occurrence.count_occurrence(place, cluster, 30 * day, n_clusters=2)
     means = occurrence.average(found, np.zeros(10, int), np.ones(10), n_domains=1)
     np.testing.assert_allclose(means.standard_error[0], found.standard_error[0], rtol=1e-9)
 

@@ -20,7 +20,9 @@ def _write_composites(folder: Path, *names: str) -> xr.Dataset:
     day = np.repeat(np.arange(4), 30)
     tiles = xr.Dataset(
         {name: ("tile", rng.uniform(size=len(day)), {"units": "1"}) for name in names},
-        coords={"time": ("tile", np.datetime64("2020-01-01", "ns") + day * np.timedelta64(1, "D"))},
+        coords={
+            "time": ("tile", np.datetime64("2020-01-01", "ns") + day * np.timedelta64(30, "D"))
+        },
     )
     tiles["cluster"] = "tile", rng.integers(0, N_CLUSTERS, len(day))
     draws = draw_days(4, n_draws=20, rng=rng)

@@ -20,6 +20,16 @@ def number_days(times: NDArray[np.datetime64]) -> IntArray:
     return numbers.reshape(times.shape)
 
 
+def calendar_days(times: NDArray[np.datetime64]) -> IntArray:
+    """UTC days from the first one to each time, same shape.
+
+    >>> calendar_days(np.array(["2020-01-03T12", "2020-01-01T23"], "M8[h]")).tolist()
+    [2, 0]
+    """
+    days = times.astype("datetime64[D]").astype(np.int64)
+    return np.asarray(days - days.min(initial=np.iinfo(np.int64).max))
+
+
 def draw_days(n_days: int, *, n_draws: int, rng: np.random.Generator) -> IntArray:
     """How often each day is in each bootstrap sample of as many days, shape (draw, day).
 
@@ -69,7 +79,7 @@ def interval(draws: FloatArray) -> tuple[FloatArray, FloatArray]:
     return low, high
 
 
-def widening(n_days: IntArray) -> FloatArray:
+def widening(n_days: IntArray | FloatArray) -> FloatArray:
     """Factor by which bootstrap intervals from so few days are too narrow; NaN below two days.
 
     Resampled means of n values have (n - 1) / n of the variance they should have, and percentiles

@@ -63,7 +63,11 @@ ATTRIBUTES: dict[str, dict[str, Any]] = {
     "count": {"long_name": "tiles of the cluster", "units": "1"},
     "frequency": {"long_name": "frequency of occurrence, the share of tiles", "units": "1"},
     "standard_error": {"long_name": "standard error of the frequency, from days", "units": "1"},
-    "anomaly": {"long_name": "frequency minus that of the whole record", "units": "1"},
+    "anomaly": {"long_name": "frequency minus that of the rest of the record", "units": "1"},
+    "anomaly_standard_error": {
+        "long_name": "standard error of the anomaly, from days",
+        "units": "1",
+    },
     "record_frequency": {
         "long_name": "frequency in the whole record, of the same cells",
         "units": "1",

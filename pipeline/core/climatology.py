@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.core import cf
+from pipeline.core import cf, dependence
 from pipeline.core.grid import Cells
 from pipeline.core.occurrence import Means, Occurrence, average, count_occurrence
 from pipeline.core.periods import Periods
@@ -15,7 +15,7 @@ from pipeline.core.periods import Periods
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
 
-MOST_VALUES = 150_000_000  # of a variable; the four of this size then take 2.4 GB
+MOST_VALUES = 150_000_000  # of a variable; the five of this size then take 3 GB
 ENOUGH, TOO_FEW_DAYS, TOO_FEW_TILES, NO_TILES = range(4)
 
 
@@ -24,7 +24,7 @@ class Tiles:
     """What is counted: cluster and day of each tile, and what a place needs to be trusted."""
 
     cluster: IntArray  # (tile,)
-    day: IntArray  # (tile,), from 0
+    day: IntArray  # (tile,), of the calendar, from 0
     n_clusters: int
     fewest_tiles: int
     fewest_days: int
@@ -49,12 +49,13 @@ def grid_frequencies(
         tiles: What is counted.
         cells: Of a grid.
         periods: Months, seasons, hours or the whole record.
-        record: The whole record, of which anomalies are taken.
+        record: The whole record; anomalies are taken from what the period leaves of it.
         dimension: Name of the first dimension, `time` or `local_solar_time`.
 
     Returns:
-        Counts, frequencies with standard errors, anomalies from the whole record, tiles and days
-        of each cell with a flag where they are few, and zonal means with standard errors.
+        Counts, frequencies and anomalies from the rest of the record, both with standard errors,
+        tiles and days of each cell with a flag where they are few, and zonal means with standard
+        errors.
 
     Raises:
         ValueError: If the product would not fit in memory.
@@ -69,7 +70,7 @@ def grid_frequencies(
         )
     found = tiles.count(periods.number * n_cells + cells.cell)
     period, cell = np.divmod(found.place, n_cells)
-    anomaly = found.frequency - _at_cells(tiles, cells)[cell]
+    anomaly, anomaly_error = _compare_with_rest(found, tiles.count(cells.cell), cell)
     n_rows, n_columns = cells.shape
     zonal = average(
         found,
@@ -92,12 +93,39 @@ def grid_frequencies(
         "frequency": (table, spread(found.frequency, np.nan, np.float32)),
         "standard_error": (table, spread(found.standard_error, np.nan, np.float32)),
         "anomaly": (table, spread(anomaly, np.nan, np.float32)),
+        "anomaly_standard_error": (table, spread(anomaly_error, np.nan, np.float32)),
         "n_tiles": (plane, spread(found.n_tiles, 0, np.int32)),
         "n_days": (plane, spread(found.n_days, 0, np.int32)),
         "sampling": (plane, spread(tiles.flag(found), NO_TILES, np.int8)),
         **_zonal_variables(zonal, tiles.flag(zonal), (n_periods, n_rows), dimension),
     }
-    return cf.describe(xr.Dataset(variables), periods, record, dimension=dimension, cells=cells)
+    product = cf.describe(xr.Dataset(variables), periods, record, dimension=dimension, cells=cells)
+    return product.assign_attrs(
+        standard_errors=dependence.say(found.correlation),
+        zonal_standard_errors=dependence.say(zonal.correlation),
+    )
+
+
+def _compare_with_rest(
+    found: Occurrence, overall: Occurrence, cell: IntArray
+) -> tuple[FloatArray, FloatArray]:
+    """Frequencies of places less those of the rest of the record there, and standard errors.
+
+    The error of the rest is that of the record, for as many tiles less. Days of the period and of
+    the rest are taken for independent, which makes errors of hours of the day, whose days are the
+    same, too large rather than too small.
+
+    Args:
+        found: Of periods in cells.
+        overall: Of the record in cells.
+        cell: Of each place of `found`.
+    """
+    at = np.searchsorted(overall.place, cell)
+    n_rest = (overall.n_tiles[at] - found.n_tiles)[:, None].astype(float)
+    n_rest[n_rest == 0] = np.nan  # no tile but in this period
+    rest = (overall.count[at] - found.count) / n_rest
+    error = overall.standard_error[at] * np.sqrt(overall.n_tiles[at][:, None] / n_rest)
+    return found.frequency - rest, np.hypot(found.standard_error, error)
 
 
 def average_cycle(
@@ -131,7 +159,8 @@ def average_cycle(
             "sampling": (dimension, tiles.flag(means)),
         }
     )
-    return cf.describe(product, periods, record, dimension=dimension)
+    product = cf.describe(product, periods, record, dimension=dimension)
+    return product.assign_attrs(standard_errors=dependence.say(means.correlation))
 
 
 def _at_cells(tiles: Tiles, cells: Cells) -> FloatArray:

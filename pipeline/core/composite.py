@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.bootstrap import bootstrap_means, interval, widening
+from pipeline.core.dependence import FEWEST_EFFECTIVE, correlate_days, inflation
 
 IntArray = NDArray[np.integer]
 FloatArray = NDArray[np.floating]
@@ -21,25 +22,38 @@ class Composite:
     spread: FloatArray  # standard deviation of the tiles
     n_tiles: IntArray  # that have the quantity
     n_days: IntArray
+    correlation: float  # of days, from one to the next; NaN where it cannot be told
 
 
-def composite(
-    values: FloatArray, clusters: IntArray, days: IntArray, *, n_clusters: int, draws: IntArray
-) -> Composite:
+@dataclass(frozen=True)
+class Days:
+    """Days of tiles, and samples of them.
+
+    Attributes:
+        number: Of each tile, as of `number_days`, shape (tile,).
+        calendar: Calendar day of each number, ascending, shape (day,).
+        draws: Bootstrap samples, as of `draw_days`, shape (draw, day).
+    """
+
+    number: IntArray
+    calendar: IntArray
+    draws: IntArray
+
+
+def composite(values: FloatArray, clusters: IntArray, days: Days, *, n_clusters: int) -> Composite:
     """Mean of the finite `values` in each cluster, its interval, and their spread.
 
-    A cluster seen on fewer than two days has no interval, and those of few days are widened.
+    Intervals are those of bootstrap samples of days, widened as `summarise` says.
 
     Args:
         values: Shape (tile,).
         clusters: Of each tile, shape (tile,).
-        days: Of each tile, as of `number_days`, shape (tile,).
-        n_clusters: Clusters there are, also those without a tile.
-        draws: Bootstrap samples of days, as of `draw_days`, shape (draw, day).
+        days: Of the tiles.
+        n_clusters: Number of clusters, including empty ones.
     """
     mean = _means(values, clusters, n_clusters)
-    drawn = bootstrap_means(values, clusters, days, n_groups=n_clusters, draws=draws)
-    return summarise(values, mean, interval(drawn), clusters, days, n_days=draws.shape[1])
+    drawn = bootstrap_means(values, clusters, days.number, n_groups=n_clusters, draws=days.draws)
+    return summarise(values, mean, interval(drawn), clusters, days)
 
 
 def _means(values: FloatArray, clusters: IntArray, n_clusters: int) -> FloatArray:
@@ -54,18 +68,37 @@ def summarise(
     mean: FloatArray,
     bounds: tuple[FloatArray, FloatArray],
     clusters: IntArray,
-    days: IntArray,
-    *,
-    n_days: int,
+    days: Days,
 ) -> Composite:
-    """The composite of `values` (tile,) from their means and bootstrap intervals (cluster,)."""
-    n_clusters = len(mean)
+    """The composite of `values` (tile,) from their means and bootstrap intervals (cluster,).
+
+    Intervals of independent days become those of the effective ones: days in a row are correlated,
+    and of n_d tiles a day (Σ n_d)² / Σ n_d² count. Below two of them there is no interval.
+
+    Source: Kish (1965), Survey Sampling, section 11.7, for uneven days; `dependence` for others.
+    """
+    n_clusters, n_days = len(mean), len(days.calendar)
     known = np.isfinite(values)
-    cells = clusters[known].astype(np.int64) * n_days + days[known]
+    cells = clusters[known].astype(np.int64) * n_days + days.number[known]
     counts = np.bincount(cells, minlength=n_clusters * n_days).reshape(n_clusters, n_days)
-    seen_on = (counts > 0).sum(axis=1)
     squares = (values.astype(np.float64) - mean[clusters]) ** 2
-    factor = widening(seen_on)
+    off = values[known].astype(np.float64) - mean[clusters[known]]
+    off_days = np.bincount(cells, off, minlength=n_clusters * n_days).astype(np.float64)
+    visits = np.flatnonzero(counts)
+    cluster, day = np.divmod(visits, n_days)
+    correlation = correlate_days(
+        cluster,
+        days.calendar[day],
+        lambda chosen: np.asarray(off_days[visits[chosen], None], float),
+    )
+    weights = counts.ravel()[visits]
+    inflated = inflation(
+        weights, cluster, days.calendar[day], n_places=n_clusters, correlation=correlation
+    )
+    uneven = np.square(counts.sum(axis=1)) / np.maximum(np.square(counts).sum(axis=1), 1)
+    effective = uneven / np.where(np.isnan(inflated), np.inf, inflated)
+    enough = np.where(effective >= FEWEST_EFFECTIVE, effective, np.nan)
+    factor = widening(enough) * np.sqrt(inflated)
     low, high = (
         np.clip(mean + factor * (bound - mean), *_range(values[known])) for bound in bounds
     )
@@ -75,7 +108,8 @@ def summarise(
         high=high,
         spread=np.sqrt(_means(squares, clusters, n_clusters)),
         n_tiles=counts.sum(axis=1),
-        n_days=seen_on,
+        n_days=(counts > 0).sum(axis=1),
+        correlation=correlation,
     )
 
 

@@ -8,8 +8,9 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.core.bootstrap import number_days
-from pipeline.core.composite import Composite, composite
+from pipeline.core.bootstrap import calendar_days, number_days
+from pipeline.core.composite import Composite, Days, composite
+from pipeline.core.dependence import say as say_errors
 from pipeline.core.reflectance_effect import beyond_cloud_fraction
 
 IntArray = NDArray[np.integer]
@@ -48,9 +49,10 @@ def compose(
         n_clusters: Clusters there are.
         draws: Bootstrap samples of days, as of `draw_days`, shape (draw, day).
     """
-    clusters, days = tiles.cluster.values, number_days(tiles.time.values)
+    clusters, times = tiles.cluster.values, tiles.time.values
+    days = Days(number_days(times), np.unique(calendar_days(times)), draws)
     found = {
-        str(name): composite(field.values, clusters, days, n_clusters=n_clusters, draws=draws)
+        str(name): composite(field.values, clusters, days, n_clusters=n_clusters)
         for name, field in tiles.data_vars.items()
         if name != "cluster"
     }
@@ -67,7 +69,6 @@ def compose(
             clusters,
             days,
             n_clusters=n_clusters,
-            draws=draws,
         )
         about = EFFECT_ATTRIBUTES | {"source": f"c is {mask}; tiles over sea alone"}
         tiles = tiles.assign({EFFECT: ("tile", remainder.astype(np.float32), about)})
@@ -98,7 +99,7 @@ def _label(name: str, found: Composite, attributes: dict[str, Any]) -> xr.Datase
     }
     extra = {key: attributes[key] for key in KEPT if key in attributes}
     parts = dataclasses.asdict(found)
-    mean = parts.pop("mean")
+    mean, extra["intervals"] = parts.pop("mean"), say_errors(parts.pop("correlation"))
     beside = " ".join(f"{name}_{part}" for part in parts)
     variables = {name: ("cluster", mean, {**about, **extra, "ancillary_variables": beside})}
     for part, values in parts.items():

@@ -1,9 +1,10 @@
 """How often clusters occur, with standard errors that take days, not tiles, as the sample.
 
-Tiles of one day show the same weather. Where day d holds n_d tiles of a place, c_d of them in a
-cluster, the frequency is p = Σ c_d / Σ n_d, a ratio of two sums over the D days with tiles. Its
-variance is D / (D - 1) · Σ (c_d - p n_d)² / (Σ n_d)², the ratio estimator of Cochran (1977),
-Sampling Techniques, 3rd edition, equation 6.4, for days that are few of all days.
+Tiles of one day are correlated, and so are days in a row (see `dependence`). Where day d holds n_d
+tiles of a place, c_d of them in a cluster, the frequency is p = Σ c_d / Σ n_d, a ratio of two sums
+over the D days with tiles. Of independent days its variance is
+D / (D - 1) · Σ (c_d - p n_d)² / (Σ n_d)², the ratio estimator of Cochran (1977), Sampling
+Techniques, 3rd edition, equation 6.4, for days that are few of all days.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+
+from pipeline.core.dependence import correct_error, correlate_days, inflation
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.floating]
@@ -27,10 +30,11 @@ class Occurrence:
     place: IntArray  # (place,), ascending
     count: IntArray  # (place, cluster)
     frequency: FloatArray  # (place, cluster)
-    standard_error: FloatArray  # (place, cluster); NaN with fewer than two days
+    standard_error: FloatArray  # (place, cluster); NaN with fewer than two effective days
     n_tiles: IntArray  # (place,), of all clusters
     n_days: IntArray  # (place,)
     visits: "Visits"
+    correlation: float  # of days, from one to the next; NaN where it cannot be told
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,11 @@ class Means:
     """Means over domains, tables of shape (domain, cluster) or (domain,)."""
 
     frequency: FloatArray  # NaN without tiles
-    standard_error: FloatArray  # NaN with fewer than two days
+    standard_error: FloatArray  # NaN with fewer than two effective days
     weight: FloatArray  # (domain,), sum over its places
     n_tiles: IntArray  # (domain,)
     n_days: IntArray  # (domain,)
+    correlation: float  # of days, from one to the next; NaN where it cannot be told
 
 
 def count_occurrence(
@@ -64,8 +69,8 @@ def count_occurrence(
     Args:
         place: Of each tile, such as its cell in its month, shape (tile,).
         cluster: 0 to `n_clusters` - 1, shape (tile,).
-        day: From 0, shape (tile,).
-        n_clusters: Clusters there are, also those without a tile.
+        day: Calendar day, from 0, shape (tile,).
+        n_clusters: Number of clusters, including empty ones.
 
     Raises:
         ValueError: If a tile has an impossible cluster.
@@ -94,14 +99,29 @@ def count_occurrence(
         + frequency**2 * np.bincount(visits.place, visits.n_tiles**2)[:, None]
     )  # Σ (c_d - p n_d)²
     scale = _few_days(n_days)[:, None]
+    table = csr_array(
+        (visits.entry_count, (visits.entry_visit, visits.entry_cluster)),
+        (len(visits.place), n_clusters),
+    )
+
+    def residuals(chosen: IntArray) -> FloatArray:
+        expected = frequency[visits.place[chosen]] * visits.n_tiles[chosen, None]
+        return np.asarray(table[chosen].toarray() - expected)
+
+    correlation = correlate_days(visits.place, visits.day, residuals)
+    inflated = inflation(
+        visits.n_tiles, visits.place, visits.day, n_places=len(places), correlation=correlation
+    )
+    independent = np.sqrt(scale * np.maximum(squares, 0)) / n_tiles
     return Occurrence(
         place=places,
         count=count.astype(np.int64),
         frequency=frequency,
-        standard_error=np.sqrt(scale * np.maximum(squares, 0)) / n_tiles,
+        standard_error=independent * correct_error(n_days, inflated)[:, None],
         n_tiles=n_tiles[:, 0].astype(np.int64),
         n_days=n_days,
         visits=visits,
+        correlation=correlation,
     )
 
 
@@ -164,7 +184,14 @@ def average(
         (n_domains, len(of_domain)),
     )
     days = np.bincount(of_domain, minlength=n_domains)
+    number = domain_days % n_days
+    correlation = correlate_days(
+        of_domain, number, lambda chosen: np.asarray(residuals[chosen], float)
+    )
+    weights = np.bincount(row, tile_weight * visits.n_tiles)
+    inflated = inflation(weights, of_domain, number, n_places=n_domains, correlation=correlation)
     error = np.sqrt(sums_of_days @ residuals**2) / totals
+    error *= correct_error(days, inflated)[:, None]
     return Means(
         frequency=frequency,
         standard_error=np.where(days[:, None] > 1, error, np.nan),
@@ -173,6 +200,7 @@ def average(
             domain, np.where(weight > 0, found.n_tiles, 0), minlength=n_domains
         ).astype(np.int64),
         n_days=days,
+        correlation=correlation,
     )
 
 

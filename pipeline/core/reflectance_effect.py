@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.bootstrap import interval
-from pipeline.core.composite import Composite, summarise
+from pipeline.core.composite import Composite, Days, summarise
 
 IntArray = NDArray[np.integer]
 FloatArray = NDArray[np.floating]
@@ -18,10 +18,9 @@ def beyond_cloud_fraction(
     cloud_fraction: FloatArray,
     solar_zenith: FloatArray,
     clusters: IntArray,
-    days: IntArray,
+    days: Days,
     *,
     n_clusters: int,
-    draws: IntArray,
 ) -> tuple[Composite, FloatArray]:
     """Reflectance of clusters beyond what their cloud fraction tells, and that of each tile.
 
@@ -39,22 +38,26 @@ def beyond_cloud_fraction(
         cloud_fraction: From 0 to 1.
         solar_zenith: Degrees.
         clusters: Of each tile.
-        days: Of each tile, as of `number_days`.
-        n_clusters: Clusters there are.
-        draws: As of `draw_days`, shape (draw, day).
+        days: Of the tiles.
+        n_clusters: Number of clusters, including empty ones.
 
     Returns:
         The composite, and the remainder of each tile, shape (tile,), in the unit of `reflectance`.
     """
     terms = _terms(cloud_fraction, solar_zenith)  # (tile, term)
     known = np.isfinite(reflectance) & np.isfinite(terms).all(axis=1)
-    fitted = terms[known], reflectance[known].astype(np.float64), clusters[known], days[known]
-    n_days = draws.shape[1]
+    fitted = (
+        terms[known],
+        reflectance[known].astype(np.float64),
+        clusters[known],
+        days.number[known],
+    )
+    n_days = len(days.calendar)
     once = np.ones((1, n_days), np.int64)
     coefficients, means = _refit(*fitted, n_clusters=n_clusters, draws=once)
     remainder = np.where(known, reflectance - terms @ coefficients[0], np.nan)
-    bounds = interval(_refit(*fitted, n_clusters=n_clusters, draws=draws)[1])
-    return summarise(remainder, means[0], bounds, clusters, days, n_days=n_days), remainder
+    bounds = interval(_refit(*fitted, n_clusters=n_clusters, draws=days.draws)[1])
+    return summarise(remainder, means[0], bounds, clusters, days), remainder
 
 
 def _terms(cloud_fraction: FloatArray, solar_zenith: FloatArray) -> FloatArray:

@@ -1,0 +1,114 @@
+"""How days depend on each other, and how many independent ones they are worth.
+
+Weather lasts. Where days have a correlation ρ from one to the next, and ρ^g over g days, a mean
+over days of weights w has a variance f = Σ ρ^|d - d'| w_d w_d' / Σ w_d² times that of independent
+ones: n days are worth n / f.
+
+Source: the effective number of days, von Storch and Zwiers (1999), Statistical Analysis in Climate
+Research, section 6.6, doi:10.1017/CBO9780511612336.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+BoolArray = NDArray[np.bool_]
+FloatArray = NDArray[np.floating]
+IntArray = NDArray[np.integer]
+
+FEWEST_PAIRS = 7  # of consecutive days, below which their correlation cannot be told
+FEWEST_DAYS = 5  # of a place whose residuals tell it; of fewer they are correlated by their mean
+MOST_PAIRS = 50_000  # that it is told from
+MOST_CORRELATED = 0.95
+NEAR_DAYS = 5  # days so near may be correlated
+FAINT = 0.01  # correlation over days that is left out
+FEWEST_EFFECTIVE = 2.0  # days, below which there is no error
+
+
+def correlate_days(
+    place: IntArray, day: IntArray, residuals: Callable[[IntArray], FloatArray]
+) -> float:
+    """Correlation from one day to the next, of all places and series together, at least 0.
+
+    Args:
+        place: Of each visit, a place on a day, ascending, shape (visit,).
+        day: Calendar day of each visit, ascending within a place.
+        residuals: Takes indices of visits to what they are off the place's mean, (visit, series).
+
+    Returns:
+        NaN where fewer than seven pairs of consecutive days tell it.
+
+    Source: for the bias of short series, Marriott and Pope (1954), doi:10.1093/biomet/41.3-4.390.
+    """
+    n_days = np.bincount(place)[place]
+    first = np.flatnonzero(
+        (place[1:] == place[:-1]) & (day[1:] - day[:-1] == 1) & (n_days[1:] >= FEWEST_DAYS)
+    )
+    if len(np.unique(day[first])) < FEWEST_PAIRS:
+        return np.nan
+    first = first[:: -(-len(first) // MOST_PAIRS)]
+    today, tomorrow = residuals(first), residuals(first + 1)
+    squares = (np.square(today).sum() + np.square(tomorrow).sum()) / 2
+    if squares == 0:
+        return 0.0
+    found = float((today * tomorrow).sum() / squares)
+    shortness = float((1 / n_days[first]).mean())
+    return float(np.clip((found + shortness) / (1 - 3 * shortness), 0, MOST_CORRELATED))
+
+
+def inflation(
+    weight: FloatArray | IntArray,
+    place: IntArray,
+    day: IntArray,
+    *,
+    n_places: int,
+    correlation: float,
+) -> FloatArray:
+    """Variance of each place's mean over days, of that of independent days, shape (place,).
+
+    Args:
+        weight: Of each visit in the mean, shape (visit,).
+        place: As of `correlate_days`, as is `day`.
+        day: Calendar day of each visit.
+        n_places: Places there are.
+        correlation: Of `correlate_days`; where it cannot be told, places with days near each other
+            have NaN.
+    """
+    squares = np.bincount(place, weight**2, minlength=n_places)
+    key = place * (int(day.max(initial=0)) + 2 * 10**5) + day.astype(np.int64)
+    products = np.zeros(n_places)
+    unknown = np.isnan(correlation)
+    furthest = NEAR_DAYS if unknown else int(np.log(FAINT) / np.log(max(correlation, FAINT)))
+    for gap in range(1, furthest + 1):
+        later = np.searchsorted(key, key + gap).clip(max=len(key) - 1)
+        pairs = np.flatnonzero(key[later] == key + gap)
+        share = np.nan if unknown else 2 * correlation**gap
+        products += np.bincount(
+            place[pairs], share * weight[pairs] * weight[later[pairs]], minlength=n_places
+        )
+    return np.divide(products, squares, out=np.zeros(n_places), where=squares > 0) + 1
+
+
+def correct_error(n_days: FloatArray | IntArray, inflated: FloatArray) -> FloatArray:
+    """What a standard error of n independent days is multiplied by; NaN where they are worth < 2.
+
+    The spread among correlated days is too small, too, by (n - f) / (n - 1) in the mean square.
+    """
+    enough = n_days / np.where(np.isnan(inflated), np.inf, inflated) >= FEWEST_EFFECTIVE
+    with np.errstate(invalid="ignore", divide="ignore"):
+        factor = np.sqrt(inflated * (n_days - 1) / (n_days - inflated))
+    return np.where(enough, factor, np.nan)
+
+
+def say(correlation: float) -> str:
+    """How errors came about, in words."""
+    if np.isnan(correlation):
+        return (
+            f"no errors where days lie within {NEAR_DAYS} days of each other: fewer than "
+            f"{FEWEST_PAIRS} pairs of consecutive days cannot tell how they are correlated"
+        )
+    return (
+        f"errors are of the effective number of days, which are correlated by {correlation:.2f} "
+        "from one to the next"
+    )

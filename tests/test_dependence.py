@@ -1,0 +1,73 @@
+"""Standard errors where one day is like the day before."""
+
+import numpy as np
+import pytest
+from scipy.special import ndtr
+
+from pipeline.core import dependence, occurrence
+
+
+def _weather(correlation: float, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Standard normal series (place, day) with a correlation from day to day."""
+    found = rng.normal(size=shape)
+    for day in range(1, shape[1]):
+        found[:, day] *= np.sqrt(1 - correlation**2)
+        found[:, day] += correlation * found[:, day - 1]
+    return found
+
+
+@pytest.mark.parametrize("n_days", [12, 60])
+@pytest.mark.parametrize("correlation", [0.0, 0.5])
+def test_reported_errors_are_the_true_ones(correlation: float, n_days: int) -> None:
+    """Days taken for independent give 0.65 of the true error where they are correlated by 0.5."""
+    rng = np.random.default_rng(0)
+    frequencies, errors, independent = [], [], []
+    for _ in range(60):
+        chance = ndtr(_weather(correlation, (40, n_days), rng) - 0.5)
+        cluster = (rng.random((40, n_days, 20)) < chance[..., None]).astype(int)
+        place, day, _ = (axis.ravel() for axis in np.indices(cluster.shape))
+        for each, apart in ((errors, 1), (independent, 30)):
+            found = occurrence.count_occurrence(place, cluster.ravel(), apart * day, n_clusters=2)
+            each.append(found.standard_error[:, 1])
+        frequencies.append(found.frequency[:, 1])
+    true = np.std(frequencies)
+    assert np.sqrt(np.nanmean(np.square(errors))) / true == pytest.approx(1, abs=0.1)
+    naive = np.sqrt(np.mean(np.square(independent))) / true
+    assert (naive < 0.72) == (correlation == 0.5)
+
+
+def test_correlation_is_found() -> None:
+    rng = np.random.default_rng(1)
+    series = _weather(0.6, (30, 50), rng)
+    series -= series.mean(axis=1, keepdims=True)
+    place, day = (axis.ravel() for axis in np.indices(series.shape))
+    found = dependence.correlate_days(place, day, lambda chosen: series.ravel()[chosen, None])
+    assert found == pytest.approx(0.6, abs=0.05)
+    assert dependence.correlate_days(place, 2 * day, lambda _: series) is np.nan
+
+
+def test_a_mean_over_correlated_days_by_hand() -> None:
+    # Two days in a row, of weights 1 and 3, and one far away at another place.
+    weight, place, day = np.array([1.0, 3, 2]), np.array([0, 0, 1]), np.array([4, 5, 90])
+    found = dependence.inflation(weight, place, day, n_places=3, correlation=0.5)
+    np.testing.assert_allclose(found, [1 + 2 * 0.5 * 3 / 10, 1, 1])
+    unknown = dependence.inflation(weight, place, day, n_places=3, correlation=np.nan)
+    np.testing.assert_array_equal(unknown, [np.nan, 1, 1])
+
+
+def test_few_effective_days_have_no_error() -> None:
+    found = dependence.correct_error(np.array([2, 4, 10]), np.array([1.0, 2.5, np.nan]))
+    assert found[0] == 1
+    assert np.isnan(found[1:]).all()
+    long = dependence.correct_error(np.array([1000]), np.array([3.0]))
+    np.testing.assert_allclose(long, np.sqrt(3), rtol=2e-3)
+
+
+def test_four_days_in_a_row_tell_nothing_of_their_correlation() -> None:
+    place, day = np.zeros(80, int), np.repeat(np.arange(4), 20)
+    cluster = np.random.default_rng(2).integers(0, 2, 80)
+    found = occurrence.count_occurrence(place, cluster, day, n_clusters=2)
+    assert np.isnan(found.correlation)
+    assert np.isnan(found.standard_error).all()
+    assert "fewer than 7 pairs of consecutive days" in dependence.say(found.correlation)
+    assert "correlated by 0.40" in dependence.say(0.4)
