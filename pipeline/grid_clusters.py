@@ -117,11 +117,12 @@ def write_grid(
 
 def draw_anomalies(product: xr.Dataset, dimension: str, folder: Path) -> None:
     """Write maps of the anomalies of the periods with most tiles, if there are two or more."""
-    n_tiles = product.n_tiles.where(product.sampling == ENOUGH, 0).sum(("latitude", "longitude"))
+    is_compared = (product.sampling == ENOUGH) & product.anomaly.notnull().any("cluster")
+    n_tiles = product.n_tiles.where(is_compared, 0).sum(("latitude", "longitude"))
     if (n_tiles.values > 0).sum() < 2:
         log.info(
             "no maps of anomalies along %s: fewer than two periods have cells with enough "
-            "tiles and days",
+            "tiles and days that were seen in other periods, too",
             dimension,
         )
         return

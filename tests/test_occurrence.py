@@ -113,6 +113,9 @@ def test_places_of_few_tiles_are_left_out_of_means() -> None:
     np.testing.assert_allclose(every.frequency, [[1 / 3, 1 / 6, 1 / 2]])
     enough = occurrence.average(found, domain, weight, n_domains=1, fewest_tiles=2)
     np.testing.assert_allclose(enough.frequency, [[2 / 3, 1 / 3, 0]])
+    none = occurrence.average(found, domain, weight, n_domains=1, fewest_tiles=9)
+    assert np.isnan(none.frequency).all()
+    assert np.isnan(none.standard_error).all()
     assert (enough.n_tiles.tolist(), enough.weight.tolist(), enough.n_days.tolist()) == (
         [3],
         [1.0],

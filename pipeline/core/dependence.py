@@ -76,16 +76,16 @@ def inflation(
             have NaN.
     """
     squares = np.bincount(place, weight**2, minlength=n_places)
-    key = place * (int(day.max(initial=0)) + 2 * 10**5) + day.astype(np.int64)
-    products = np.zeros(n_places)
     unknown = np.isnan(correlation)
     furthest = NEAR_DAYS if unknown else int(np.log(FAINT) / np.log(max(correlation, FAINT)))
+    span = int(day.max(initial=0)) + furthest + 1
+    key = place.astype(np.int64) * span + day
+    products = np.zeros(n_places)
     for gap in range(1, furthest + 1):
-        later = np.searchsorted(key, key + gap).clip(max=len(key) - 1)
-        pairs = np.flatnonzero(key[later] == key + gap)
+        _, earlier, later = np.intersect1d(key + gap, key, return_indices=True)
         share = np.nan if unknown else 2 * correlation**gap
         products += np.bincount(
-            place[pairs], share * weight[pairs] * weight[later[pairs]], minlength=n_places
+            place[earlier], share * weight[earlier] * weight[later], minlength=n_places
         )
     return np.divide(products, squares, out=np.zeros(n_places), where=squares > 0) + 1
 

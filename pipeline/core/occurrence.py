@@ -170,11 +170,14 @@ def average(
     share = np.where(once[:, None], np.nan_to_num(frequency)[domain], found.frequency)
     few = np.where(once, 1.0, np.sqrt(np.nan_to_num(_few_days(found.n_days))))
     tile_weight = (few * weight / found.n_tiles)[visits.place]
-    residuals = np.bincount(
-        row[visits.entry_visit] * n_clusters + visits.entry_cluster,
-        tile_weight[visits.entry_visit] * visits.entry_count,
-        minlength=len(domain_days) * n_clusters,
-    ).reshape(-1, n_clusters)  # (domain and day, cluster)
+    residuals = (
+        np.bincount(
+            row[visits.entry_visit] * n_clusters + visits.entry_cluster,
+            tile_weight[visits.entry_visit] * visits.entry_count,
+            minlength=len(domain_days) * n_clusters,
+        ).reshape(-1, n_clusters)
+        * 1.0
+    )  # (domain and day, cluster)
     gather = csr_array(
         (tile_weight * visits.n_tiles, (row, np.arange(len(row)))), (len(domain_days), len(row))
     )
