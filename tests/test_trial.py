@@ -122,8 +122,8 @@ def test_continua_on_the_sphere_are_told_as_such(name: str) -> None:
     distinct = 0
     for seed in range(n_seeds):
         rng = np.random.default_rng(seed)
-        points = _project(rng.normal(size=(600, len(deviations))) * deviations)
-        days = np.repeat(np.arange(6), 100)
+        points = _project(rng.normal(size=(300, len(deviations))) * deviations)
+        days = np.repeat(np.arange(6), 50)
         train = days < 3
         prepared = _prepare(points[train], days[train], _judged(points[train], days[train]))
         centroids, _ = kmeans.fit_centroids(points[train], n_clusters=9, n_starts=2, seed=0)
