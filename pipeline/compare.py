@@ -143,7 +143,9 @@ def _choose_rows(params: CompareParams, rows: str) -> list[str]:
             f"compare.objectives has {with_comma[0]!r}, a comma in which divides names; change it"
         )
     if unknown := [name for name in params.tuned if name not in params.objectives]:
-        raise ValueError(f"compare.tuned names {unknown[0]!r}, which compare.objectives lacks")
+        raise ValueError(
+            f"compare.tuned names {unknown[0]!r}, which compare.objectives lacks; remove it"
+        )
     asked = [name.strip() for name in rows.split(",") if name.strip()] or known
     unknown = [name for name in asked if name not in known]
     if unknown:
@@ -325,14 +327,9 @@ class Judge:
         kept = f"frozen_{layer or 'features'}.npz"
         every = []
         for number, (each, digest) in enumerate(zip(features_of, made_of, strict=True)):
-
-            def compute(
-                features_of: Callable[[NDArray[np.uint8]], FloatArray] = each, number: int = number
-            ) -> dict[str, FloatArray]:
-                log.info("judging %s, seed %d", f"{name}, {layer}" if layer else name, number)
-                return measure(features_of, self.task)
-
-            every.append(self._once(self.folder(name, number) / kept, digest, compute))
+            of_row = f"{name}, {layer}" if layer else name
+            judged = partial(self._measure, each, of_row, number)
+            every.append(self._once(self.folder(name, number) / kept, digest, judged))
         together = [done.pop(FEATURES) for done in every]
         stability = self._once(
             self.folder(name) / f"stability_{layer or 'features'}.npz",
@@ -342,6 +339,12 @@ class Judge:
         efficiency = np.stack([done.pop(EFFICIENCY) for done in every], axis=1)
         values = {measured: np.stack([done[measured] for done in every]) for measured in every[0]}
         return Row(name, layer, values | stability, efficiency, **about)
+
+    def _measure(
+        self, features_of: Callable[[NDArray[np.uint8]], FloatArray], row: str, number: int
+    ) -> dict[str, FloatArray]:
+        log.info("judging %s, seed %d", row, number)
+        return measure(features_of, self.task)
 
     def _once(
         self, path: Path, made_of: str, compute: Callable[[], dict[str, FloatArray]]

@@ -32,6 +32,20 @@ def pair_up(
     return set(zip(found.first.tolist(), found.second.tolist(), strict=True))
 
 
+def pairs_of(
+    place: NDArray[np.int64], hours: NDArray[np.float64], *, max_hours: float
+) -> transitions.Pairs:
+    """Pairs of tiles whose places are a degree of longitude apart."""
+    return transitions.find_pairs(
+        place,
+        at(hours),
+        np.zeros(len(place)),
+        place.astype(float),
+        max_hours=max_hours,
+        max_km=np.full(len(place), 10.0),
+    )
+
+
 def test_pairs_are_of_one_view_in_order_and_within_the_longest_lag() -> None:
     assert pair_up([1, 2, 1, 1, 1], [6.0, 3.0, 0.0, 6.5, 6.0]) == {(2, 0), (2, 4), (0, 3), (4, 3)}
 
@@ -79,14 +93,7 @@ def test_a_planted_matrix_is_recovered_within_its_errors() -> None:
         steps = planted[cluster[..., hour - 1]].cumsum(axis=-1)
         cluster[..., hour] = (rng.random((n_places, n_days, 1)) >= steps).sum(axis=-1)
     place, day, hour = (axis.ravel() for axis in np.indices(cluster.shape))
-    pairs = transitions.find_pairs(
-        place,
-        at(24.0 * day + hour),
-        np.zeros(len(place)),
-        place.astype(float),
-        max_hours=2.0,
-        max_km=np.full(len(place), 10.0),
-    )
+    pairs = pairs_of(place, 24.0 * day + hour, max_hours=2.0)
     product = transitions.count_transitions(
         pairs,
         cluster.ravel(),
@@ -133,14 +140,7 @@ def test_places_with_climates_of_their_own_and_no_memory_are_at_chance(hourly: b
     drawn = rng.random((n_places, n_days, n_hours, 1))
     cluster = (drawn >= climate.cumsum(axis=-1)).sum(axis=-1).clip(max=n_clusters - 1)
     place, day, hour = (axis.ravel() for axis in np.indices(cluster.shape))
-    pairs = transitions.find_pairs(
-        place,
-        at(24.0 * day + 6 * hour),
-        np.zeros(len(place)),
-        place.astype(float),
-        max_hours=24.0,
-        max_km=np.full(len(place), 10.0),
-    )
+    pairs = pairs_of(place, 24.0 * day + 6 * hour, max_hours=24.0)
     product = transitions.count_transitions(
         pairs,
         cluster.ravel(),
