@@ -1,8 +1,9 @@
 """One scene seen by three imagers: the same colours, whoever looks.
 
 Surface and clouds have reflectances and temperatures of their own; every band measures them at its
-own wavelength, and near 3.9 µm what is emitted and what is reflected from the sun. Files, their
-counts, the reading and the stages are as they are with real granules.
+own wavelength, and near 3.9 µm what its spectral response gathers of the emitted and of the sun's
+reflected radiance. Files, their counts, the reading and the stages are as they are with real
+granules.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,16 +16,16 @@ import numpy as np
 import pytest
 import xarray as xr
 import yaml
-from instruments.abi_l1b import PACKING, PLANCK, write_abi_l1b
+from instruments.abi_l1b import PACKING, write_abi_l1b
 from instruments.abi_l1b import radiance as abi_radiance
 from instruments.modis import CENTRES_UM as MODIS_UM
 from instruments.modis import SPECTRAL, write_modis
+from instruments.responses import response
 from instruments.swath import swath_places
 from instruments.viirs import CENTRES_UM as VIIRS_UM
 from instruments.viirs import write_viirs
 
 from pipeline import fetch, ingest
-from pipeline.core import planck
 from pipeline.core.viewing import geostationary_view, solar_angles
 from pipeline.files import stage, stores
 from pipeline.files.mcmip import (
@@ -63,7 +64,6 @@ PATCHES = {
 ABI_BANDS = ("C01", "C02", "C03", "C05", "C06", "C07", "C14", "C15")
 VIIRS_BANDS = ("M03", "M04", "M05", "M07", "M10", "M11", "M12", "M15", "M16")
 MODIS_BANDS = ("3", "4", "1", "2", "6", "7", "20", "31", "32")
-ABI_UM = {**WAVELENGTHS_UM, **{band: 14387.77 / PLANCK[band][1] for band in PLANCK}}
 THERMAL_MODIS_UM = {band: 1e4 / wavenumber for band, (wavenumber, *_) in SPECTRAL.items()}
 
 
@@ -74,7 +74,7 @@ def _patches_at(latitude: np.ndarray, longitude: np.ndarray) -> tuple[np.ndarray
     return np.floor(position), position % 1
 
 
-def _measured(wavelength: float, patch: np.ndarray, sun: np.ndarray) -> np.ndarray:
+def _measured(band: str, wavelength: float, patch: np.ndarray, sun: np.ndarray) -> np.ndarray:
     """What a band measures: reflectance factors, or brightness temperatures in K."""
 
     def by_patch(values: list[float]) -> np.ndarray:
@@ -86,10 +86,8 @@ def _measured(wavelength: float, patch: np.ndarray, sun: np.ndarray) -> np.ndarr
         return by_patch(reflectances) * np.maximum(np.cos(np.radians(sun)), 0)
     temperature = by_patch([each.temperature for each in PATCHES.values()])
     if wavelength < 5:
-        share = by_patch([each.reflectance_3_9um / 100 for each in PATCHES.values()])
-        emitted = (1 - share) * planck.radiance(wavelength, temperature)
-        reflected = share * planck.solar_radiance(wavelength, sun)
-        return planck.brightness_temperature(wavelength, emitted + reflected)
+        fraction = by_patch([each.reflectance_3_9um / 100 for each in PATCHES.values()])
+        return response(band).seen(fraction, temperature, sun)
     if wavelength > 11.8:
         return temperature + by_patch([each.split_window for each in PATCHES.values()])
     return temperature
@@ -98,13 +96,13 @@ def _measured(wavelength: float, patch: np.ndarray, sun: np.ndarray) -> np.ndarr
 def _see(wavelengths: Mapping[str, float], places: Any, start: datetime) -> dict[str, np.ndarray]:
     sun, _ = solar_angles(np.datetime64(start), *places)
     patch, _ = _patches_at(*places)
-    return {band: _measured(each, patch, sun) for band, each in wavelengths.items()}
+    return {band: _measured(band, each, patch, sun) for band, each in wavelengths.items()}
 
 
 def _write_granules(folder: Path, start: datetime) -> None:
     """The scene as ABI, VIIRS and MODIS files."""
     grid = sector_grid(n_pixels=int(WIDTH_KM / 2), **PLACE)
-    bands = {band: ABI_UM[band] for band in ABI_BANDS}
+    bands = {band: WAVELENGTHS_UM[band] for band in ABI_BANDS}
     seen = _see(bands, (grid.latitude, grid.longitude), start)
     write_abi_l1b(folder, bands=seen, start_time=start, **PLACE)
     for write, names, centres, pixel_km, rows_per_scan in (

@@ -3,7 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from pipeline.core.planck import solar_reflectance_3_9um
+from pipeline.core.planck import SHORTWAVE_BANDS, solar_reflectance_3_9um
 from pipeline.core.synthetic import (
     EQUAL_HISTOGRAM,
     MORPHOLOGIES,
@@ -109,7 +109,10 @@ def test_low_cloud_reflects_at_3_9um_and_anvils_do_not(scenes: list[Scene]) -> N
         <= set(np.unique(scene.morphology))
     )
     reflectance = solar_reflectance_3_9um(
-        scene.bands["C07"], scene.bands["C14"], np.full(scene.morphology.shape, 30.0)
+        scene.bands["C07"],
+        scene.bands["C14"],
+        np.full(scene.morphology.shape, 30.0),
+        SHORTWAVE_BANDS["C07"],
     )
     low = scene.morphology == MORPHOLOGIES.index("closed_cells")
     cold = scene.bands["C14"] < 230

@@ -7,7 +7,11 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from pipeline.core.planck import brightness_temperature_3_9um, solar_reflectance_3_9um
+from pipeline.core.planck import (
+    SHORTWAVE_BANDS,
+    shortwave_temperature,
+    solar_reflectance_3_9um,
+)
 from pipeline.core.synthetic import EQUAL_HISTOGRAM, MORPHOLOGIES, climatology
 from pipeline.core.synthetic.bands import BANDS, observe
 from pipeline.core.synthetic.layers import Layers, no_cloud
@@ -99,13 +103,15 @@ def test_bands_of_water_and_ice_cloud() -> None:
 
 
 def test_no_reflectance_where_the_sun_is_down() -> None:
-    night = solar_reflectance_3_9um(np.array([285.0]), np.array([290.0]), np.array([100.0]))
+    shortwave, window, sun = np.array([285.0]), np.array([290.0]), np.array([100.0])
+    night = solar_reflectance_3_9um(shortwave, window, sun, SHORTWAVE_BANDS["C07"])
     assert np.isnan(night).all()
 
 
 def test_cloud_looks_cold_at_3_9um_by_night_and_warm_by_day() -> None:
     cloud, window = np.array([18.0, 18.0]), np.array([285.0, 285.0])
-    day, night = brightness_temperature_3_9um(cloud, window, np.array([30.0, 150.0]))
+    sun = np.array([30.0, 150.0])
+    day, night = shortwave_temperature(cloud, window, sun, SHORTWAVE_BANDS["C07"])
     assert night < 285 - 3
     assert day > 285 + 15
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.planck import solar_reflectance_3_9um
+from pipeline.core.planck import ShortwaveBand, solar_reflectance_3_9um
 
 FloatArray = NDArray[np.floating]
 
@@ -64,7 +64,7 @@ def difference(first: FloatArray, second: FloatArray) -> FloatArray:
 
 
 # What derived channels need beside bands.
-CIRCUMSTANCES = {"solar_zenith_angle", "shortwave_infrared_wavelength", "sun_distance"}
+CIRCUMSTANCES = {"solar_zenith_angle", "shortwave_band", "sun_distance"}
 
 # Channels computed where a granule has no such band: what they need, and how.
 DERIVED: dict[str, tuple[tuple[str, ...], Callable[..., FloatArray]]] = {
@@ -74,7 +74,7 @@ DERIVED: dict[str, tuple[tuple[str, ...], Callable[..., FloatArray]]] = {
             "shortwave_infrared",
             "infrared_window",
             "solar_zenith_angle",
-            "shortwave_infrared_wavelength",
+            "shortwave_band",
             "sun_distance",
         ),
         solar_reflectance_3_9um,
@@ -103,14 +103,14 @@ def missing_bands(preset: Preset, available: set[str]) -> list[str]:
 
 
 def compose(
-    bands: Mapping[str, FloatArray | float], preset: Preset
+    bands: Mapping[str, FloatArray | float | ShortwaveBand], preset: Preset
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """False colour of a scene, and where every channel was measured.
 
     Args:
         bands: Shape (row, column) each, NaN where nothing was measured; reflectances in percent,
-            brightness temperatures in K, `solar_zenith_angle` in degrees; also two numbers, the
-            `shortwave_infrared_wavelength` in µm and the `sun_distance` in astronomical units.
+            brightness temperatures in K, `solar_zenith_angle` in degrees; also the
+            `shortwave_band` and the `sun_distance` in astronomical units.
         preset: Channels and their limits, in the same units.
 
     Returns:
@@ -127,7 +127,7 @@ def compose(
     return colour, valid
 
 
-def _channel(bands: Mapping[str, FloatArray | float], name: str) -> FloatArray:
+def _channel(bands: Mapping[str, FloatArray | float | ShortwaveBand], name: str) -> FloatArray:
     if name in bands:
         return np.asarray(bands[name])
     inputs, derive = DERIVED[name]

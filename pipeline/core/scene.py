@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from pipeline.core.false_colour import Preset, compose
+from pipeline.core.planck import SHORTWAVE_BANDS, ShortwaveBand, narrow_band
 from pipeline.core.viewing import (
     LATTICE_STEP,
     geostationary_view,
@@ -28,6 +29,7 @@ MAX_SOLAR_ZENITH_OF_REFLECTANCE = 88.0  # degrees
 HORIZON = 90.0  # degrees; a sun below it has no mirror image
 PLANE = ("row", "column")
 PHYSICAL = {"reflectance": "visible", "brightness_temperature": "infrared_window"}
+SHORTWAVE = "shortwave_infrared"
 DEFAULT_SHORTWAVE_UM = 3.9  # of a band that does not tell its wavelength
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.floating]
@@ -120,6 +122,19 @@ def corrected_for_sun(granule: xr.Dataset, solar_zenith_angle: FloatArray) -> xr
     )
 
 
+def shortwave_band(granule: xr.Dataset) -> ShortwaveBand:
+    """What the 3.9 µm band of `granule` sees: its instrument's, else one of its wavelength.
+
+    Args:
+        granule: Variable `shortwave_infrared`, with attributes `band` and `wavelength` (µm) where
+            they are known; attribute `platform` where it is.
+    """
+    attributes = granule[SHORTWAVE].attrs
+    name, platform = attributes.get("band"), granule.attrs.get("platform")
+    known = SHORTWAVE_BANDS.get(f"{platform}/{name}") or SHORTWAVE_BANDS.get(str(name))
+    return known or narrow_band(attributes.get("wavelength", DEFAULT_SHORTWAVE_UM))
+
+
 def hidden_pixels(
     measured: BoolArray,
     striped: BoolArray,
@@ -166,9 +181,9 @@ def compose_scene(
     """The false-colour scene of a granule, and how many pixels it lost for each reason.
 
     Args:
-        granule: Bands (row, column) with `units`, `sun_corrected` and perhaps `wavelength` (µm),
-            perhaps `striped` (1 where a band lost its stripes, else 0), and what `scene_angles`
-            needs.
+        granule: Bands (row, column) with `units`, `sun_corrected` and perhaps `wavelength` (µm)
+            and `band` (the instrument's name for it), perhaps `striped` (1 where a band lost its
+            stripes, else 0), and what `scene_angles` needs.
         preset: Its channels must be there.
         max_view_zenith: Degrees; pixels beyond are invalid.
         min_glint_angle: Degrees; pixels nearer to the sun's mirror image are invalid.
@@ -190,15 +205,13 @@ def compose_scene(
     }
     granule = corrected_for_sun(granule, at["solar_zenith_angle"])
     arrays = {str(name): variable.values for name, variable in granule.data_vars.items()}
-    wavelength = DEFAULT_SHORTWAVE_UM
-    if "shortwave_infrared" in granule:
-        wavelength = granule.shortwave_infrared.attrs.get("wavelength", wavelength)
+    reflects = "solar_reflectance_3_9um" in preset.channels and SHORTWAVE in granule
     with np.errstate(invalid="ignore", divide="ignore"):
         colour, measured = compose(
             {
                 **arrays,
                 **at,
-                "shortwave_infrared_wavelength": wavelength,
+                **({"shortwave_band": shortwave_band(granule)} if reflects else {}),
                 "sun_distance": sun_distance(granule.attrs["time"]),
             },
             preset,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from instruments.responses import white_radiance
 from numpy.typing import NDArray
 from pyproj import Proj
 from satpy.readers import ahi_hsd
@@ -204,8 +205,7 @@ def _calibration_block(band: str) -> bytes:
     """Counts to radiances, and these to albedo or, by plain Planck, to temperature."""
     gain, offset = packing(band)
     if int(band[1:]) < 7:
-        sun = float(planck.radiance(CENTRES_UM[band], np.asarray(planck.SUN_TEMPERATURE)))
-        white = sun * (planck.SUN_RADIUS / planck.ASTRONOMICAL_UNIT) ** 2
+        white = white_radiance(CENTRES_UM[band])
         gain, offset = gain * white, offset * white
         kind = ahi_hsd._VISCAL_INFO_TYPE
         own = {"coeff_rad2albedo_conversion": 1 / white, "cali_gain_count2rad_conversion": gain}

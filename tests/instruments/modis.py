@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from instruments.responses import white_radiance
 from numpy.typing import NDArray
 from pyhdf.SD import SD, SDC
 
@@ -182,9 +183,7 @@ def _packing(band: str) -> tuple[float, float]:
     """Scale and offset of the radiance of a band."""
     if band not in CENTRES_UM:
         return RADIANCE_PACKING.get(band, (1e-4, 0.0))
-    sun = float(planck.radiance(CENTRES_UM[band], np.asarray(planck.SUN_TEMPERATURE)))
-    white = sun * (planck.SUN_RADIUS / planck.ASTRONOMICAL_UNIT) ** 2
-    return REFLECTANCE_SCALES[band] * white, 0.0
+    return REFLECTANCE_SCALES[band] * white_radiance(CENTRES_UM[band]), 0.0
 
 
 def _as_counts(band: str, values: FloatArray) -> NDArray[np.uint16]:

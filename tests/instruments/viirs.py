@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from instruments.responses import white_radiance
 from netCDF4 import Dataset
 from numpy.typing import NDArray
 
@@ -172,9 +173,7 @@ def _write_band(group: Dataset, band: str, values: FloatArray) -> None:
         attributes["units"] = RADIANCE_UNITS
         _write_table(group, band, scale, offset)
     else:
-        sun = planck.radiance(CENTRES_UM[band], np.asarray(planck.SUN_TEMPERATURE))
-        white = float(sun) * (planck.SUN_RADIUS / planck.ASTRONOMICAL_UNIT) ** 2
-        attributes["radiance_scale_factor"] = np.float32(scale * white)
+        attributes["radiance_scale_factor"] = np.float32(scale * white_radiance(CENTRES_UM[band]))
         attributes["radiance_add_offset"] = np.float32(0)
         attributes["radiance_units"] = RADIANCE_UNITS
     pixels = np.where(np.isnan(values), FILL, np.nan_to_num(counts)).astype(np.uint16)

@@ -8,9 +8,10 @@ round numbers in the range that ABI observes.
 import numpy as np
 
 from pipeline.core.planck import (
+    SHORTWAVE_BANDS,
     brightness_temperature,
-    brightness_temperature_3_9um,
     radiance,
+    shortwave_temperature,
 )
 from pipeline.core.synthetic.layers import FloatArray, Layers
 
@@ -80,8 +81,8 @@ def observe(
     sea, liquid, ice = REFLECTANCE_3_9UM
     reflectance = sea + (liquid - sea) * (1 - np.exp(-thickness / 3))
     reflectance += (ice - reflectance) * (1 - np.exp(-layers.ice_thickness / 2))
-    bands["C07"] = brightness_temperature_3_9um(
-        reflectance, bands["C14"], solar_zenith_angle, sun_distance
+    bands["C07"] = shortwave_temperature(
+        reflectance, bands["C14"], solar_zenith_angle, SHORTWAVE_BANDS["C07"], sun_distance
     )
     return {band: bands[band].astype(np.float32) for band in BANDS}
 

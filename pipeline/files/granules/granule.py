@@ -56,7 +56,8 @@ class Reading:
 
     Attributes:
         values: NaN where nothing was measured.
-        attributes: Of each band: `units`, and where known `wavelength` in µm.
+        attributes: Of each band: `units`, and where known the instrument's name for it, `band`,
+            and its `wavelength` in µm.
         latitude: Degrees north; not finite off the Earth.
         longitude: Degrees east.
         time: Start, UTC.

@@ -36,8 +36,9 @@ def read_granule(
         step: Place of the granule on the time axis of such a file.
 
     Returns:
-        The wanted bands with `units`, `wavelength` (µm, where known) and `sun_corrected` (whether
-        a reflectance was divided by the cosine of the solar zenith angle), NaN where missing;
+        The wanted bands with `units`, where known `band` (the instrument's name) and `wavelength`
+        (µm), and `sun_corrected` (whether a reflectance was divided by the cosine of the solar
+        zenith angle), NaN where missing;
         `latitude`, `longitude` and, where the files have them, `solar_zenith_angle`,
         `solar_azimuth_angle`, `satellite_zenith_angle` and `satellite_azimuth_angle`, in degrees;
         attributes `time`, `platform`, perhaps `middle_time` (of the scan), and of a satellite that

@@ -36,11 +36,6 @@ ANGLES = {
     body: {f"{body}_zenith_angle", f"{body}_azimuth_angle"} for body in ("solar", "satellite")
 }
 
-# Wavelengths in µm by which files and satpy's readers turn radiances near 3.9 µm into
-# temperatures: h c / (k planck_fk2) in files of GOES-16, 1 / 2641.775 cm for MODIS. Those that
-# satpy lists are nominal, and 0.01 µm are 3 % of a reflectance of the sun.
-EFFECTIVE_UM = {"C07": 3.8905, "20": 3.7853}
-
 # In the names of the files that say where the pixels of others lie. Without one satpy has no
 # places, or interpolates those of MODIS, which breaks at the date line.
 GEOLOCATION = {"modis_l1b": ("D03", ".geo.", ".GEO"), "viirs_l1b": ("03MOD", "GEOM")}
@@ -191,12 +186,13 @@ def _is_fixed(band: Any) -> bool:
 
 
 def _describe(band: Any) -> dict[str, Any]:
-    name, listed = band.attrs["name"], band.attrs.get("wavelength")
+    listed = band.attrs.get("wavelength")
     is_corrected = any("sunz_corrected" in each for each in band.attrs.get("modifiers", ()))
     return {
+        "band": band.attrs["name"],
         "units": band.attrs["units"],
         "sun_corrected": is_corrected,
-        **({"wavelength": EFFECTIVE_UM.get(name, float(listed.central))} if listed else {}),
+        **({"wavelength": float(listed.central)} if listed else {}),
     }
 
 
