@@ -57,16 +57,20 @@ def scene_angles(granule: xr.Dataset) -> Angles:
 
     Args:
         granule: Variables (row, column), among them `latitude`, `longitude` and perhaps zenith
-            angles and azimuths of sun and satellite; attributes `time` and perhaps `middle_time`,
-            of the scan, and `satellite_longitude`, `satellite_latitude` and `satellite_height` of
-            one that stands still.
+            angles and azimuths of sun and satellite, or `scan_seconds` since the attribute `time`;
+            perhaps attributes `satellite_longitude`, `satellite_latitude` and `satellite_height`
+            of one that stands still.
     """
     thin = granule.isel(row=slice(None, None, LATTICE_STEP), column=slice(None, None, LATTICE_STEP))
     places = thin.latitude.values, thin.longitude.values
     if "solar_zenith_angle" in thin:
         sun = thin.solar_zenith_angle.values, thin.solar_azimuth_angle.values
     else:
-        sun = solar_angles(granule.attrs.get("middle_time", granule.attrs["time"]), *places)
+        time = granule.attrs["time"]
+        if "scan_seconds" in thin:
+            seconds = np.nan_to_num(thin.scan_seconds.values.astype(np.float64))
+            time = time + (1e9 * seconds).astype("m8[ns]")
+        sun = solar_angles(time, *places)
     if "satellite_zenith_angle" in thin:
         view = thin.satellite_zenith_angle.values, thin.satellite_azimuth_angle.values
     elif "satellite_longitude" in granule.attrs:

@@ -19,12 +19,12 @@ FloatArray = NDArray[np.floating]
 
 
 def solar_angles(
-    time: np.datetime64, latitude: FloatArray, longitude: FloatArray
+    time: np.datetime64 | NDArray[np.datetime64], latitude: FloatArray, longitude: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Zenith angle and azimuth of the sun in degrees, at `time` in UTC.
 
     Args:
-        time: One for all places.
+        time: One for all places, or an array of their shape.
         latitude: Degrees north, any shape; NaN is no place.
         longitude: Degrees east, same shape.
     """

@@ -61,10 +61,10 @@ class Reading:
         latitude: Degrees north; not finite off the Earth.
         longitude: Degrees east.
         time: Start, UTC.
-        end_time: Of the scan, where it is known.
         platform: Name of the satellite.
         angles: Those which the files hold, by their names in a granule.
         satellite: Longitude, latitude (degrees) and height (m) of one that stands still.
+        row_times: When each row was scanned, UTC, shape (row,), where it is known.
     """
 
     values: Mapping[str, FloatArray]
@@ -75,7 +75,7 @@ class Reading:
     platform: str
     angles: Mapping[str, FloatArray] = field(default_factory=dict)
     satellite: Mapping[str, float] = field(default_factory=dict)
-    end_time: datetime | None = None
+    row_times: NDArray[np.datetime64] | None = None
 
 
 def choose_bands(bands: Bands, available: Iterable[str]) -> dict[str, str]:

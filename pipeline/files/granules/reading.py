@@ -40,9 +40,9 @@ def read_granule(
         (µm), and `sun_corrected` (whether a reflectance was divided by the cosine of the solar
         zenith angle), NaN where missing;
         `latitude`, `longitude` and, where the files have them, `solar_zenith_angle`,
-        `solar_azimuth_angle`, `satellite_zenith_angle` and `satellite_azimuth_angle`, in degrees;
-        attributes `time`, `platform`, perhaps `middle_time` (of the scan), and of a satellite that
-        stands still its `satellite_longitude`, `satellite_latitude` (degrees) and
+        `solar_azimuth_angle`, `satellite_zenith_angle` and `satellite_azimuth_angle`, in degrees,
+        else perhaps `scan_seconds` since `time`; attributes `time`, `platform`, and of a satellite
+        that stands still its `satellite_longitude`, `satellite_latitude` (degrees) and
         `satellite_height` (m).
 
     Raises:
@@ -76,14 +76,12 @@ def _as_dataset(reading: Reading) -> xr.Dataset:
         raise UnusableGranuleError("unreadable", "none of its pixels has a place on the Earth")
     latitude = np.where(on_earth, reading.latitude, np.nan)
     longitude = np.where(on_earth, reading.longitude, np.nan)
-    start, end = (
-        np.datetime64(time.replace(tzinfo=None), "ns")
-        for time in (reading.time, reading.end_time or reading.time)
-    )
-    # Names and content of damaged files tell other ends.
-    longest = np.timedelta64(LONGEST_SCAN)
-    duration = end - start if 0 <= (end - start) / longest <= 1 else np.timedelta64(0, "ns")
+    start = np.datetime64(reading.time.replace(tzinfo=None), "ns")
     arrays = {**reading.values, "latitude": latitude, "longitude": longitude, **reading.angles}
+    if reading.row_times is not None:
+        seconds = (reading.row_times - start) / np.timedelta64(1, "s")
+        if (np.abs(seconds) <= LONGEST_SCAN.total_seconds()).all():  # damaged files tell others
+            arrays["scan_seconds"] = np.broadcast_to(seconds[:, None], latitude.shape)
     if len({array.shape for array in arrays.values()}) > 1:
         shapes = ", ".join(sorted({" x ".join(map(str, a.shape)) for a in arrays.values()}))
         raise UnusableGranuleError("unreadable", f"its bands and places have the shapes {shapes}")
@@ -94,7 +92,6 @@ def _as_dataset(reading: Reading) -> xr.Dataset:
         },
         attrs={
             "time": start,
-            **({"middle_time": start + duration // 2} if reading.end_time else {}),
             "platform": reading.platform,
             **{f"satellite_{name}": value for name, value in reading.satellite.items()},
         },

@@ -3,11 +3,13 @@
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from yaml import YAMLError
 
 from pipeline.files.granules.checks import (
@@ -74,7 +76,7 @@ def read_satellite(files: Sequence[Path], reader: str, bands: Bands) -> Reading:
     for name, radiance in radiances.items():
         is_noise = np.isfinite(radiance) & ~(arrays[name] > 0)
         arrays[name] = np.where(is_noise, BELOW_NOISE_K, arrays[name])
-    turn = north_up(latitude, longitude) if _is_fixed(first) else ...
+    turn = north_up(latitude, longitude) if _is_fixed(first) else (slice(None), slice(None))
     return Reading(
         {wanted: arrays[name][turn] for wanted, name in chosen.items()},
         {wanted: _describe(loaded[name]) for wanted, name in chosen.items()},
@@ -84,7 +86,7 @@ def read_satellite(files: Sequence[Path], reader: str, bands: Bands) -> Reading:
         str(first.attrs.get("platform_name", "unknown")),
         {name: arrays[name][turn] for name in angles},
         {} if ANGLES["satellite"] <= angles else _satellite(first.attrs),
-        scene.end_time,
+        None if ANGLES["solar"] <= angles else _row_times(first, scene.end_time)[turn[:1]],
     )
 
 
@@ -194,6 +196,19 @@ def _describe(band: Any) -> dict[str, Any]:
         "sun_corrected": is_corrected,
         **({"wavelength": float(listed.central)} if listed else {}),
     }
+
+
+def _row_times(band: Any, end: datetime) -> NDArray[np.datetime64]:
+    """When each row was scanned: as the file says, else evenly in the order of the file's rows."""
+    attributes = band.attrs
+    scan = attributes.get("time_parameters", {})
+    first = scan.get("observation_start_time", attributes["start_time"])
+    seconds = (scan.get("observation_end_time", end) - first).total_seconds()
+    n_rows = band.sizes["y"]
+    elapsed = 1e9 * seconds * (np.arange(n_rows) + 0.5) / n_rows
+    evenly = np.datetime64(first, "ns") + elapsed.astype("m8[ns]")
+    told = band.coords["acq_time"].values if "acq_time" in band.coords else evenly
+    return np.asarray(np.where(np.isnat(told), evenly, told))
 
 
 def _places(area: Any) -> tuple[FloatArray, FloatArray]:
