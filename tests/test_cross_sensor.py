@@ -9,6 +9,7 @@ granules.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ from instruments.responses import response
 from instruments.swath import swath_places
 from instruments.viirs import CENTRES_UM as VIIRS_UM
 from instruments.viirs import write_viirs
+from scipy.ndimage import map_coordinates
 
 from pipeline import fetch, ingest
+from pipeline.core import planck
 from pipeline.core.viewing import geostationary_view, solar_angles
 from pipeline.files import stage, stores
 from pipeline.files.mcmip import (
@@ -61,6 +64,7 @@ PATCHES = {
     "cirrus": Patch((30.0,) * 4 + (16.0, 12.0), 4.0, 255.0, -3.0),
     "deep convection": Patch((85.0,) * 4 + (25.0, 15.0), 2.5, 215.0),
 }
+See = Callable[[Mapping[str, float], Any, datetime, float], dict[str, np.ndarray]]
 ABI_BANDS = ("C01", "C02", "C03", "C05", "C06", "C07", "C14", "C15")
 VIIRS_BANDS = ("M03", "M04", "M05", "M07", "M10", "M11", "M12", "M15", "M16")
 MODIS_BANDS = ("3", "4", "1", "2", "6", "7", "20", "31", "32")
@@ -93,17 +97,62 @@ def _measured(band: str, wavelength: float, patch: np.ndarray, sun: np.ndarray) 
     return temperature
 
 
-def _see(wavelengths: Mapping[str, float], places: Any, start: datetime) -> dict[str, np.ndarray]:
+def _see_patches(
+    wavelengths: Mapping[str, float], places: Any, start: datetime, _pixel_km: float
+) -> dict[str, np.ndarray]:
     sun, _ = solar_angles(np.datetime64(start), *places)
     patch, _ = _patches_at(*places)
     return {band: _measured(band, each, patch, sun) for band, each in wavelengths.items()}
 
 
-def _write_granules(folder: Path, start: datetime) -> None:
+@cache
+def _texture() -> np.ndarray:
+    """Random cloud with the spectrum of turbulence, mean 0 and deviation 1, at 0.25 km."""
+    n_points = 1024
+    along, across = np.fft.fftfreq(n_points)[:, None], np.fft.rfftfreq(n_points)
+    wavenumber = np.hypot(along, across)
+    wavenumber[0, 0] = np.inf
+    noise = np.random.default_rng(4).normal(size=(n_points, n_points))
+    field = np.fft.irfft2(np.fft.rfft2(noise) * wavenumber ** (-4 / 3))
+    return np.asarray((field - field.mean()) / field.std())
+
+
+def _see_texture(
+    wavelengths: Mapping[str, float], places: Any, start: datetime, pixel_km: float
+) -> dict[str, np.ndarray]:
+    """Means over square pixels of reflectances and of radiances of a textured cloud."""
+    sun, _ = solar_angles(np.datetime64(start), *places)
+    north = (places[0] - PLACE["latitude"]) * 111.2
+    east = (places[1] - PLACE["longitude"]) * 111.2 * np.cos(np.radians(places[0]))
+    offsets = (np.arange(6) - 2.5) / 6 * pixel_km
+    texture = np.stack(
+        [
+            map_coordinates(_texture(), [(north + i) * 4, (east + j) * 4], order=1, mode="wrap")
+            for i in offsets
+            for j in offsets
+        ]
+    )  # (part of a pixel, row, column)
+    temperature = 285 - 4 * texture
+    seen = {}
+    for band, wavelength in wavelengths.items():
+        if wavelength < 3:
+            reflectance = np.clip(0.4 + 0.1 * texture, 0.02, 0.9).mean(axis=0)
+            seen[band] = reflectance * np.cos(np.radians(sun))
+        elif wavelength < 5:
+            eye = response(band)
+            parts = eye.seen(np.clip(0.1 + 0.02 * texture, 0, 1), temperature, sun)
+            seen[band] = eye.temperature(eye.of_black_body(parts).mean(axis=0))
+        else:
+            radiance = planck.radiance(wavelength, temperature).mean(axis=0)
+            seen[band] = planck.brightness_temperature(wavelength, radiance)
+    return seen
+
+
+def _write_granules(folder: Path, start: datetime, see: See = _see_patches) -> None:
     """The scene as ABI, VIIRS and MODIS files."""
     grid = sector_grid(n_pixels=int(WIDTH_KM / 2), **PLACE)
     bands = {band: WAVELENGTHS_UM[band] for band in ABI_BANDS}
-    seen = _see(bands, (grid.latitude, grid.longitude), start)
+    seen = see(bands, (grid.latitude, grid.longitude), start, 2.0)
     write_abi_l1b(folder, bands=seen, start_time=start, **PLACE)
     for write, names, centres, pixel_km, rows_per_scan in (
         (write_viirs, VIIRS_BANDS, VIIRS_UM, 0.75, 16),
@@ -123,7 +172,7 @@ def _write_granules(folder: Path, start: datetime) -> None:
         )
         write(
             folder,
-            bands=_see({name: centres[name] for name in names}, places, start),
+            bands=see({name: centres[name] for name in names}, places, start, pixel_km),
             latitude=places[0],
             longitude=places[1],
             solar_zenith=sun[0],
@@ -140,8 +189,8 @@ Ingest = Callable[..., xr.Dataset]
 PLATFORMS = ["Terra", "GOES-19", "Suomi-NPP"]
 
 
-def _fetch(folder: Path, start: datetime, params: dict[str, Any]) -> Path:
-    _write_granules(folder / "raw", start)
+def _fetch(folder: Path, start: datetime, params: dict[str, Any], see: See = _see_patches) -> Path:
+    _write_granules(folder / "raw", start, see)
     local = {"granules": [str(folder / "raw")]}
     section = {**params["fetch"], "source": "local", "local": local}
     fetch.run(
@@ -260,3 +309,22 @@ def test_on_equal_areas_patches_have_as_many_pixels(noon: Path, scenes_of: Inges
     _, pixels = _colours(scenes)
     share = pixels / pixels.mean(axis=0)
     np.testing.assert_allclose(share, 1, atol=0.04)
+
+
+def _contrast(scene: xr.Dataset) -> np.ndarray:
+    """Typical difference of adjacent pixels' colours, by channel."""
+    colour = scene.colour.values.astype(float)
+    both = scene.valid.values[:, 1:] & scene.valid.values[:, :-1]
+    steps = np.diff(colour, axis=-1)[:, both]
+    return np.asarray(steps.std(axis=1))
+
+
+def test_on_equal_areas_textures_have_one_contrast(
+    tmp_path: Path, scenes_of: Ingest, params: dict[str, Any]
+) -> None:
+    """No imager is told by its noise, though their pixels are of 0.75, 1 and 2 km."""
+    granules = _fetch(tmp_path / "noon", NOON, params, _see_texture)
+    scenes = scenes_of(granules, "day_microphysics", grid="equal_area")
+    contrasts = np.array([_contrast(scenes.isel(scene=index)) for index in range(3)])
+    assert contrasts.min() > 1.5  # counts: there is a texture
+    np.testing.assert_allclose(contrasts / contrasts[1], 1, atol=0.03)

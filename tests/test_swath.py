@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
+import xarray as xr
 from pyproj import Geod, Proj
 from scipy.spatial import cKDTree
 
-from pipeline.core import swath
+from pipeline.core import planck, swath
 from pipeline.core.sphere import EARTH_RADIUS_KM
-from pipeline.core.swath import local_grid, nearest_pixels, take
+from pipeline.core.swath import cell_means, local_grid, nearest_pixels, on_equal_area_grid, take
 
 GEOD = Geod(ellps="WGS84")
 CENTRES = {
@@ -184,6 +185,51 @@ def test_a_grid_too_large_names_the_key(monkeypatch: pytest.MonkeyPatch) -> None
 def test_no_place_at_all() -> None:
     with pytest.raises(ValueError, match="none of 4 pixels"):
         local_grid(np.full((2, 2), np.nan), np.zeros((2, 2)), resolution_km=1.0)
+
+
+def test_cells_have_the_mean_of_what_lies_in_them() -> None:
+    latitude, longitude = fly(*CENTRES["date line"])
+    grid = local_grid(latitude, longitude, resolution_km=5.0)
+    values = np.random.default_rng(0).uniform(0, 100, latitude.shape)
+    values[3, 4] = latitude[5, 6] = longitude[7, 8] = np.nan
+    found = cell_means(values, latitude, longitude % 360, grid)
+    eastings, northings = Proj(grid.area.crs)(longitude, latitude)
+    left, top = grid.area.area_extent[0], grid.area.area_extent[3]
+    used = np.isfinite(values) & np.isfinite(latitude) & np.isfinite(longitude)
+    for row, column in np.ndindex(found.shape):
+        low, high = left + 5000 * column, top - 5000 * (row + 1)
+        inside = used & (eastings >= low) & (eastings < low + 5000)
+        inside &= (northings > high) & (northings <= high + 5000)
+        expected = values[inside].mean() if inside.any() else np.nan
+        assert found[row, column] == pytest.approx(expected, rel=1e-9, nan_ok=True)
+    assert np.isnan(found).any()
+
+
+def test_bands_are_averaged_by_radiance_and_angles_are_not() -> None:
+    """Half at 280 and half at 320 K is 306.3 K at 3.9 µm, as one large pixel would see."""
+    latitude, longitude = fly(*CENTRES["tropics"])
+    rows, columns = np.indices(latitude.shape)
+    hot = ((rows + columns) % 2).astype(np.float32)
+    plane = ("row", "column")
+    granule = xr.Dataset(
+        {
+            "latitude": (plane, latitude),
+            "longitude": (plane, longitude),
+            "visible": (plane, 80 * hot, {"units": "percent"}),
+            "window": (plane, 280 + 40 * hot, {"units": "K", "wavelength": 3.9}),
+            "solar_azimuth_angle": (plane, np.where(hot, 179.0, -179.0)),
+        }
+    )
+    gridded = on_equal_area_grid(granule, resolution_km=20.0, radius_km=1.0)
+    inner = {"row": slice(1, -1), "column": slice(1, -1)}
+    np.testing.assert_allclose(gridded.visible[inner], 40.0, atol=1.0)
+    radiance = planck.radiance(3.9, np.array([280.0, 320.0])).mean()
+    expected = float(planck.brightness_temperature(3.9, radiance))
+    assert expected == pytest.approx(306.27, abs=0.01)
+    np.testing.assert_allclose(gridded.window[inner], expected, atol=0.7)
+    assert set(np.unique(np.abs(gridded.solar_azimuth_angle[inner]))) == {179.0}
+    assert gridded.visible.attrs["units"] == "percent"
+    assert np.isfinite(gridded.latitude[inner]).all()
 
 
 def test_take_fills_gaps_by_kind() -> None:

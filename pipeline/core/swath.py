@@ -1,4 +1,9 @@
-"""Swaths of orbiting imagers on a local equal-area grid."""
+"""Swaths of orbiting imagers on a local equal-area grid.
+
+A cell has the mean of all pixels that lie in it: what an imager with pixels of that size would have
+measured. The nearest pixel alone would keep the noise and the contrast of the smaller ones, by
+which imagers are told apart.
+"""
 
 from dataclasses import dataclass
 from typing import TypeVar
@@ -10,7 +15,7 @@ from pyproj import Transformer
 from pyresample.geometry import AreaDefinition, SwathDefinition
 from pyresample.kd_tree import get_neighbour_info
 
-from pipeline.core import sphere
+from pipeline.core import planck, sphere
 
 MOST_PIXELS = 20_000  # along an edge; 400 million pixels fill the memory of most computers
 
@@ -121,19 +126,50 @@ def take(values: NDArray[Scalar], indices: IntArray) -> NDArray[Scalar]:
     return taken
 
 
+def cell_means(
+    values: FloatArray, latitude: FloatArray, longitude: FloatArray, grid: LocalGrid
+) -> FloatArray:
+    """Mean of a swath's values in each pixel of the grid, NaN where none lies in it.
+
+    Args:
+        values: Shape (row, column) of the swath; NaN is missing.
+        latitude: Of the swath in degrees, same shape; NaN, or beyond 90, is no place.
+        longitude: Likewise, in any turn of the circle.
+        grid: Where the means are wanted.
+
+    Returns:
+        Shape (row, column) of the grid, float64.
+    """
+    used = _on_earth(latitude, longitude) & np.isfinite(values)
+    around = (longitude[used] + 180) % 360 - 180
+    columns, rows = grid.area.get_array_indices_from_lonlat(around, latitude[used])
+    inside = ~np.ma.getmaskarray(columns)
+    shape = grid.latitude.shape
+    cells = np.ravel_multi_index((rows.data[inside], columns.data[inside]), shape)
+    sums = np.bincount(cells, values[used][inside], minlength=grid.latitude.size)
+    counts = np.bincount(cells, minlength=grid.latitude.size)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((sums / counts).reshape(shape))
+
+
 def on_equal_area_grid(
     granule: xr.Dataset, *, resolution_km: float, radius_km: float
 ) -> xr.Dataset:
-    """`granule` on a local equal-area grid, each pixel from the nearest measured one.
+    """`granule` on a local equal-area grid.
+
+    Bands are means of what was measured in a pixel of the grid, brightness temperatures of the
+    radiances; pixels of the grid that none lies in, and all other variables, have the nearest one.
 
     Args:
-        granule: Variables (row, column), `latitude` and `longitude` among them.
+        granule: Variables (row, column), `latitude` and `longitude` among them; bands have the
+            attribute `units` and perhaps a `wavelength` (µm).
         resolution_km: Edge of a pixel of the grid.
-        radius_km: Pixels of the grid without a measured one so near are empty.
+        radius_km: Pixels of the grid without a measured one so near, or in them, are empty.
 
     Raises:
         ValueError: If the grid is too large.
     """
+    radius_km = max(radius_km, resolution_km / np.sqrt(2))
     places = granule.latitude.values, granule.longitude.values
     grid = local_grid(*places, resolution_km=resolution_km)
     indices = nearest_pixels(*places, grid, radius_km=radius_km)
@@ -149,10 +185,26 @@ def on_equal_area_grid(
         },
         attrs=granule.attrs,
     )
+    for name, band in granule.data_vars.items():
+        if "units" in band.attrs:
+            means = _band_means(band, *places, grid)
+            gridded[name] = gridded[name].where(np.isnan(means), means.astype(band.dtype))
     seen = indices >= 0
     gridded["latitude"] = (PLANE, np.where(seen, grid.latitude, np.nan).astype(np.float32))
     gridded["longitude"] = (PLANE, np.where(seen, grid.longitude, np.nan).astype(np.float32))
     return gridded
+
+
+def _band_means(
+    band: xr.DataArray, latitude: FloatArray, longitude: FloatArray, grid: LocalGrid
+) -> FloatArray:
+    wavelength = band.attrs.get("wavelength")
+    if band.attrs["units"] != "K" or not wavelength:
+        return cell_means(band.values, latitude, longitude, grid)
+    with np.errstate(over="ignore", divide="ignore"):  # at 0 K, where there was only noise
+        radiances = planck.radiance(wavelength, band.values.astype(np.float64))
+        means = cell_means(radiances, latitude, longitude, grid)
+        return planck.brightness_temperature(wavelength, means)
 
 
 def _measured(granule: xr.Dataset) -> BoolArray:
