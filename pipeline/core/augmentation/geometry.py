@@ -62,9 +62,10 @@ def draw_boxes(
 
 
 def cut(tiles: Tensor, centres: Tensor, edges: Tensor, angles: Tensor, *, size: int) -> Tensor:
-    """Boxes of square tiles, turned about their centres and resized by one bilinear resampling.
+    """Boxes of square tiles, turned about their centres and resized by one cubic resampling.
 
-    A box is turned inside its tile, so that it only shows the tile mirrored at its edge where a
+    Embedding sees tiles as they are, so that training should: cubic convolution keeps 0.86 of the
+    contrast between adjacent pixels, linear interpolation 0.67 of it. A box is turned inside its tile, so that it only shows the tile mirrored at its edge where a
     corner leaves it. Boxes should be less than twice as large as their results, between whose
     pixels others would be left out.
 
@@ -76,7 +77,9 @@ def cut(tiles: Tensor, centres: Tensor, edges: Tensor, angles: Tensor, *, size: 
         size: Edge of the results, pixels.
 
     Returns:
-        Float32, shape (tile, crop, channel, row, column).
+        Float32 in 0 … 255, shape (tile, crop, channel, row, column).
+
+    Source: Keys (1981), doi:10.1109/TASSP.1981.1163711.
     """
     cosine, sine = angles.deg2rad().cos(), angles.deg2rad().sin()
     (row, column), (height, width) = centres.unbind(-1), edges.unbind(-1)
@@ -88,6 +91,6 @@ def cut(tiles: Tensor, centres: Tensor, edges: Tensor, angles: Tensor, *, size: 
     grid = affine_grid(matrices.flatten(0, 1), [n_tiles * n_crops, 1, size, size], False)
     # A tile's crops one below the other, so that no tile is copied for them.
     stacked = grid.reshape(n_tiles, n_crops * size, size, 2)
-    shown = grid_sample(tiles.float(), stacked, "bilinear", "reflection", False)
+    shown = grid_sample(tiles.float(), stacked, "bicubic", "reflection", False).clamp_(0, 255)
     boxes: Tensor = shown.unflatten(2, (n_crops, size))
     return boxes.movedim(2, 1)
