@@ -258,8 +258,6 @@ def view_maker(
             triplets.maximum.values.tolist(),
         ),
         members=members,
-        guard_hours=params.objective.guard_hours,
-        guard_km=params.objective.guard_km,
         labels=labels,
     )
 
@@ -304,6 +302,7 @@ def train_epoch(
         _shown(sizes, f"epoch {training.epoch + 1} of {params.n_epochs}"),
         n_triplets=n_triplets,
         learning_rate=learning_rate,
+        done=lambda number: (before + number + 1) / n_steps,
         max_gradient_norm=params.max_gradient_norm,
         check=lambda seen: check_collapse(collapse_measures(seen), params.least),
     )

@@ -203,8 +203,8 @@ def test_a_crop_of_a_ramp_is_a_flatter_ramp() -> None:
     # Rows 8 to 40 and columns 24 to 40 of 64, each stretched to 64.
     shown = _cut(_ramp(64, rows=1.0, columns=2.0), 64, centre=(24 / 64, 0.5), edges=(0.5, 0.25))
     rows, columns = shown[0, 0].diff(dim=0), shown[0, 0].diff(dim=1)
-    torch.testing.assert_close(rows, torch.full_like(rows, 0.5), rtol=0, atol=0.1)
-    torch.testing.assert_close(columns, torch.full_like(columns, 0.5), rtol=0, atol=0.1)
+    torch.testing.assert_close(rows, torch.full_like(rows, 0.5), rtol=0, atol=0.2)
+    torch.testing.assert_close(columns, torch.full_like(columns, 0.5), rtol=0, atol=0.2)
     assert shown.mean().item() == pytest.approx(100 - 8, abs=0.1)
 
 

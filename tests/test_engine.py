@@ -61,6 +61,7 @@ def _train(encoder: Encoder, *, max_gradient_norm: float = 0.0) -> float:
         SIZES,
         n_triplets=int(SIZES.sum()),
         learning_rate=lambda _: 1.0,
+        done=lambda _: 0.5,
         max_gradient_norm=max_gradient_norm,
         check=lambda _: None,
     )
@@ -179,7 +180,8 @@ def _train_learner(learner: Learner, loss: Loss) -> float:
             elif loss == "colour":
                 targets = torch.rand((size, 2, 128), generator=generator)
             allowed = torch.ones(size * n_views, size * n_views, dtype=torch.bool)
-            yield MicroBatch(tiles, targets=targets, may_be_negative=allowed)
+            places = torch.rand((size, n_views, 3), generator=generator)
+            yield MicroBatch(tiles, targets=targets, may_be_negative=allowed, places=places)
 
     parameters = [parameter for parameter in learner.parameters() if parameter.requires_grad]
     return engine.train_epoch(
@@ -190,6 +192,7 @@ def _train_learner(learner: Learner, loss: Loss) -> float:
         sizes,
         n_triplets=int(sizes.sum()),
         learning_rate=lambda _: 0.1,
+        done=lambda _: 0.5,
         max_gradient_norm=0.0,
         check=lambda _: None,
     )

@@ -16,6 +16,7 @@ from pipeline.core.objective.learner import MicroBatch
 from pipeline.core.objective.momentum import Byol, Moco
 from pipeline.core.objective.pretext import COLOUR_GRID, directions, take_colour, turn
 from pipeline.core.objective.prototypes import Swav
+from pipeline.core.objective.queue import far_apart
 
 N_DIMENSIONS = 6
 LOSSES = [name for part in get_args(choice.Loss) for name in (get_args(part) or (part,))]
@@ -32,6 +33,8 @@ def _objective(loss: choice.Loss, **changes: object) -> Objective:
         "distance": "euclidean",
         "margin": 1.0,
         "negatives": "distant",
+        "guard_hours": 24.0,
+        "guard_km": 1000.0,
         "temperature": 0.2,
         "redundancy_weight": 0.01,
         "momentum": 0.9,
@@ -87,6 +90,8 @@ def _batch(loss: choice.Loss, seed: int = 0) -> MicroBatch:
             return MicroBatch(tiles, targets=torch.tensor([0, 3, 5, 7]))
         case "colour":
             return MicroBatch(*_shown(*take_colour(tiles)))
+        case "moco":
+            return MicroBatch(tiles, places=torch.zeros(4, 2, 3))
     return MicroBatch(tiles)
 
 
@@ -128,7 +133,7 @@ def test_steps_of_every_loss_lower_it(loss: choice.Loss) -> None:
         step.loss.backward()
         optimizer.step()
         if loss != "moco":  # whose queue would fill with the batch itself
-            learner.after_step(step.keys)
+            learner.after_step(step.keys, 0.0)
         losses.append(float(step.loss.detach()))
     assert np.mean(losses[-3:]) < losses[0]
 
@@ -150,8 +155,9 @@ def test_one_seed_gives_the_same_learner_and_leaves_the_global_state() -> None:
     state = torch.get_rng_state()
     first, second = _learner("moco").state_dict(), _learner("moco").state_dict()
     assert torch.equal(state, torch.get_rng_state())
-    assert all(torch.equal(first[name], second[name]) for name in first)
     assert "queue.bank" in first
+    for name in first:
+        torch.testing.assert_close(first[name], second[name], rtol=0, atol=0, equal_nan=True)
 
 
 def test_the_length_of_outputs_is_penalised() -> None:
@@ -198,12 +204,12 @@ def test_byol_is_the_plain_formula_and_its_followers_follow() -> None:
         for view in (0, 1)
     ]
     assert float(learner(batch).loss.detach()) == pytest.approx(-np.mean(cosines), rel=1e-4)
-    before = learner.target_encoder.backbone.conv1[0].weight.clone()
     own = learner.encoder.backbone.conv1[0].weight
-    learner.after_step(None)
-    torch.testing.assert_close(
-        learner.target_encoder.backbone.conv1[0].weight, 0.9 * before + 0.1 * own
-    )
+    for done, momentum in ((0.0, 0.9), (0.5, 0.95), (1.0, 1.0)):
+        weight = learner.target_encoder.backbone.conv1[0].weight
+        before = weight.clone()
+        learner.after_step(None, done)
+        torch.testing.assert_close(weight, momentum * before + (1 - momentum) * own)
 
 
 def test_moco_is_the_plain_formula_and_its_queue_is_filled_in_order() -> None:
@@ -226,9 +232,9 @@ def test_moco_is_the_plain_formula_and_its_queue_is_filled_in_order() -> None:
         losses.append(-math.log(positive / (positive + sum(negatives))))
     step = learner(batch)
     assert float(step.loss.detach()) == pytest.approx(np.mean(losses), rel=1e-4)
-    np.testing.assert_allclose(step.keys, direction(keys), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(step.keys[:, :-3], direction(keys), rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(learner.queue.bank, queue)  # as it was, until the step is done
-    learner.after_step(step.keys)
+    learner.after_step(step.keys, 0.5)
     np.testing.assert_allclose(learner.queue.bank[:4], direction(keys), rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(learner.queue.bank[4:], queue[4:])
 
@@ -260,8 +266,74 @@ def test_swav_is_the_plain_formula_with_small_crops() -> None:
     assert float(learner(batch).loss.detach()) == pytest.approx(np.mean(losses), rel=1e-4)
     with torch.no_grad():
         learner.prototypes.weight.mul_(3)
-    learner.after_step(None)
+    learner.after_step(torch.zeros(1, 2 * N_DIMENSIONS), 0.5)
     np.testing.assert_allclose(learner.prototypes.weight.norm(dim=1).detach(), 1)
+
+
+def test_a_queue_of_swav_is_used_once_it_is_full() -> None:
+    """Four tiles cannot be spread over five prototypes; with eight before them they can."""
+    learner = _learner("swav")
+    assert isinstance(learner, Swav)
+    batch = MicroBatch(_tiles(4, 2))
+    state = copy.deepcopy(learner.state_dict())
+    alone = float(learner(batch).loss.detach())
+    learner.load_state_dict(state)
+    earlier = torch.nn.functional.normalize(torch.randn(8, 2, N_DIMENSIONS), dim=2)
+    learner.after_step(earlier[:4].flatten(1), 0.1)
+    state = copy.deepcopy(learner.state_dict())
+    assert float(learner(batch).loss.detach()) == pytest.approx(alone, rel=1e-5)
+    learner.load_state_dict(state)
+    learner.after_step(earlier[4:].flatten(1), 0.2)
+    state = copy.deepcopy(learner.state_dict())
+    outputs = torch.nn.functional.normalize(learner.project(batch.tiles)[1], dim=2)
+    learner.load_state_dict(state)
+    prototypes = learner.prototypes.weight.detach().numpy()
+    similarity = torch.cat([outputs.detach(), earlier]).numpy() @ prototypes.T
+    losses = []
+    for code_view in (0, 1):
+        assigned = np.exp(similarity[:, code_view] / 0.05)
+        for _ in range(3):
+            assigned /= assigned.sum(axis=0) * assigned.shape[1]
+            assigned /= assigned.sum(axis=1, keepdims=True) * len(assigned)
+        assigned *= len(assigned)
+        logits = similarity[:4, 1 - code_view] / 0.2
+        log_shares = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        losses.append(-(assigned[:4] * log_shares).sum(axis=1).mean())
+    found = float(learner(batch).loss.detach())
+    assert found == pytest.approx(np.mean(losses), rel=1e-4)
+    assert found != pytest.approx(alone, rel=1e-3)
+
+
+def test_the_guard_of_moco_reaches_its_queue() -> None:
+    """Of two tiles in the queue, the one of this hour and place repels no more."""
+    learner = _learner("moco", queue_length=2)
+    assert isinstance(learner, Moco)
+    here, elsewhere = [10.0, 20.0, -60.0], [11.0, 20.0, 90.0]
+    keys = torch.nn.functional.normalize(torch.randn(2, N_DIMENSIONS), dim=1)
+    learner.after_step(torch.cat([keys, torch.tensor([here, elsewhere])], dim=1), 0.5)
+    state = copy.deepcopy(learner.state_dict())
+    batch = MicroBatch(_tiles(2, 2), places=torch.tensor([10.5, 20.0, -60.5]).expand(2, 2, 3))
+    queries = torch.nn.functional.normalize(learner.project(batch.tiles[:, :1])[1][:, 0], dim=1)
+    targets = torch.nn.functional.normalize(learner.targets(batch.tiles[:, 1:])[:, 0], dim=1)
+    learner.load_state_dict(state)
+    positive = ((queries * targets).sum(dim=1) / 0.2).exp()
+    negative = (queries @ keys[1] / 0.2).exp()
+    expected = -(positive / (positive + negative)).log().mean()
+    torch.testing.assert_close(learner(batch).loss, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("hours", "km", "expected"),
+    [(24.0, 1500.0, [False, True, True, True]), (0.0, 0.0, [True] * 4)],
+)
+def test_tiles_are_far_apart_by_time_or_by_place(
+    hours: float, km: float, expected: list[bool]
+) -> None:
+    others = torch.tensor(
+        [[5.0, 10.0, 179.9], [30.0, 10.0, 179.9], [5.0, 10.0, 165.0], [torch.nan] * 3]
+    )
+    found = far_apart(torch.tensor([[0.0, 10.0, -179.9]]), others, hours=hours, km=km)
+    assert found.tolist() == [expected]
 
 
 @pytest.mark.parametrize("labels", [None, [0, -1, 2, -1], [-1] * 4])
@@ -278,7 +350,7 @@ def test_distillation_is_the_plain_formula_with_and_without_labels(
     def shares(logits: np.ndarray) -> np.ndarray:
         return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
 
-    expected = -(shares(told / 0.2) * np.log(shares(scores / 0.2))).sum(axis=1).mean()
+    expected = -(0.2**2) * (shares(told / 0.2) * np.log(shares(scores / 0.2))).sum(axis=1).mean()
     if labels is not None and max(labels) >= 0:
         each = np.repeat(labels, 2)
         known = np.flatnonzero(each >= 0)

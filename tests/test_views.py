@@ -37,6 +37,8 @@ def _objective(loss: Loss, views: Views = "neighbour", n_crops: int = 0) -> Obje
         distance="euclidean",
         margin=1.0,
         negatives="distant",
+        guard_hours=24.0,
+        guard_km=2000.0,
         temperature=0.1,
         redundancy_weight=0.01,
         momentum=0.9,
@@ -67,8 +69,6 @@ def _maker(
         equalised_share=0.0,
         scale=SCALE,
         members=xr.Dataset({name: (dimensions, each) for name, each in places.items()}),
-        guard_hours=24.0,
-        guard_km=2000.0,
         labels=None,
     )
 
@@ -166,7 +166,8 @@ def test_the_guard_goes_by_the_hours_and_kilometres_of_the_batch(
         latitude=np.array([[0, 0, 0], [8, 8, 0], [0, 0, 0]], float),
         longitude=np.array([[0, 0, 0], [80, 80, 0], [0, 0, 0]], float),
     )
-    guarded = dataclasses.replace(maker, guard_km=guard_km)
+    objective = dataclasses.replace(maker.objective, guard_km=guard_km)
+    guarded = dataclasses.replace(maker, objective=objective)
     found = guarded.may_be_negative(np.array([2, 0, 1]), np.tile(np.arange(3), (3, 1)))
     anchors = np.array([0, 3, 6])  # of triplets 2, 0 and 1
     assert found[np.ix_(anchors, anchors)].tolist() == expected

@@ -69,6 +69,7 @@ def train_epoch(
     *,
     n_triplets: int,
     learning_rate: Callable[[int], float],
+    done: Callable[[int], float],
     max_gradient_norm: float,
     check: Callable[[Tensor], None],
 ) -> float:
@@ -82,6 +83,7 @@ def train_epoch(
         batches: Triplets of each micro-batch, those of every lane of all processes, (lane,) each.
         n_triplets: Of the epoch.
         learning_rate: Of the batch with this number.
+        done: Share of all steps of the run that are done after it.
         max_gradient_norm: Longer gradients are shortened to it; 0 for none.
         check: Raises when embeddings (tile, dimension) are of no use; sees those of this process,
             of unit length, in every so many batches.
@@ -107,7 +109,7 @@ def train_epoch(
             if max_gradient_norm:
                 nn.utils.clip_grad_norm_(learner.parameters(), max_gradient_norm)
             optimizer.step()
-            learner.after_step(_gather([step.keys for step in steps], sizes))
+            learner.after_step(_gather([step.keys for step in steps], sizes), done(number))
             if (number + 1) % CHECK_EVERY == 0:
                 seen = torch.cat([step.embeddings for step in steps])
                 check(nn.functional.normalize(seen, dim=1))

@@ -84,7 +84,7 @@ class TrainParams:
     def choice(self) -> Objective:
         """What is minimised."""
         numbers = dataclasses.asdict(self.objective)
-        for name in ("guard_hours", "guard_km", "labels", "teacher"):
+        for name in ("labels", "teacher"):
             del numbers[name]
         return Objective(loss=self.loss, views=self.views, **numbers)
 

@@ -21,6 +21,7 @@ from pipeline.core.objective.pretext import directions, take_colour, turn
 from pipeline.core.triplet import MEMBERS, may_be_negative
 
 ANCHOR, NEIGHBOUR, DISTANT = range(len(MEMBERS))
+EPOCH = np.datetime64("2000-01-01")  # near enough for hours in single precision
 CROP_SHARE = 0.5  # of a tile's edge; small crops show 5 to 40 % of its area
 CROP_AREA = (0.05, 0.4)
 SMALLEST_CROP = 32  # pixels, which a ResNet takes to one
@@ -54,8 +55,6 @@ class ViewMaker:
         scale: Of the channels.
         members: Variables `time`, `latitude` and `longitude` in degrees, `first_row` and
             `first_column` in pixels, each of shape (triplet, member).
-        guard_hours: So many hours apart …
-        guard_km: … or so many km two tiles of a batch must be to be negatives of each other.
         labels: Number of each anchor's label, -1 without one, (triplet,); None where no loss looks
             at labels.
     """
@@ -65,8 +64,6 @@ class ViewMaker:
     equalised_share: float
     scale: ColourScale
     members: xr.Dataset
-    guard_hours: float
-    guard_km: float
     labels: NDArray[np.int64] | None
 
     def make(
@@ -105,7 +102,10 @@ class ViewMaker:
         allowed = None
         if objective.compares_batch:
             allowed = torch.from_numpy(self.may_be_negative(triplets, chosen)).to(device)
-        return MicroBatch(views, crops, targets, allowed)
+        places = None
+        if objective.loss == "moco":
+            places = torch.from_numpy(self._places(triplets, chosen)).to(device)
+        return MicroBatch(views, crops, targets, allowed, places)
 
     def may_be_negative(
         self, triplets: NDArray[np.int64], chosen: NDArray[np.int64]
@@ -124,11 +124,20 @@ class ViewMaker:
             (time - time[0]) / np.timedelta64(1, "h"),
             latitude,
             longitude,
-            min_hours=self.guard_hours,
-            min_km=self.guard_km,
+            min_hours=self.objective.guard_hours,
+            min_km=self.objective.guard_km,
         )
         tiles = (np.arange(len(triplets))[:, None] * len(MEMBERS) + chosen).ravel()
         return np.asarray(allowed[np.ix_(tiles, tiles)])
+
+    def _places(
+        self, triplets: NDArray[np.int64], chosen: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Hours, latitude and longitude of what each view shows, (triplet, view, 3)."""
+        shown = triplets[:, None], chosen
+        hours = (self.members.time.values[shown] - EPOCH) / np.timedelta64(1, "h")
+        degrees = [self.members[name].values[shown] for name in ("latitude", "longitude")]
+        return np.stack([hours, *degrees], axis=-1).astype(np.float32)
 
     def _offsets(self, triplets: NDArray[np.int64]) -> Tensor:
         """Rows and columns from each anchor to its neighbour, (triplet, 2)."""

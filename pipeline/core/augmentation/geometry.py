@@ -65,7 +65,9 @@ def cut(tiles: Tensor, centres: Tensor, edges: Tensor, angles: Tensor, *, size: 
     """Boxes of square tiles, turned about their centres and resized by one cubic resampling.
 
     Embedding sees tiles as they are, so that training should: cubic convolution keeps 0.86 of the
-    contrast between adjacent pixels, linear interpolation 0.67 of it. A box is turned inside its tile, so that it only shows the tile mirrored at its edge where a
+    contrast between adjacent pixels, linear interpolation 0.67 of it.
+
+    A box is turned inside its tile, so that it only shows the tile mirrored at its edge where a
     corner leaves it. Boxes should be less than twice as large as their results, between whose
     pixels others would be left out.
 

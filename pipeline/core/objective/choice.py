@@ -43,10 +43,12 @@ class Objective:
         distance: Of triplet and contrastive.
         margin: Of triplet and contrastive.
         negatives: Of triplet.
+        guard_hours: So many hours apart …
+        guard_km: … or so many km two tiles must be to be negatives of each other.
         temperature: Of the losses with a softmax or a sigmoid, swav and distillation.
         redundancy_weight: Of barlow_twins: λ of the correlations off the diagonal.
         momentum: Of byol and moco.
-        queue_length: Of moco, tiles.
+        queue_length: Of moco and swav, tiles.
         n_prototypes: Of swav.
         n_crops: Of swav, small ones of each triplet.
         teacher_weight: Of distillation: share of the loss that is not of true labels.
@@ -58,6 +60,8 @@ class Objective:
     distance: Distance
     margin: float
     negatives: Negatives
+    guard_hours: float
+    guard_km: float
     temperature: float
     redundancy_weight: float
     momentum: float
@@ -161,6 +165,8 @@ def create_learner(
                     queue_length=objective.queue_length,
                     temperature=objective.temperature,
                     momentum=objective.momentum,
+                    guard_hours=objective.guard_hours,
+                    guard_km=objective.guard_km,
                 )
             case "swav":
                 return Swav(
@@ -168,6 +174,7 @@ def create_learner(
                     head(n_outputs),
                     n_dimensions=n_outputs,
                     n_prototypes=objective.n_prototypes,
+                    queue_length=objective.queue_length,
                     temperature=objective.temperature,
                 )
             case "rotation":

@@ -14,8 +14,9 @@ from pipeline.core.objective.learner import Learner, MicroBatch, Step, without_g
 class Distillation(Learner):
     """Tells what a teacher tells of each tile, and the true label of those that have one.
 
-    The loss is (1 - w) · H(label, student) + w · H(softmax(teacher / t), softmax(student / t)), H
-    being the cross-entropy; where no tile of the micro-batch has a label, the latter alone.
+    The loss is (1 - w) · H(label, student) + w · t² · H(softmax(teacher / t),
+    softmax(student / t)), H being the cross-entropy, and t² what keeps its gradient as large at
+    every temperature; where no tile of the micro-batch has a label, the latter alone.
 
     Args:
         encoder: The student.
@@ -24,7 +25,8 @@ class Distillation(Learner):
         temperature: The t.
         teacher_weight: The w; with 1 no label is looked at.
 
-    Source: Chen et al. (2020), arXiv:2006.10029, equations 2 and 3.
+    Source: Chen et al. (2020), arXiv:2006.10029, equations 2 and 3; Hinton et al. (2015),
+    arXiv:1503.02531, for t².
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Distillation(Learner):
 
 
 def distillation_loss(scores: Tensor, told: Tensor, *, temperature: float) -> Tensor:
-    """Cross-entropy of softened answers, of student and teacher, (tile, label) each."""
+    """Cross-entropy of softened answers times t², of student and teacher, (tile, label) each."""
     shares = softmax(told / temperature, dim=1)
-    return -(shares * log_softmax(scores / temperature, dim=1)).sum(dim=1).mean()
+    softened = log_softmax(scores / temperature, dim=1)
+    return -(temperature**2) * (shares * softened).sum(dim=1).mean()

@@ -27,12 +27,15 @@ class MicroBatch:
             without one.
         may_be_negative: Whether a tile may be pushed away from another (tile, tile), tiles in the
             order of `tiles`; None for all of other triplets.
+        places: Hours since any time, latitude and longitude in degrees of the tiles that the views
+            show, (triplet, view, 3), where asked for.
     """
 
     tiles: Tensor
     crops: Tensor | None = None
     targets: Tensor | None = None
     may_be_negative: Tensor | None = None
+    places: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.tiles)
@@ -69,8 +72,13 @@ class Learner(nn.Module):
     def forward(self, batch: MicroBatch) -> Step:
         """The loss of a micro-batch."""
 
-    def after_step(self, keys: Tensor | None) -> None:
-        """Follow the step of the optimizer; `keys` are those of the whole batch, in order."""
+    def after_step(self, keys: Tensor | None, done: float) -> None:
+        """Follow the step of the optimizer.
+
+        Args:
+            keys: Those of the whole batch, in order.
+            done: Share of all steps that are done, this one too.
+        """
 
     def project(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings and outputs of the head, (tile, view, dimension) each, float32."""

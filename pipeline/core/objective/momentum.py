@@ -1,9 +1,10 @@
 """Learners with a second network that follows the first: BYOL and MoCo."""
 
+import math
+
 import torch
 from lightly.loss import NegativeCosineSimilarity
 from lightly.models.modules.heads import BYOLPredictionHead
-from lightly.models.modules.memory_bank import MemoryBankModule
 from lightly.models.utils import update_momentum
 from pytorch_metric_learning.losses import SupConLoss
 from pytorch_metric_learning.reducers import MeanReducer
@@ -12,6 +13,7 @@ from torch.nn.functional import normalize
 
 from pipeline.core.encoder import Encoder
 from pipeline.core.objective.learner import Learner, MicroBatch, Step, project, without_gradients
+from pipeline.core.objective.queue import Queue, far_apart
 
 
 class MomentumLearner(Learner):
@@ -29,12 +31,12 @@ class MomentumLearner(Learner):
         self.target_encoder = without_gradients(encoder)
         self.target_head = without_gradients(head)
 
-    def after_step(self, keys: Tensor | None) -> None:  # noqa: ARG002
-        """Let the followers come nearer."""
+    def follow(self, momentum: float) -> None:
+        """Let the followers come nearer, and keep this share of their weights."""
         with torch.no_grad():
-            update_momentum(self.encoder, self.target_encoder, self.momentum)
+            update_momentum(self.encoder, self.target_encoder, momentum)
             if any(True for _ in self.head.parameters()):
-                update_momentum(self.head, self.target_head, self.momentum)
+                update_momentum(self.head, self.target_head, momentum)
 
     @torch.no_grad()
     def targets(self, tiles: Tensor) -> Tensor:
@@ -45,7 +47,8 @@ class MomentumLearner(Learner):
 class Byol(MomentumLearner):
     """Predicts what the followers make of the other view; no negatives.
 
-    The loss is -cos(prediction, target), the mean of both directions: -1 at best.
+    The loss is -cos(prediction, target), the mean of both directions: -1 at best. The momentum
+    rises from its first value to 1 by half a cosine, over all steps.
 
     Source: Grill et al. (2020), arXiv:2006.07733.
     """
@@ -71,11 +74,16 @@ class Byol(MomentumLearner):
         loss = self.criterion(predictions[:, 0], second) + self.criterion(predictions[:, 1], first)
         return Step(loss / 2, embeddings.detach().flatten(0, 1))
 
+    def after_step(self, keys: Tensor | None, done: float) -> None:  # noqa: ARG002
+        """Let the followers come nearer, less and less."""
+        self.follow(1 - (1 - self.momentum) * (1 + math.cos(math.pi * done)) / 2)
+
 
 class Moco(MomentumLearner):
     """InfoNCE of a view against the followers' vector of the other, and against a queue of those.
 
-    Negatives are the followers' vectors of earlier batches alone.
+    Negatives are the followers' vectors of earlier batches alone, and of these the tiles that are
+    so many hours or so many kilometres away.
 
     Source: He et al. (2020), arXiv:1911.05722.
     """
@@ -89,39 +97,39 @@ class Moco(MomentumLearner):
         queue_length: int,
         temperature: float,
         momentum: float,
+        guard_hours: float,
+        guard_km: float,
     ) -> None:
         super().__init__(encoder, head, momentum=momentum)
-        self.queue = _Queue((queue_length, n_dimensions), feature_dim_first=False)
+        self.guard_hours, self.guard_km = guard_hours, guard_km
+        self.queue = Queue(queue_length, n_dimensions)
+        self.places = Queue(queue_length, n_columns=3)
+        self.places.bank.fill_(torch.nan)  # the first vectors are of no place
         self.criterion = SupConLoss(temperature, reducer=MeanReducer())
 
     def forward(self, batch: MicroBatch) -> Step:
         """The loss of a micro-batch."""
+        assert batch.places is not None
         embeddings, outputs = self.project(batch.tiles[:, :1])
-        keys, queued = self.queue(normalize(self.targets(batch.tiles[:, 1:]).flatten(0, 1), dim=1))
+        keys = normalize(self.targets(batch.tiles[:, 1:]).flatten(0, 1), dim=1)
+        anchors, others = batch.places.unbind(1)
+        queued = self.queue.bank.clone()
+        may_be_negative = far_apart(
+            anchors, self.places.bank, hours=self.guard_hours, km=self.guard_km
+        )
         number = torch.arange(len(keys), device=keys.device)
-        negatives = torch.arange(len(queued), device=keys.device) + len(keys)
-        pairs = (
-            number,
-            number,
-            number.repeat_interleave(len(queued)),
-            negatives.repeat(len(keys)),
-        )
+        repelled, negatives = may_be_negative.nonzero(as_tuple=True)
         loss = self.criterion(
-            outputs.flatten(0, 1), indices_tuple=pairs, ref_emb=torch.cat([keys, queued])
+            outputs.flatten(0, 1),
+            indices_tuple=(number, number, repelled, negatives + len(keys)),
+            ref_emb=torch.cat([keys, queued]),
         )
-        return Step(loss, embeddings.detach().flatten(0, 1), keys)
+        return Step(loss, embeddings.detach().flatten(0, 1), torch.cat([keys, others], dim=1))
 
-    def after_step(self, keys: Tensor | None) -> None:
+    def after_step(self, keys: Tensor | None, done: float) -> None:  # noqa: ARG002
         """Let the followers come nearer, and put the batch's vectors into the queue."""
-        super().after_step(keys)
+        self.follow(self.momentum)
         assert keys is not None
-        self.queue(keys, update=True)
-
-
-class _Queue(MemoryBankModule):  # type: ignore[misc]
-    """A queue that is part of a checkpoint."""
-
-    def __init__(self, size: tuple[int, int], *, feature_dim_first: bool) -> None:
-        super().__init__(size, feature_dim_first=feature_dim_first)
-        for name, buffer in list(self.named_buffers()):
-            self.register_buffer(name, buffer, persistent=True)
+        vectors, places = keys.split([keys.shape[1] - 3, 3], dim=1)
+        self.queue(vectors, update=True)
+        self.places(places, update=True)
