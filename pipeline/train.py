@@ -87,10 +87,13 @@ def run(
                         checkpoint, training.tensors(), {"fingerprint": fingerprint, **state}
                     )
                 _log_epoch(written, training.history[-1])
-        kept = training.best
+        training.encoder.load_state_dict(training.best)
         if params.initial_share:
-            kept = blend(kept, training.initial, share=params.initial_share)
-        training.encoder.load_state_dict(kept)
+            drawn = blend(training.best, training.initial, share=params.initial_share)
+            training.encoder.load_state_dict(drawn)
+            _, lanes = _lanes(training, params, splits["train"], views)
+            engine.renew_statistics(training.encoder, lanes)
+        kept = training.encoder.state_dict()
         epoch, test = training.best_epoch, judge(splits["test"])
         validation = (
             judge(splits["validation"])
@@ -279,10 +282,7 @@ def train_epoch(
     All that is random is drawn from the seed, the epoch and the lane, so that a resumed run
     repeats it, and so do several processes.
     """
-    n_triplets = tiles.shape[0]
-    sizes = lane.micro_batch_sizes(
-        n_triplets, n_lanes=params.micro_batches, batch_size=params.batch_size
-    )
+    sizes, lanes = _lanes(training, params, tiles, views)
     n_steps = len(sizes) * params.n_epochs
     before = training.epoch * len(sizes)
     warm_up = round(params.warm_up_share * n_steps)
@@ -295,17 +295,28 @@ def train_epoch(
         training.learner,
         training.network,
         training.optimizer,
-        [
-            _micro_batches(params, tiles, views, training.epoch, number, sizes[:, number])
-            for number in engine.own_lanes(params.micro_batches)
-        ],
+        lanes,
         _shown(sizes, f"epoch {training.epoch + 1} of {params.n_epochs}"),
-        n_triplets=n_triplets,
+        n_triplets=tiles.shape[0],
         learning_rate=learning_rate,
         done=lambda number: (before + number + 1) / n_steps,
         max_gradient_norm=params.max_gradient_norm,
         check=lambda seen: check_collapse(collapse_measures(seen), params.least),
     )
+
+
+def _lanes(
+    training: TrainingRun, params: TrainParams, tiles: stores.TripletTiles, views: ViewMaker
+) -> tuple[NDArray[np.int64], list[Iterator[MicroBatch]]]:
+    """Triplets of each micro-batch of the coming epoch, (batch, lane), and this process's lanes."""
+    sizes = lane.micro_batch_sizes(
+        tiles.shape[0], n_lanes=params.micro_batches, batch_size=params.batch_size
+    )
+    lanes = [
+        _micro_batches(params, tiles, views, training.epoch, number, sizes[:, number])
+        for number in engine.own_lanes(params.micro_batches)
+    ]
+    return sizes, lanes
 
 
 def _shown(sizes: NDArray[np.int64], description: str) -> Iterable[NDArray[np.int64]]:

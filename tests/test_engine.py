@@ -253,3 +253,25 @@ def test_embeddings_come_in_the_order_of_their_triplets(encoder: Encoder) -> Non
     with torch.inference_mode():
         expected = encoder.eval()(torch.from_numpy(members).flatten(0, 1)).unflatten(0, (5, 3))
     torch.testing.assert_close(embeddings, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_statistics_are_renewed_for_averaged_weights(encoder: Encoder) -> None:
+    """Means over all batches of the first layer's means, whatever it had gathered before."""
+    first = encoder.backbone.bn1
+    with torch.no_grad():
+        first.running_mean.fill_(50.0)
+        first.running_var.fill_(9.0)
+    seen = []
+
+    def remember(_: torch.nn.Module, inputs: tuple[Tensor]) -> None:
+        seen.append(inputs[0].detach())
+
+    handle = first.register_forward_pre_hook(remember)
+    engine.renew_statistics(encoder, [iter([MicroBatch(tiles)]) for tiles in _lanes()])
+    handle.remove()
+    assert len(seen) == 4
+    means = torch.stack([each.mean((0, 2, 3)) for each in seen])
+    variances = torch.stack([each.var((0, 2, 3)) for each in seen])
+    torch.testing.assert_close(first.running_mean, means.mean(dim=0))
+    torch.testing.assert_close(first.running_var, variances.mean(dim=0))
+    assert first.momentum == 0.1

@@ -649,6 +649,10 @@ def test_training_starts_from_given_weights(run: Callable[..., Path], tmp_path: 
         expected = (weights[name] + whole[f"backbone.{name}"]) / 2
         torch.testing.assert_close(half[f"backbone.{name}"], expected, rtol=1e-5, atol=1e-6)
     assert torch.equal(half["projection.weight"], whole["projection.weight"])
+    mean = "backbone.bn1.running_mean"  # of what the averaged weights see, not an average
+    assert not torch.allclose(
+        half[mean], (weights["bn1.running_mean"] + whole[mean]) / 2, rtol=0.05, atol=0.01
+    )
     with pytest.raises(ValueError, match=r"initial_share is 0\.5 and train\.init none; name"):
         run(replace(PARAMS, initial_share=0.5), "no")
     with pytest.raises(FileNotFoundError, match=r"weights none\.st do not exist; set train\.init"):

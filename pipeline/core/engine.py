@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import update_bn
 
 from pipeline.core.encoder import Encoder, autocast
 from pipeline.core.objective.learner import Learner, MicroBatch, Step
@@ -119,6 +120,24 @@ def train_epoch(
             "train.learning_rate"
         )
     return float(summed(total) / n_triplets)
+
+
+def renew_statistics(encoder: Encoder, lanes: Iterable[Iterator[MicroBatch]]) -> None:
+    """Compute the means and variances of batch normalisation anew, for weights just averaged.
+
+    Those that training gathered, or their average, are of other activations.
+
+    Args:
+        encoder: Of the averaged weights; changed in place.
+        lanes: Micro-batches of each lane of this process, seen in training mode.
+
+    Source: Izmailov et al. (2018), arXiv:1803.05407, section 3.2.
+    """
+    device = next(encoder.parameters()).device
+    with autocast(device):
+        update_bn((batch.tiles.flatten(0, 1) for lane in lanes for batch in lane), encoder, device)
+    statistics = _statistics(encoder)
+    _average(statistics, [statistics])
 
 
 def embed_triplets(
@@ -228,11 +247,11 @@ def _twin(learner: Learner) -> Learner:
     return deepcopy(learner, dict(common))
 
 
-def _statistics(learner: Learner) -> list[Tensor]:
+def _statistics(network: nn.Module) -> list[Tensor]:
     """Means and variances that batch normalisation has gathered."""
     return [
         buffer
-        for layer in learner.modules()
+        for layer in network.modules()
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)
         for buffer in layer.buffers()
     ]
