@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -379,6 +380,10 @@ def embedding(folder: Path) -> list[Row]:
             {
                 f"embedding with {backbone}, of the bare forward pass": (bare, 0.9),
                 "the same, of a pass with normalisation folded in": (partial(bare, fused), None),
+                "the same, of a pass in bfloat16 where there is any": (
+                    partial(bare, precision=autocast),
+                    None,
+                ),
             },
             partial(embedded, encoder, product, n_tiles),
             "tiles/s",
@@ -391,8 +396,9 @@ def rate_of_bare_forward(
     backbone: str,
     n_tiles: int,
     prepare: Callable[[Encoder], Encoder] = Encoder.eval,
+    precision: Callable[[torch.device], AbstractContextManager[None]] = lambda _: nullcontext(),
 ) -> float:
-    """Tiles/s of batches that are there already."""
+    """Tiles/s of batches that are there already, in float32 by default."""
     tiles = triplet_tiles(folder, "validation")
     run = train.start(train_params(folder, backbone), n_channels=tiles.shape[2])
     network = prepare(run.encoder)
@@ -400,7 +406,7 @@ def rate_of_bare_forward(
     n_batches = -(-n_tiles // len(batch))
 
     def forward() -> None:
-        with torch.inference_mode(), autocast(compute_device()):
+        with torch.inference_mode(), precision(compute_device()):
             network(batch).cpu()
 
     forward()

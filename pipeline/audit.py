@@ -16,7 +16,13 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.core import audit as core
 from pipeline.core import audit_product, clustering, kmeans
-from pipeline.core.audit_product import OWN, STATISTICS, UNTRAINED, Representation
+from pipeline.core.audit_product import (
+    BEST,
+    OWN,
+    STATISTICS,
+    UNTRAINED,
+    Representation,
+)
 from pipeline.core.bootstrap import draw_days, number_days
 from pipeline.core.classification.probe import pixel_statistics
 from pipeline.core.device import compute_device
@@ -82,8 +88,8 @@ def run(
         "left_out": "; ".join(f"{LABELS[name]}: {why}" for name, why in left_out.items()),
         "n_tiles": len(sample),
         "n_days": n_days,
-        "comment": "shares are cross-validated over days but for correlation_ratio; below 0 the "
-        "mean would have been the better guess",
+        "comment": "shares are cross-validated over days but for correlation_ratio, and "
+        "extrapolated to many days; below 0 the mean would have been the better guess",
     }
     log.info("%s", product.attrs["finding"])
     stores.write_product(product, audit / "audit.nc", params)
@@ -161,19 +167,27 @@ def _explain(
     }
     jobs = [(representation, name) for representation in representations for name in together]
 
-    def explain(job: tuple[str, str]) -> dict[audit_product.Target, core.Explained]:
+    def fit(job: tuple[str, str]) -> dict[audit_product.Target, core.Fitted]:
         return core.explain(
             together[job[1]],
             targets[job[0]],
             days,
-            draws,
             n_folds=min(params.n_folds, draws.shape[1]),
             seed=params.seed,
         )
 
     with ThreadPoolExecutor(max(1, n_workers())) as executor:
-        found = progress(executor.map(explain, jobs), "audit", total=len(jobs), unit="fits")
-        return dict(zip(jobs, found, strict=True))
+        found = progress(executor.map(fit, jobs), "audit", total=len(jobs), unit="fits")
+        fitted = dict(zip(jobs, found, strict=True))
+    for representation in representations:
+        of_all = [fitted[representation, name] for name in together]
+        fitted[representation, BEST] = {
+            target: core.best_of([each[target] for each in of_all]) for target in of_all[0]
+        }
+    return {
+        job: {target: core.share_explained(each, draws) for target, each in found.items()}
+        for job, found in fitted.items()
+    }
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from pipeline.core.audit_product import OWN, SETS, most
+from pipeline.core.audit_product import BEST, OWN, SETS
 from pipeline.files import figures as draw
 from pipeline.files import stage, stores
 
@@ -15,7 +15,7 @@ def run(audit: Path, clusters: Path, figures: Path) -> None:
     k = int(stores.open_product(clusters).attrs["recommended_k"])
     names = product.explained_by.values.tolist()
     own = product.sel(representation=OWN)
-    factors = [name for name in names if name not in SETS]
+    factors = [name for name in names if name not in (*SETS, BEST)]
     draw.heat_map(
         own.correlation_ratio.sel(explained_by=factors).values,
         figures / "correlation_ratio.png",
@@ -48,7 +48,7 @@ def _list_shares(best: xr.Dataset, representation: str) -> dict[str, tuple[float
     found = best.sel(representation=representation).clip(min=0.0)
     ends = [found[f"clusters_explained{end}"].values.tolist() for end in ("", "_low", "_high")]
     shares = dict(zip(found.explained_by.values.tolist(), zip(*ends, strict=True), strict=True))
-    value, low, high = shares[most(found.clusters_explained)]
+    value, low, high = shares[BEST]
     return shares | {"what is left": (1 - value, 1 - high, 1 - low)}
 
 

@@ -13,8 +13,8 @@ def _explain(
     rng = np.random.default_rng(0)
     days = np.arange(N_TILES) % N_DAYS if days is None else days
     draws = draw_days(N_DAYS, n_draws=200, rng=rng)
-    found = audit.explain(factors, {"target": target}, days, draws, n_folds=4, seed=0)
-    return found["target"]
+    found = audit.explain(factors, {"target": target}, days, n_folds=4, seed=0)
+    return audit.share_explained(found["target"], draws)
 
 
 def _column(rng: np.random.Generator) -> np.ndarray:
@@ -78,3 +78,54 @@ def test_principal_components_hold_the_variance() -> None:
     np.testing.assert_allclose(scores @ axes, embeddings - embeddings.mean(axis=0), atol=1e-8)
     assert shares.sum() == pytest.approx(1)
     assert shares[0] == pytest.approx(16 / 21.25, abs=0.05)
+
+
+@pytest.mark.slow("many")
+@pytest.mark.parametrize(("of_factor", "of_noise"), [(0.3, 0.3), (0.0, 0.5), (0.5, 0.1)])
+@pytest.mark.parametrize("n_days", [4, 10])
+def test_few_days_do_not_pull_the_share_down(
+    n_days: int, of_factor: float, of_noise: float
+) -> None:
+    """Half is explained; parts of the factor and of the noise are common to a day.
+
+    Against the mean of all days, the tested one too, 0.34 to 0.37 would be found of four days.
+    """
+    days = np.repeat(np.arange(n_days), 400 // n_days)
+
+    def draw(rng: np.random.Generator, of_day: float) -> np.ndarray:
+        common = rng.normal(size=(n_days, 1))[days]
+        return np.sqrt(of_day) * common + np.sqrt(1 - of_day) * rng.normal(size=(len(days), 1))
+
+    shares = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        factor = draw(rng, of_factor)
+        target = {"target": factor + draw(rng, of_noise)}
+        fitted = audit.explain([factor], target, days, n_folds=n_days, seed=0)["target"]
+        shares.append(1 - fitted.left.sum() / fitted.whole.sum())
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.06)
+
+
+def test_the_best_is_chosen_without_the_days_it_is_tried_on() -> None:
+    fold = np.array([0, 0, 1])
+    whole = np.array([2.0, 2.0, 2.0])
+    first = audit.Fitted(np.array([1.0, 1.0, 2.0]), whole, fold, np.array([0.2, 0.9]))
+    second = audit.Fitted(np.array([0.5, 1.5, 0.1]), whole, fold, np.array([0.3, 0.1]))
+    best = audit.best_of([first, second])
+    np.testing.assert_array_equal(best.left, [0.5, 1.5, 2.0])
+    draws = draw_days(3, n_draws=50, rng=np.random.default_rng(0))
+    assert audit.share_explained(best, draws).share == pytest.approx(1 - 4 / 6)
+
+
+def test_choosing_among_many_factors_of_noise_explains_nothing() -> None:
+    """The one that explains most of the tested days would seem to explain something."""
+    rng = np.random.default_rng(8)
+    days = np.repeat(np.arange(6), 20)
+    target = {"target": rng.normal(size=(120, 1))}
+    found = [
+        audit.explain([rng.normal(size=(120, 1))], target, days, n_folds=3, seed=0)["target"]
+        for _ in range(12)
+    ]
+    draws = draw_days(6, n_draws=50, rng=rng)
+    told = max(audit.share_explained(each, draws).share for each in found)
+    assert audit.share_explained(audit.best_of(found), draws).share < min(told, 0.05)

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -69,7 +71,20 @@ def test_batches_do_not_change_embeddings() -> None:
     encoder, tiles = _encoder(), _tiles(5)
     whole = embed_tiles(encoder, tiles, device=CPU)
     parts = embed_tiles(encoder, tiles, device=CPU, batch_size=2)
-    np.testing.assert_allclose(whole, parts, atol=0.02 * np.abs(whole).max())  # bfloat16
+    np.testing.assert_allclose(whole, parts, atol=1e-5)
+
+
+@pytest.mark.parametrize("prepare", [Encoder.eval, fused])
+def test_embeddings_are_computed_in_single_precision(
+    prepare: Callable[[Encoder], Encoder],
+) -> None:
+    """An atlas promises clusters for years, on machines with bfloat16 and without."""
+    encoder, tiles = _encoder().eval(), _tiles(5)
+    found = embed_tiles(prepare(encoder), tiles, device=CPU)
+    with torch.inference_mode():
+        exact = encoder.double().backbone((torch.from_numpy(tiles).double() - 127.5) / 63.75)
+        exact = torch.nn.functional.normalize(encoder.projection(exact), dim=1)
+    np.testing.assert_allclose(found, exact, atol=1e-5)
 
 
 def test_vectors_before_they_are_scaled_point_where_embeddings_do() -> None:

@@ -7,7 +7,7 @@ import pytest
 from pipeline import plot_audit
 from pipeline.core import audit_product
 from pipeline.core.audit import Explained
-from pipeline.core.audit_product import OWN, STATISTICS, Representation
+from pipeline.core.audit_product import BEST, OWN, STATISTICS, Representation
 from pipeline.files import figures as draw
 from pipeline.files import stores
 
@@ -17,6 +17,7 @@ SHARES = {
     (OWN, "colour"): Explained(0.3, 0.2, 0.4),
     (OWN, "place and time"): Explained(-0.2, -0.3, 0.1),
     (OWN, "all factors"): Explained(0.4, 0.3, 0.5),
+    (OWN, BEST): Explained(0.4, 0.3, 0.5),
 }
 
 

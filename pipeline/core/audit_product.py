@@ -17,6 +17,8 @@ FloatArray = NDArray[np.floating]
 Target = tuple[str, int]  # what is explained, and its k or component
 
 OWN, STATISTICS, UNTRAINED = "own encoder", "pixel statistics", "untrained encoder"
+INITIAL = "encoder before training"  # where it did not begin untrained
+BEST = "best on other days"  # of the factors and sets, chosen without the days that are told
 SETS = {"colour": COLOUR, "place and time": PLACE_AND_TIME, "all factors": LABELS}
 VARIANCE_KEPT = 0.99  # of an embedding, by the principal components that stand for it
 DIMENSIONS = {
@@ -70,7 +72,7 @@ def assemble(
     """Shares explained by factors, and what clusters tell of factors, as a labelled product.
 
     Args:
-        explained: By representation and factor or set, of each target.
+        explained: By representation and factor, set or `BEST`, of each target.
         representations: In the order in which they come out.
         factors: Columns (tile, column) by name.
     """
@@ -90,7 +92,7 @@ def assemble(
     product = xr.merge([_spread(table, what) for what in WHAT])
     product["correlation_ratio"] = _correlation_ratios(representations, factors)
     product = product.reindex(
-        representation=list(representations), explained_by=list(gather_sets(factors))
+        representation=list(representations), explained_by=[*gather_sets(factors), BEST]
     )
     for name, long_name in DIMENSIONS.items():
         product[name].attrs = {"long_name": long_name, "units": "1"}
@@ -154,29 +156,23 @@ def tabulate(product: xr.Dataset) -> pd.DataFrame:
 
 def say(best: xr.Dataset) -> str:
     """The finding in a sentence, at the recommended k."""
-    own = best.sel(representation=OWN)
-    best_set = own.sel(explained_by=most(own.clusters_explained))
-    left = {
-        name: 1 - _most_share(best.clusters_explained.sel(representation=name))
-        for name in best.representation.values.tolist()
-    }
-    low, high = (max(0.0, float(best_set[f"clusters_explained_{end}"])) for end in ("low", "high"))
+    own = best.sel(representation=OWN, explained_by=BEST)
+    left = {name: _left(best, name) for name in best.representation.values.tolist()}
+    low, high = (max(0.0, float(own[f"clusters_explained_{end}"])) for end in ("low", "high"))
+    others = "; ".join(
+        f"{left[name]:.0%} of the {name}'s" for name in left if name not in (OWN, STATISTICS)
+    )
     return (
-        f"of what {int(best.k)} clusters of the own encoder tell, {best_set.explained_by.item()} "
-        f"explains most, {1 - left[OWN]:.0%} ({low:.0%} to {high:.0%} over days), and "
-        f"{left[OWN]:.0%} is left; {left[STATISTICS]:.0%} of clusters of pixel statistics and "
-        f"{left[UNTRAINED]:.0%} of an untrained encoder's"
+        f"of what {int(best.k)} clusters of the own encoder tell, the factors explain "
+        f"{1 - left[OWN]:.0%} ({low:.0%} to {high:.0%} over days) on days not fitted to, and "
+        f"{left[OWN]:.0%} is left; {left[STATISTICS]:.0%} of clusters of pixel statistics; {others}"
     )
 
 
-def most(share: xr.DataArray) -> str:
-    """Factor or set that explains most."""
-    return str(share.explained_by.values[np.nanargmax(share.values)])
-
-
-def _most_share(share: xr.DataArray) -> float:
-    """What factors explain at most; more factors may explain less of days not fitted to."""
-    return max(0.0, float(share.max()))
+def _left(best: xr.Dataset, representation: str) -> float:
+    """What the factors do not explain of a representation's clusters."""
+    share = best.clusters_explained.sel(representation=representation, explained_by=BEST)
+    return 1 - max(0.0, float(share))
 
 
 def summarise(best: xr.Dataset) -> dict[str, Any]:
@@ -188,7 +184,7 @@ def summarise(best: xr.Dataset) -> dict[str, Any]:
                 name: round(float(share.sel(representation=representation, explained_by=name)), 4)
                 for name in share.explained_by.values.tolist()
             },
-            "left": round(1 - _most_share(share.sel(representation=representation)), 4),
+            "left": round(_left(best, representation), 4),
         }
         for representation in share.representation.values.tolist()
     }
