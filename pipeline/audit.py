@@ -18,6 +18,7 @@ from pipeline.core import audit as core
 from pipeline.core import audit_product, clustering, kmeans
 from pipeline.core.audit_product import (
     BEST,
+    INITIAL,
     OWN,
     STATISTICS,
     UNTRAINED,
@@ -26,7 +27,7 @@ from pipeline.core.audit_product import (
 from pipeline.core.bootstrap import draw_days, number_days
 from pipeline.core.classification.probe import pixel_statistics
 from pipeline.core.device import compute_device
-from pipeline.core.encoder import create_encoder, embed_tiles
+from pipeline.core.encoder import create_encoder, embed_tiles, rebuild_encoder
 from pipeline.core.factors import LABELS, gather_factors
 from pipeline.files import encoders, stage, stores
 from pipeline.files.progress import progress
@@ -106,7 +107,7 @@ def _represent(
     scenes: Path,
     encoder: Path,
 ) -> dict[str, Representation]:
-    """The own embedding with its clusters, and two that have learnt nothing."""
+    """The own embedding with its clusters, and those that have learnt nothing of clouds."""
     own = found.isel(tile=sample)
     clusters = {
         int(k): (own.cluster.sel(k=k).values, own.centroid.sel(k=k).values[: int(k)])
@@ -125,6 +126,9 @@ def _represent(
         STATISTICS: StandardScaler().fit_transform(pixel_statistics(pictures)),
         UNTRAINED: embed_tiles(network, pictures, device=compute_device()),
     }
+    if (initial := encoders.read_initial(encoder)) is not None:
+        network = rebuild_encoder(initial, description)
+        others[INITIAL] = embed_tiles(network, pictures, device=compute_device())
     is_train = tiles.split.values == "train"
     if is_train.sum() < max(clusters):
         raise ValueError(

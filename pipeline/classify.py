@@ -99,7 +99,7 @@ def run(
     )
     device = compute_device()
     rows = list_classifiers(
-        _list_starts(params, weights, description),
+        _list_starts(params, weights, description, encoders.read_initial(encoder)),
         labelled.tiles,
         labelled.label,
         day_number,
@@ -121,6 +121,8 @@ def run(
         classifiers=rows,
         reference=PIXEL_STATISTICS,
         is_training_day=splits == "train",
+        days=day_number,
+        seed=params.seed,
     )
     product = _with_origin(table, labelled, source, splits)
     stores.write_product(product, classifier / "scores.nc", params)
@@ -147,7 +149,10 @@ def _check_encoder(description: dict[str, Any], source: xr.Dataset, tile_size: i
 
 
 def _list_starts(
-    params: ClassifyParams, weights: dict[str, Tensor], description: dict[str, Any]
+    params: ClassifyParams,
+    weights: dict[str, Tensor],
+    description: dict[str, Any],
+    initial: dict[str, Tensor] | None,
 ) -> list[Start]:
     backbone, n_channels = description["backbone"], len(description["channels"])
     untrained = create_encoder(
@@ -168,8 +173,11 @@ def _list_starts(
         pretrained, last_layer = create_pretrained(
             imagenet, backbone=backbone, n_channels=n_channels
         )
+    found = None if initial is None else rebuild_encoder(initial, description)
+    before = [Start("before training", found, LAYERS[-1], "", has_embedding=False)] if found else []
     return [
         Start("untrained", untrained, LAYERS[-1], "", has_embedding=False),
+        *before,
         Start("own", own, LAYERS[-1], "", has_embedding=True),
         Start("ImageNet", pretrained, last_layer, note, has_embedding=False),
     ]
@@ -229,6 +237,7 @@ def _keep_classifier(
         "results": {
             **_round(scores["mean"].to_series().to_dict()),
             **_round(scores["calibration_mean"].to_series().to_dict()),
+            "calibration_error": round(float(scores["calibration_error"]), 4),
         },
         "parameters": asdict(params),
     }

@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 
@@ -68,6 +69,7 @@ def run(
             training, params, root, splits["train"].members, labels
         )
         judge = partial(_judge, params=params, encoder=training.encoder)
+        found = None if params.init == "none" else deepcopy(training.encoder.state_dict())
         if checkpoint.exists():
             _resume(training, checkpoint, fingerprint)
         if not training.history:
@@ -120,7 +122,7 @@ def run(
         "parameters": dataclasses.asdict(params),
         "sample_parameters": json.loads(root.attrs["parameters"]),
     }
-    encoders.write_encoder(encoder, kept, description)
+    encoders.write_encoder(encoder, kept, description, found)
     stores.write_json(metrics, results)
 
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from small_products import write_untrained
 
 from pipeline import audit
 from pipeline.core import clustering, kmeans
-from pipeline.files import stores
+from pipeline.files import encoders, stores
 
 PARAMS = audit.AuditParams(n_sample=1200, n_components=4, n_folds=3, seed=0)
 N_DAYS, PER_DAY = 12, 100
@@ -74,9 +75,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _run(folder: Path, out: Path) -> xr.Dataset:
+def _run(folder: Path, out: Path, **changes: int) -> xr.Dataset:
     inputs = [folder / name for name in ("embeddings.zarr", "clusters.zarr", "scenes.zarr")]
-    audit.run(PARAMS, *inputs, folder / "encoder", out / "audit", out / "audit.json")
+    audit.run(
+        replace(PARAMS, **changes), *inputs, folder / "encoder", out / "audit", out / "audit.json"
+    )
     return stores.open_product(out / "audit/audit.nc").load()
 
 
@@ -119,6 +122,19 @@ def test_pixel_statistics_are_nothing_but_temperature(product: xr.Dataset) -> No
         "pixel statistics",
         "untrained encoder",
     }
+
+
+def test_an_encoder_as_training_found_it_is_audited_too(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TILE2VEC_WORKERS", "0")
+    for name in ("clusters.zarr", "scenes.zarr", "embeddings.zarr"):
+        (tmp_path / name).symlink_to(folder / name)
+    weights, description = encoders.read_encoder(folder / "encoder")
+    encoders.write_encoder(tmp_path / "encoder", weights, description, weights)
+    found = _run(tmp_path, tmp_path, n_sample=200)
+    assert found.representation.values.tolist()[-1] == "encoder before training"
+    assert "of the encoder before training's" in found.attrs["finding"]
 
 
 def test_the_finding_and_what_was_left_out_are_told(product: xr.Dataset, folder: Path) -> None:

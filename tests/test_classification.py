@@ -209,7 +209,41 @@ def test_probabilities_come_true_as_often_as_they_say() -> None:
         for each in (fitted, replace(fitted, temperature=1.0))
     ]
     assert (errors[0] < errors[1]).all()
-    assert errors[0][2] < 0.06
+    found = [
+        calibration.calibration_error(
+            each.probabilities(features[test])[None], labels[test], days[test], seed=0
+        )
+        for each in (fitted, replace(fitted, temperature=1.0))
+    ]
+    assert found[0].error < 0.06 < found[1].error
+    assert found[1].error > found[1].null
+
+
+@pytest.mark.parametrize(("gap", "found_beyond"), [(0.0, 0.05), (0.1, 0.5)])
+def test_the_calibration_error_is_that_of_many_tiles_though_there_are_few(
+    gap: float, found_beyond: float
+) -> None:
+    """Of 120 tiles in six folds, where means of folds say 0.12 and 0.16."""
+    errors, by_fold, beyond, covered = [], [], [], []
+    days = np.arange(120) % 12
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        confidence = rng.uniform(0.6, 0.9, 120)
+        told = np.stack([confidence, 1 - confidence], axis=1)
+        labels = (rng.random(120) > confidence - gap).astype(np.int64)
+        found = calibration.calibration_error(told[None], labels, days, seed=seed)
+        assert found.low <= found.error <= found.high
+        errors.append(found.error)
+        beyond.append(found.error > found.null)
+        covered.append(found.low <= gap <= found.high)
+        for fold in range(6):
+            tested = days % 6 == fold
+            mean, right, n_tiles = calibration.reliability(told[tested], labels[tested])
+            by_fold.append(np.nansum(np.abs(mean - right) * n_tiles) / tested.sum())
+    assert np.mean(by_fold) > max(0.11, 1.5 * gap)
+    assert np.median(errors) == pytest.approx(gap, abs=0.03)
+    assert np.mean(beyond) == pytest.approx(found_beyond, abs=0.06)
+    assert np.mean(covered) > 0.9
 
 
 def test_temperature_is_the_one_scores_were_multiplied_by() -> None:
@@ -360,6 +394,8 @@ def _tabulate(probabilities: np.ndarray, folds: np.ndarray, labels: np.ndarray) 
         classifiers=rows,
         reference="reference",
         is_training_day=np.array([True, True, False, False]),
+        days=np.arange(4),
+        seed=0,
     )
 
 

@@ -238,6 +238,20 @@ def test_a_local_file_that_ends_at_layer3_adds_comparisons_there(
     )
 
 
+def test_an_encoder_as_training_found_it_is_a_row_of_its_own(
+    label_table: pd.DataFrame, paths: dict[str, Path], tmp_path: Path
+) -> None:
+    weights, description = encoders.read_encoder(paths["encoder"])
+    encoders.write_encoder(tmp_path / "encoder", weights, description, weights)
+    product = _run(label_table, {**paths, "encoder": tmp_path / "encoder"}, n_repeats=1)
+    means = product["mean"].sel(metric="accuracy")
+    for layer in ("layer4", "layer3"):
+        found, own = (
+            means.sel(classifier=f"{name} {layer} frozen") for name in ("before training", "own")
+        )
+        assert found.item() == own.item()  # the same weights here
+
+
 def _no_connection(*_: object, **__: object) -> None:
     raise urllib.error.URLError("no route to host")
 

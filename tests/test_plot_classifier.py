@@ -43,6 +43,8 @@ def _write_classifier(folder: Path, scenes: Path, confused: tuple[int, ...] = CO
         classifiers=ROWS,
         reference=MAJORITY,
         is_training_day=is_first,
+        days=np.arange(len(is_first)) % 3,
+        seed=0,
     )
     product = table.assign_coords(
         granule=("tile", source.granule.values[scene]),

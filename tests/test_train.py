@@ -643,6 +643,11 @@ def test_training_starts_from_given_weights(run: Callable[..., Path], tmp_path: 
         if "running" not in name and "num_batches" not in name:
             torch.testing.assert_close(found[f"backbone.{name}"], value, rtol=1e-5, atol=1e-6)
     assert found["mean"].item() == pytest.approx(255 * np.mean([0.485, 0.456, 0.406]))
+    initial = encoders.read_initial(run(still) / "encoder")
+    assert initial is not None
+    for name in ("conv1.0.weight", "layer3.0.conv1.weight", "bn1.running_mean"):
+        assert torch.equal(initial[f"backbone.{name}"], weights[name])
+    assert encoders.read_initial(run(replace(PARAMS, n_epochs=1), "fresh") / "encoder") is None
     half = _weights(run(replace(still, initial_share=0.5, learning_rate=1e-2), "half"))
     whole = _weights(run(replace(still, learning_rate=1e-2), "whole"))
     for name in ("conv1.0.weight", "layer3.0.conv1.weight"):

@@ -14,16 +14,22 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 WEIGHTS = "encoder.safetensors"
+INITIAL = "initial.safetensors"
 HEAD = "head.safetensors"
 DESCRIPTION = "encoder.json"
 
 
 def write_encoder(
-    folder: Path, weights: Mapping[str, Tensor], description: Mapping[str, Any]
+    folder: Path,
+    weights: Mapping[str, Tensor],
+    description: Mapping[str, Any],
+    initial: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write an encoder's state and what is needed to rebuild and judge it."""
+    """Write an encoder's state, what is needed to rebuild and judge it, and where it began."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file(_plain(weights), folder / WEIGHTS)
+    if initial is not None:
+        save_file(_plain(initial), folder / INITIAL)
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
 
 
@@ -37,6 +43,11 @@ def read_encoder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise FileNotFoundError(f"{folder} holds no encoder; run dvc repro train")
     description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text())
     return load_file(folder / WEIGHTS), description
+
+
+def read_initial(folder: Path) -> dict[str, Tensor] | None:
+    """State in which training found the encoder in `folder`; None where that was untrained."""
+    return load_file(folder / INITIAL) if (folder / INITIAL).exists() else None
 
 
 def write_head(folder: Path, weights: Mapping[str, Tensor]) -> None:

@@ -1,17 +1,21 @@
 """Whether probabilities mean what they say."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
+from scipy.special import logsumexp, stdtrit
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.int64]
 
-CALIBRATION_METRICS = ("log_loss", "brier_score", "calibration_error")
+CALIBRATION_METRICS = ("log_loss", "brier_score")
 LARGEST_TEMPERATURE = 20.0
 LEAST_PROBABILITY = 1e-6
 N_BINS = 10
+N_WORLDS = 500  # in which probabilities mean what they say
+CONFIDENCE = 0.95
 
 
 def fit_temperature(scores: FloatArray, labels: IntArray) -> float:
@@ -43,29 +47,101 @@ def fit_temperature(scores: FloatArray, labels: IntArray) -> float:
 def score_probabilities(probabilities: FloatArray, labels: IntArray) -> FloatArray:
     """The `CALIBRATION_METRICS`, (metric,); 0 is best.
 
-    The Brier score is the squared distance to the truth, summed over labels, so within 0 … 2. The
-    expected calibration error is the mean distance between how probable the predicted label is and
-    how often it is right, in bins of probability weighted by their tiles.
+    The Brier score is the squared distance to the truth, summed over labels, so within 0 … 2.
 
     Args:
         probabilities: Of each label, (tile, label).
         labels: Number of each tile's label, (tile,).
 
-    Sources: Brier (1950), doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2; Guo et al. (2017),
-    arXiv:1706.04599.
+    Source: Brier (1950), doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2.
 
     >>> score_probabilities(np.array([[0.5, 0.5], [0.0, 1.0]]), np.array([0, 1])).round(3)
-    array([0.347, 0.25 , 0.25 ])
+    array([0.347, 0.25 ])
     """
     tile = np.arange(len(labels))
     own = np.maximum(probabilities[tile, labels], LEAST_PROBABILITY)
     truth = np.zeros_like(probabilities)
     truth[tile, labels] = 1
-    confidence, right, n_tiles = reliability(probabilities, labels)
-    filled = n_tiles > 0
-    gaps = np.abs(confidence - right)[filled] * n_tiles[filled] / n_tiles.sum()
     brier = ((probabilities - truth) ** 2).sum(axis=1).mean()
-    return np.array([-np.log(own).mean(), brier, gaps.sum()])
+    return np.array([-np.log(own).mean(), brier])
+
+
+class CalibrationError(NamedTuple):
+    """Typical distance between how probable predicted labels are and how often they are right.
+
+    Attributes:
+        error: 0 is best.
+        low: Low end of its 95 % interval over days.
+        high: High end.
+        null: Below which it is in 95 % of worlds where probabilities mean what they say.
+    """
+
+    error: float
+    low: float
+    high: float
+    null: float
+
+
+def calibration_error(
+    probabilities: FloatArray, labels: IntArray, days: IntArray, *, seed: int
+) -> CalibrationError:
+    """Root mean square calibration error of the predicted label, of all folds together.
+
+    In bins of few tiles how often labels are right varies, which would count as an error; what is
+    expected of it is taken off, so that the squared error is unbiased. The interval is that of the
+    jackknife over days.
+
+    Args:
+        probabilities: Of each label when the tile was tested, (repeat, tile, label).
+        labels: Number of each tile's label, (tile,).
+        days: Number of each tile's day, (tile,).
+        seed: Of the worlds.
+
+    Source: Kumar et al. (2019), arXiv:1909.10155; for the worlds Bröcker and Smith (2007),
+    doi:10.1175/WAF993.1.
+    """
+    confidence = probabilities.max(axis=-1)
+    right = (probabilities.argmax(axis=-1) == labels).astype(np.float64)
+    n_days = int(days.max()) + 1
+    of_day = days == np.arange(n_days)[:, None]
+    sums = np.stack(
+        [
+            _bin_sums(confidence, each * of_day[:, None])
+            for each in (np.ones_like(right), confidence, right)
+        ]
+    )  # (tiles, probability and hits, day, repeat, bin)
+    squared = float(_squared_error(sums.sum(axis=1)))
+    left_out = np.array([_squared_error(sums.sum(axis=1) - each) for each in sums.swapaxes(0, 1)])
+    spread = np.sqrt((n_days - 1) / n_days * np.square(left_out - left_out.mean()).sum())
+    reach = float(stdtrit(n_days - 1, (1 + CONFIDENCE) / 2)) * spread if n_days > 1 else np.nan
+    rng = np.random.default_rng(seed)
+    drawn = rng.random((N_WORLDS, 1, len(labels))) < confidence
+    total = sums.sum(axis=1)
+    worlds = _squared_error(
+        np.stack(
+            [np.broadcast_to(each, (N_WORLDS, *each.shape)) for each in total[:2]]
+            + [_bin_sums(confidence, drawn)]
+        )
+    )
+    ends = (squared, squared - reach, squared + reach, np.quantile(worlds, CONFIDENCE))
+    return CalibrationError(*(float(np.sqrt(max(0.0, end))) for end in ends))
+
+
+def _bin_sums(confidence: FloatArray, values: NDArray[Any]) -> FloatArray:
+    """Sums of values (…, repeat, tile) in bins of the tiles' probability, (…, repeat, bin)."""
+    in_bin = _bins(confidence)[..., None] == np.arange(N_BINS)  # (repeat, tile, bin)
+    sums = np.einsum("...rt,rtb->...rb", values.astype(np.float64), in_bin.astype(np.float64))
+    return np.asarray(sums)
+
+
+def _squared_error(sums: FloatArray) -> FloatArray:
+    """Unbiased squared error from sums (tiles, probability and hits, …, repeat, bin)."""
+    n_tiles, confidence, hits = sums
+    enough = n_tiles > 1
+    n = np.where(enough, n_tiles, 2.0)
+    gap, share = (confidence - hits) / n, hits / n
+    parts = np.where(enough, n_tiles * (gap**2 - share * (1 - share) / (n - 1)), 0.0)
+    return np.asarray((parts.sum(axis=-1) / n_tiles.sum(axis=-1)).mean(axis=-1))
 
 
 def reliability(
@@ -82,8 +158,12 @@ def reliability(
     """
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
-    number = np.minimum((confidence * N_BINS).astype(np.int64), N_BINS - 1)
+    number = _bins(confidence)
     n_tiles = np.bincount(number, minlength=N_BINS)
     filled = np.where(n_tiles, n_tiles, np.nan)
     confidences = np.bincount(number, confidence, N_BINS) / filled
     return confidences, np.bincount(number, right, N_BINS) / filled, n_tiles
+
+
+def _bins(confidence: FloatArray) -> IntArray:
+    return np.minimum((confidence * N_BINS).astype(np.int64), N_BINS - 1)

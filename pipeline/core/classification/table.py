@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from pipeline.core.classification.calibration import (
     CALIBRATION_METRICS,
+    CalibrationError,
+    calibration_error,
     reliability,
     score_probabilities,
 )
@@ -49,6 +51,12 @@ LONG_NAMES = {
     "calibration_mean": "mean over the folds of all repeats",
     "calibration_low": f"lower end of its {INTERVAL}",
     "calibration_high": f"upper end of its {INTERVAL}",
+    "calibration_error": "root mean square distance of the predicted label's probability from how "
+    "often it is right, all folds together, debiased (arXiv:1909.10155)",
+    "calibration_error_low": "lower end of its 95 % interval, jackknife over days",
+    "calibration_error_high": "upper end of its 95 % interval, jackknife over days",
+    "calibration_error_null": "below which it is in 95 % of worlds where probabilities mean what "
+    "they say",
     "bin_probability": "mean probability of the predicted label in the bin, all repeats",
     "bin_accuracy": "share of the bin's predictions that are right",
     "bin_tiles": "number of tiles in the bin",
@@ -69,6 +77,8 @@ def tabulate(
     classifiers: Sequence[Classifier],
     reference: str,
     is_training_day: BoolArray,
+    days: IntArray,
+    seed: int,
 ) -> xr.Dataset:
     """Scores of every classifier, with what they rest on.
 
@@ -80,6 +90,8 @@ def tabulate(
         classifiers: What each classifier is.
         reference: Name of the classifier from which the others' differences are taken.
         is_training_day: Whether the encoder was trained on the tile's day, shape (tile,).
+        days: Number of each tile's day, shape (tile,).
+        seed: Of the worlds of `calibration_error`.
 
     Returns:
         Dimensions (classifier, fold, metric, label_metric, calibration_metric, true_label,
@@ -105,6 +117,12 @@ def tabulate(
     calibration_low, calibration_high = find_interval(
         calibration.transpose(0, 2, 1), n_folds=n_folds
     )
+    errors = [
+        calibration_error(one, labels, days, seed=seed)
+        if np.isfinite(one).all()
+        else CalibrationError(*[np.nan] * 4)
+        for one in probabilities
+    ]
     bins = [_find_reliability(one, labels) for one in probabilities]
     calibrated = ("classifier", "calibration_metric")
     of_label = ("classifier", "label_metric", "true_label")
@@ -126,6 +144,10 @@ def tabulate(
             "calibration_mean": (calibrated, calibration.mean(axis=1)),
             "calibration_low": (calibrated, np.maximum(calibration_low, 0)),
             "calibration_high": (calibrated, calibration_high),
+            "calibration_error": ("classifier", [each.error for each in errors]),
+            "calibration_error_low": ("classifier", [each.low for each in errors]),
+            "calibration_error_high": ("classifier", [each.high for each in errors]),
+            "calibration_error_null": ("classifier", [each.null for each in errors]),
             "bin_probability": (("classifier", "bin"), np.stack([each[0] for each in bins])),
             "bin_accuracy": (("classifier", "bin"), np.stack([each[1] for each in bins])),
             "bin_tiles": (("classifier", "bin"), np.stack([each[2] for each in bins])),
