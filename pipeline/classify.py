@@ -1,5 +1,6 @@
 """Stage classify: labelled tiles → how well labels are told, and a classifier that tells them."""
 
+import json
 import logging
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -124,13 +125,27 @@ def run(
         days=day_number,
         seed=params.seed,
     )
-    product = _with_origin(table, labelled, source, splits)
+    product = _with_origin(table, labelled, source, splits).assign_attrs(
+        _ceiling(Path(params.labels))
+    )
     stores.write_product(product, classifier / "scores.nc", params)
     flatten(product).to_csv(classifier / "scores.csv")
     flatten_labels(product).to_csv(classifier / "labels.csv")
     kept = product.sel(classifier=f"own {params.kept_layer} frozen")
     _keep_classifier(params, labelled, encoder, kept, classifier)
     stores.write_json(metrics, summarise(product))
+
+
+def _ceiling(labels: Path) -> dict[str, str]:
+    """What people score against one another, where stage label compared them."""
+    path = labels.with_name("agreement.json")
+    if not path.exists():
+        return {}
+    told = json.loads(path.read_text())
+    mean, low, high = (told[end].get("balanced_accuracy") for end in ("mean", "low", "high"))
+    ends = "" if low is None else f" ({low:.2f} to {high:.2f})"
+    found = f"volunteers reach a balanced accuracy of {mean:.2f}{ends} against one another"
+    return {"ceiling": found}
 
 
 def _check_encoder(description: dict[str, Any], source: xr.Dataset, tile_size: int) -> None:

@@ -18,6 +18,8 @@ from pipeline.core.annotation import (
     tile_shares,
     vote_masks,
 )
+from pipeline.core.bootstrap import number_days
+from pipeline.core.classification.agreement import Agreement, volunteer_agreement
 from pipeline.core.tile import grid_tiles, shape_on_earth
 from pipeline.files import figures, stage, stores
 from pipeline.files.labels import Marks, read_marks
@@ -50,10 +52,12 @@ def run(params: LabelParams, scenes: Path, rejected: Path, labels: Path, metrics
     if marks.n_rejected:
         log.warning("%d marks are on rejected granules: left out", marks.n_rejected)
     marked = np.unique(marks.scene)
-    tables = [
-        _label_scene(params, source.isel(scene=scene), marks, int(scene))
-        for scene in progress(marked, "label", total=len(marked), unit="scenes")
-    ]
+    tables, told = [], []
+    for scene in progress(marked, "label", total=len(marked), unit="scenes"):
+        shown = source.isel(scene=scene).load()
+        of_scene = marks.scene == scene
+        tables.append(_label_scene(params, shown, marks, of_scene).assign(scene=scene))
+        told += _compare_volunteers(params, shown, marks, of_scene)
     laid = pd.concat(tables, ignore_index=True)
     table = laid[laid.number != NO_LABEL].reset_index(drop=True)
     if table.empty:
@@ -67,11 +71,16 @@ def run(params: LabelParams, scenes: Path, rejected: Path, labels: Path, metrics
     columns = ["granule", "row", "column", "tile_size", "label", "share"]
     table[columns].round(4).to_csv(labels / "labels.csv", index=False)
     _draw(params, table, source, marks.names, labels)
-    stores.write_json(metrics, _summarise(table, laid, marks))
+    agreement = _agree(told, len(marks.names))
+    if agreement is not None:
+        stores.write_json(labels / "agreement.json", agreement._asdict())
+    stores.write_json(metrics, _summarise(table, laid, marks, agreement))
 
 
-def _label_scene(params: LabelParams, scene: xr.Dataset, marks: Marks, number: int) -> pd.DataFrame:
-    """The scene's tiles on a lattice: place, share under the commonest label, number of theirs."""
+def _label_scene(
+    params: LabelParams, scene: xr.Dataset, marks: Marks, chosen: BoolArray
+) -> pd.DataFrame:
+    """The scene's tiles on a lattice by the chosen marks: place, commonest label and its share."""
     valid = scene.valid.values
     places = grid_tiles(
         valid,
@@ -79,13 +88,12 @@ def _label_scene(params: LabelParams, scene: xr.Dataset, marks: Marks, number: i
         stride=params.stride,
         max_invalid_share=params.max_invalid_share,
     )
-    masks = _find_masks(params, marks, marks.scene == number, shape_on_earth(scene.latitude.values))
+    masks = _find_masks(params, marks, chosen, shape_on_earth(scene.latitude.values))
     whole = np.zeros((len(marks.names), *valid.shape), bool)
     whole[:, : masks.shape[1], : masks.shape[2]] = masks
     shares = tile_shares(whole, *places.T, tile_size=params.tile_size)
     return pd.DataFrame(
         {
-            "scene": number,
             "granule": str(scene.granule.values),
             "day": scene.time.values.astype("datetime64[D]"),
             "row": places[:, 0],
@@ -97,6 +105,31 @@ def _label_scene(params: LabelParams, scene: xr.Dataset, marks: Marks, number: i
             ),
         }
     )
+
+
+def _compare_volunteers(
+    params: LabelParams, scene: xr.Dataset, marks: Marks, of_scene: BoolArray
+) -> list[pd.DataFrame]:
+    """The scene's tiles as each volunteer labels them alone, and as the others do together."""
+    volunteers = np.unique(marks.volunteer[of_scene])
+    if len(volunteers) < 2:
+        return []
+    tables = []
+    for volunteer in volunteers:
+        own = marks.volunteer == volunteer
+        alone = _label_scene(params, scene, marks, of_scene & own)
+        others = _label_scene(params, scene, marks, of_scene & ~own)
+        tables.append(alone[["day", "number"]].assign(others=others.number))
+    return tables
+
+
+def _agree(told: list[pd.DataFrame], n_labels: int) -> Agreement | None:
+    if not told:
+        return None
+    pairs = pd.concat(told, ignore_index=True)
+    told_alone, others = (pairs[name].to_numpy(np.int64) for name in ("number", "others"))
+    days = number_days(pairs.day.to_numpy("M8[ns]")).astype(np.int64)
+    return volunteer_agreement(told_alone, others, days, n_labels=n_labels, seed=0)
 
 
 def _find_masks(
@@ -120,7 +153,9 @@ def _find_masks(
     return masks
 
 
-def _summarise(table: pd.DataFrame, laid: pd.DataFrame, marks: Marks) -> dict[str, Any]:
+def _summarise(
+    table: pd.DataFrame, laid: pd.DataFrame, marks: Marks, agreement: Agreement | None
+) -> dict[str, Any]:
     by_label = table.groupby("label")
     return {
         "n_granules": int(laid.scene.nunique()),
@@ -128,6 +163,7 @@ def _summarise(table: pd.DataFrame, laid: pd.DataFrame, marks: Marks) -> dict[st
         "n_tiles_without_label": len(laid) - len(table),
         "n_tiles": by_label.size().to_dict(),
         "n_days": by_label.day.nunique().to_dict(),
+        **({"volunteers": agreement._asdict()} if agreement else {}),
     }
 
 

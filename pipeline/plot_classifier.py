@@ -57,7 +57,12 @@ def _draw_scores(scored: xr.Dataset, path: Path) -> None:
     draw.intervals(
         panels,
         path,
-        title="{n_tiles} labelled tiles of {n_days} days, 95 % intervals".format(**scored.attrs),
+        title="\n".join(
+            [
+                "{n_tiles} labelled tiles of {n_days} days, 95 % intervals".format(**scored.attrs),
+                *([scored.attrs["ceiling"]] if "ceiling" in scored.attrs else []),
+            ]
+        ),
     )
 
 

@@ -86,6 +86,9 @@ def inputs(toy_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     }
 
 
+ENDS = ("mean", "low", "high")
+
+
 @pytest.fixture
 def paths(inputs: dict[str, Path], tmp_path: Path) -> dict[str, Path]:
     """Arguments of `run`."""
@@ -250,6 +253,20 @@ def test_an_encoder_as_training_found_it_is_a_row_of_its_own(
             means.sel(classifier=f"{name} {layer} frozen") for name in ("before training", "own")
         )
         assert found.item() == own.item()  # the same weights here
+
+
+def test_what_volunteers_score_is_told_beside_the_table(
+    label_table: pd.DataFrame, paths: dict[str, Path]
+) -> None:
+    ends = {
+        end: {"balanced_accuracy": value} for end, value in zip(ENDS, (0.7, 0.6, 0.8), strict=True)
+    }
+    agreement = paths["metrics"].parent / "agreement.json"
+    agreement.write_text(json.dumps(ends))
+    product = _run(label_table, paths, n_repeats=1)
+    assert product.attrs["ceiling"] == (
+        "volunteers reach a balanced accuracy of 0.70 (0.60 to 0.80) against one another"
+    )
 
 
 def _no_connection(*_: object, **__: object) -> None:

@@ -85,6 +85,22 @@ def test_boxes_become_tiles_where_enough_agree(workplace: Path) -> None:
     assert found["n_tiles_without_label"] == (24 - 1) + 16 - 27
 
 
+def test_volunteers_are_compared_with_what_the_others_say(workplace: Path) -> None:
+    """Of Fish both agree on 7 tiles, where ann's Sugar overlaps they do not; b.nc bob left alone."""
+    _run(workplace, BOXES)
+    found = json.loads((workplace / "labelled" / "agreement.json").read_text())
+    assert found["n_pairs"] == 2 * 7
+    assert found["mean"]["accuracy"] == 1
+    # Ann has no label where bob says Fish under her Sugar; bob has none of ann's 20 tiles of Sugar.
+    assert found["n_unlabelled"] == 4 + 12 + 8
+    assert found["low"] == {}  # of one day
+    assert json.loads((workplace / "label.json").read_text())["volunteers"] == found
+    alone = BOXES.replace(",bob", ",ann")
+    (workplace / "labelled" / "agreement.json").unlink()
+    _run(workplace, alone)
+    assert not (workplace / "labelled" / "agreement.json").exists()
+
+
 def test_a_higher_agreement_leaves_fewer(workplace: Path) -> None:
     table = _run(workplace, BOXES, agreement=1.0)
     assert set(table.label) == {"Fish"}
