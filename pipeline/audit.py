@@ -67,7 +67,8 @@ def run(
     sample = np.sort(rng.choice(n_tiles, min(params.n_sample, n_tiles), replace=False))
     tiles = source.isel(tile=sample).load()
     days = number_days(tiles.time.values)
-    n_days = int(days.max()) + 1
+    calendar = np.unique(tiles.time.values.astype("datetime64[D]").astype(np.int64))
+    n_days = len(calendar)
     if n_days < 2:
         raise ValueError(
             "the tiles are of one day, so that nothing can be tried on another; fetch granules of "
@@ -80,7 +81,7 @@ def run(
     with threadpool_limits(limits=1):  # BLAS would round by the number of its threads
         representations = _represent(params, tiles, found, sample, scenes, encoder)
         draws = draw_days(n_days, n_draws=N_DRAWS, rng=rng)
-        explained = _explain(params, representations, factors, days, draws)
+        explained = _explain(params, representations, factors, days, calendar, draws)
         product = audit_product.assemble(explained, representations, factors)
     best = product.sel(k=found.attrs["recommended_k"])
     product.attrs |= {
@@ -161,6 +162,7 @@ def _explain(
     representations: Mapping[str, Representation],
     factors: Mapping[str, FloatArray],
     days: IntArray,
+    calendar: IntArray,
     draws: IntArray,
 ) -> dict[tuple[str, str], dict[audit_product.Target, core.Explained]]:
     """What each factor, and sets of them, explain of every representation."""
@@ -189,7 +191,7 @@ def _explain(
             target: core.best_of([each[target] for each in of_all]) for target in of_all[0]
         }
     return {
-        job: {target: core.share_explained(each, draws) for target, each in found.items()}
+        job: {target: core.share_explained(each, draws, calendar) for target, each in found.items()}
         for job, found in fitted.items()
     }
 

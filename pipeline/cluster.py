@@ -135,6 +135,7 @@ def _gather_judged(
     return trial.Judged(
         embeddings=tiles.embedding.values,
         days=day[is_judged],
+        calendar=np.unique(tiles.time.values.astype("datetime64[D]").astype(np.int64)),
         scene=tiles.scene.values,
         pairs=validity.touching_pairs(
             tiles.scene.values,

@@ -158,7 +158,8 @@ def test_planted_textures_are_stable_and_the_same_when_turned(
     assert best.stability == pytest.approx(1)
     assert best.turned_agreement == 1
     assert 0.2 < best.turned_agreement_chance < 0.5
-    assert best.silhouette_low > best.silhouette_null_high
+    assert best.silhouette > best.silhouette_null_high
+    assert np.isnan(best.silhouette_low)  # a few days in a row
     assert abs(best.coherence_gap) < 0.2  # textures lie at random
 
 
@@ -222,7 +223,9 @@ def test_twelve_planted_clusters_are_found_and_distinct(tmp_path: Path) -> None:
     assert product.attrs["distinct"] == 1
     assert product.attrs["verdict"].startswith("more than a continuum, reasonable structure: ")
     assert product.attrs["recommendation"].endswith(", and the verdict on yet other days")
-    assert "over 4 days) where 19 sets of" in product.attrs["verdict"]
+    assert (
+        "4 days too near each other for an interval) where 19 sets of" in product.attrs["verdict"]
+    )
 
 
 def test_k_is_chosen_and_judged_on_different_days(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ def _explain(
     days = np.arange(N_TILES) % N_DAYS if days is None else days
     draws = draw_days(N_DAYS, n_draws=200, rng=rng)
     found = audit.explain(factors, {"target": target}, days, n_folds=4, seed=0)
-    return audit.share_explained(found["target"], draws)
+    return audit.share_explained(found["target"], draws, 30 * np.arange(N_DAYS))
 
 
 def _column(rng: np.random.Generator) -> np.ndarray:
@@ -114,7 +114,7 @@ def test_the_best_is_chosen_without_the_days_it_is_tried_on() -> None:
     best = audit.best_of([first, second])
     np.testing.assert_array_equal(best.left, [0.5, 1.5, 2.0])
     draws = draw_days(3, n_draws=50, rng=np.random.default_rng(0))
-    assert audit.share_explained(best, draws).share == pytest.approx(1 - 4 / 6)
+    assert audit.share_explained(best, draws, 30 * np.arange(3)).share == pytest.approx(1 - 4 / 6)
 
 
 def test_choosing_among_many_factors_of_noise_explains_nothing() -> None:
@@ -127,5 +127,6 @@ def test_choosing_among_many_factors_of_noise_explains_nothing() -> None:
         for _ in range(12)
     ]
     draws = draw_days(6, n_draws=50, rng=rng)
-    told = max(audit.share_explained(each, draws).share for each in found)
-    assert audit.share_explained(audit.best_of(found), draws).share < min(told, 0.05)
+    calendar = 30 * np.arange(6)
+    told = max(audit.share_explained(each, draws, calendar).share for each in found)
+    assert audit.share_explained(audit.best_of(found), draws, calendar).share < min(told, 0.05)

@@ -5,6 +5,7 @@ import pytest
 from scipy.special import ndtr
 
 from pipeline.core import dependence, occurrence
+from pipeline.core.bootstrap import draw_days
 
 
 def _weather(correlation: float, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
@@ -34,6 +35,44 @@ def test_reported_errors_are_the_true_ones(correlation: float, n_days: int) -> N
     assert np.sqrt(np.nanmean(np.square(errors))) / true == pytest.approx(1, abs=0.1)
     naive = np.sqrt(np.mean(np.square(independent))) / true
     assert (naive < 0.72) == (correlation == 0.5)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.5])
+@pytest.mark.parametrize("is_even", [True, False])
+def test_intervals_over_days_hold_the_truth(correlation: float, is_even: bool) -> None:
+    """Of 40 days in a row, all of one weight or some of a tenth; today's correlation counts."""
+    covered, naive = [], []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        values = _weather(correlation, (1, 40), rng)[0]
+        weight = np.ones(40) if is_even else np.where(rng.random(40) < 0.7, 0.1, 1.0)
+        mean = float((weight * values).sum() / weight.sum())
+        drawn = draw_days(40, n_draws=200, rng=rng) * weight
+        draws = drawn @ values / drawn.sum(axis=1)
+        for found, apart in ((covered, 1), (naive, 30)):
+            low, high = dependence.interval_over_days(
+                mean,
+                draws,
+                weight=weight,
+                calendar=apart * np.arange(40),
+                residuals=weight * (values - mean),
+            )
+            found.append(low <= 0 <= high)
+    assert np.mean(covered) > 0.86
+    assert (np.mean(naive) < 0.86) == (correlation == 0.5)
+
+
+def test_four_days_in_a_row_have_no_interval() -> None:
+    draws, weight = np.linspace(-1, 1, 100), np.ones(4)
+    found = dependence.interval_over_days(
+        0.0, draws, weight=weight, calendar=np.arange(4), residuals=np.array([1.0, -1, 1, -1])
+    )
+    assert np.isnan(found).all()
+    apart = dependence.interval_over_days(
+        0.0, draws, weight=weight, calendar=9 * np.arange(4), residuals=np.array([1.0, -1, 1, -1])
+    )
+    assert apart[0] < -1.5
+    assert apart[1] > 1.5
 
 
 def test_correlation_is_found() -> None:

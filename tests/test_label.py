@@ -86,7 +86,7 @@ def test_boxes_become_tiles_where_enough_agree(workplace: Path) -> None:
 
 
 def test_volunteers_are_compared_with_what_the_others_say(workplace: Path) -> None:
-    """Of Fish both agree on 7 tiles, where ann's Sugar overlaps they do not; b.nc bob left alone."""
+    """They agree on 7 tiles of Fish, not where Ann marked Sugar, too; Bob left b.nc alone."""
     _run(workplace, BOXES)
     found = json.loads((workplace / "labelled" / "agreement.json").read_text())
     assert found["n_pairs"] == 2 * 7

@@ -17,8 +17,9 @@ def _judged(
     embeddings: np.ndarray, days: np.ndarray, *, n_sample: int = 400, is_training: bool = False
 ) -> trial.Judged:
     sample = np.arange(min(n_sample, len(embeddings)))
+    calendar = 30 * np.arange(int(days.max()) + 1)
     return trial.Judged(
-        embeddings, days, days, NO_PAIRS, sample, None, NO_DAYS, is_training=is_training
+        embeddings, days, calendar, days, NO_PAIRS, sample, None, NO_DAYS, is_training=is_training
     )
 
 

@@ -16,7 +16,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import SplineTransformer, StandardScaler
 
-from pipeline.core.bootstrap import mean_interval
+from pipeline.core.dependence import interval_over_days
 
 Target = TypeVar("Target")
 IntArray = NDArray[np.integer]
@@ -181,18 +181,26 @@ def best_of(candidates: Sequence[Fitted]) -> Fitted:
     return Fitted(left, first.whole, first.fold, promise.max(axis=0))
 
 
-def share_explained(fitted: Fitted, draws: IntArray) -> Explained:
+def share_explained(fitted: Fitted, draws: IntArray, calendar: IntArray) -> Explained:
     """Share that is explained of all days, and its interval over them.
 
     Args:
         fitted: Of a target.
         draws: As of `draw_days`, shape (draw, day).
+        calendar: Calendar day of each day, ascending, shape (day,).
     """
     if fitted.whole.sum() == 0:
         return Explained(np.nan, np.nan, np.nan)
     share = min(1.0, float(1 - fitted.left.sum() / fitted.whole.sum()))
     drawn = np.minimum(1 - (draws @ fitted.left) / (draws @ fitted.whole), 1)
-    return Explained(share, *mean_interval(share, drawn, draws.shape[1]))
+    ends = interval_over_days(
+        share,
+        drawn,
+        weight=fitted.whole,
+        calendar=calendar,
+        residuals=fitted.left - (1 - share) * fitted.whole,
+    )
+    return Explained(share, *ends)
 
 
 def _squared_errors(

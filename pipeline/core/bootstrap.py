@@ -93,18 +93,3 @@ def widening(n_days: IntArray | FloatArray) -> FloatArray:
     n = np.where(n_days > 1, n_days, np.nan)
     factor = np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, 0.975) / special.ndtri(0.975)
     return np.asarray(factor)
-
-
-def mean_interval(mean: float, draws: FloatArray, n_days: int) -> tuple[float, float]:
-    """Ends of the 95 % interval of a mean over days, NaN where there are fewer than two.
-
-    Args:
-        mean: Of the days as they are.
-        draws: The mean in bootstrap samples, shape (draw,).
-        n_days: Days they are drawn from.
-    """
-    if n_days < 2:
-        return np.nan, np.nan
-    low, high = interval(draws)
-    factor = float(widening(np.array(n_days)))
-    return mean - factor * (mean - float(low)), mean + factor * (float(high) - mean)

@@ -13,7 +13,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-BoolArray = NDArray[np.bool_]
+from pipeline.core.bootstrap import interval, widening
+
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.integer]
 
@@ -88,6 +89,39 @@ def inflation(
             place[earlier], share * weight[earlier] * weight[later], minlength=n_places
         )
     return np.divide(products, squares, out=np.zeros(n_places), where=squares > 0) + 1
+
+
+def interval_over_days(
+    mean: float,
+    draws: FloatArray,
+    *,
+    weight: FloatArray | IntArray,
+    calendar: IntArray,
+    residuals: FloatArray,
+) -> tuple[float, float]:
+    """Ends of the 95 % interval of a mean over days, NaN where they are worth fewer than two.
+
+    Those of bootstrap samples of days, widened to as many as the days are worth: unevenly filled
+    ones (Σ w)² / Σ w², and in a row fewer again.
+
+    Args:
+        mean: Of the days as they are.
+        draws: The mean in bootstrap samples, shape (draw,).
+        weight: Of each day in the mean, shape (day,).
+        calendar: Calendar day of each, ascending, shape (day,).
+        residuals: What each day is off the mean, times its weight, shape (day,).
+
+    Source: Kish (1965), Survey Sampling, section 11.7, for uneven days.
+    """
+    place = np.zeros(len(calendar), np.int64)
+    correlation = correlate_days(place, calendar, lambda chosen: residuals[chosen, None])
+    [inflated] = inflation(weight, place, calendar, n_places=1, correlation=correlation)
+    effective = np.square(weight.sum()) / np.square(weight).sum() / inflated
+    if not effective >= FEWEST_EFFECTIVE:
+        return np.nan, np.nan
+    low, high = interval(draws)
+    factor = float(widening(effective) * np.sqrt(inflated))
+    return mean - factor * (mean - float(low)), mean + factor * (float(high) - mean)
 
 
 def correct_error(n_days: FloatArray | IntArray, inflated: FloatArray) -> FloatArray:

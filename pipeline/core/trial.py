@@ -10,7 +10,8 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score, pairwise_distances
 
 from pipeline.core import clustering, kmeans, validity
-from pipeline.core.bootstrap import bootstrap_means, draw_days, mean_interval, number_days
+from pipeline.core.bootstrap import bootstrap_means, draw_days, number_days
+from pipeline.core.dependence import interval_over_days
 from pipeline.core.surrogate import Surrogate
 
 IntArray = NDArray[np.integer]
@@ -31,6 +32,7 @@ class Judged:
     Attributes:
         embeddings: Shape (tile, dimension).
         days: As of `number_days`, shape (tile,).
+        calendar: Calendar day of each number, shape (day,).
         scene: Of each tile, shape (tile,).
         pairs: Touching tiles, shape (pair, 2).
         sample: Indices of those whose silhouettes are computed.
@@ -41,6 +43,7 @@ class Judged:
 
     embeddings: FloatArray
     days: IntArray
+    calendar: IntArray
     scene: IntArray
     pairs: IntArray
     sample: IntArray
@@ -187,9 +190,15 @@ def try_clusters(trial: Trial, centroids: FloatArray) -> dict[str, float | Float
 
 def _over_days(silhouettes: FloatArray, judged: Judged, draws: IntArray) -> tuple[float, float]:
     """Ends of the 95 % interval of the mean silhouette of the sample."""
-    days = judged.days[judged.sample]
+    days, mean = judged.days[judged.sample], float(silhouettes.mean())
     means = bootstrap_means(silhouettes, np.zeros_like(days), days, n_groups=1, draws=draws)
-    return mean_interval(float(silhouettes.mean()), means[:, 0], judged.n_days)
+    return interval_over_days(
+        mean,
+        means[:, 0],
+        weight=np.bincount(days, minlength=judged.n_days),
+        calendar=judged.calendar,
+        residuals=np.bincount(days, silhouettes - mean, judged.n_days).astype(np.float64),
+    )
 
 
 def _score_draw(

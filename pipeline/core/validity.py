@@ -233,13 +233,14 @@ def judge(
     """Whether there is more than a continuum, and the verdict in words.
 
     It is more only where the tiles' silhouette is above 0.25 and, at the low end of its interval
-    over days, above that of every surrogate, and their inertia below. With 19 surrogates a
-    continuum passes in less than 5 % of cases. A cloud of points that is skewed or curved within
-    the sphere may pass, too: to pass is necessary for distinct clusters, not sufficient.
+    over days where there is one, above that of every surrogate, and their inertia below. With 19
+    surrogates a continuum passes in less than 5 % of cases. A cloud of points that is skewed or
+    curved within the sphere may pass, too: to pass is necessary for distinct clusters, not
+    sufficient.
 
     Args:
         k: Number of clusters.
-        silhouette: Mean, low and high end of its interval.
+        silhouette: Mean, low and high end of its interval; NaN where days are too near each other.
         inertia: Of the tiles.
         null_silhouettes: Of each surrogate.
         null_inertias: Likewise.
@@ -249,11 +250,14 @@ def judge(
     Source: Monte-Carlo tests, Barnard (1963), https://www.jstor.org/stable/2984158.
     """
     mean, low, high = silhouette
+    over_days = f"{low:.3f} to {high:.3f} over {n_days} days"
+    if np.isnan(low) and n_days > 1:
+        low, over_days = mean, f"{n_days} days too near each other for an interval"
     beyond = mean > NO_STRUCTURE and low > max(null_silhouettes) and inertia < min(null_inertias)
     ends = f"{min(null_silhouettes):.3f} to {max(null_silhouettes):.3f}"
     ratio = inertia / np.mean(null_inertias)
     figures = (
-        f"for k = {k} silhouette {mean:.3f} ({low:.3f} to {high:.3f} over {n_days} days) where "
+        f"for k = {k} silhouette {mean:.3f} ({over_days}) where "
         f"{len(null_silhouettes)} sets of structureless points on the sphere, of the same mean and "
         f"covariance, have {ends}, and {ratio:.2f} times their inertia"
     )
