@@ -127,9 +127,10 @@ def _gather_judged(
     day[is_judged] = number_days(tiles.time.values)
     turned, turned_days = None, np.zeros(0, np.int64)
     if "turned_embedding" in source:
-        is_chosen = is_judged[source.turned_tile.values]
+        turned_tile = source.turned_tile.values
+        is_chosen = is_judged[turned_tile]
         turned = source.turned_embedding.values[is_chosen] if is_chosen.any() else None
-        turned_days = day[source.turned_tile.values[is_chosen]]
+        turned_days = day[turned_tile[is_chosen]]
     n_silhouettes = min(params.silhouette_sample, tiles.sizes["tile"])
     rng = np.random.default_rng(params.seed)
     return trial.Judged(

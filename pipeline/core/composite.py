@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.bootstrap import bootstrap_means, interval, widening
-from pipeline.core.dependence import FEWEST_EFFECTIVE, correlate_days, inflation
+from pipeline.core.bootstrap import bootstrap_means, interval
+from pipeline.core.dependence import correlate_days, inflation, interval_factor
 
 IntArray = NDArray[np.integer]
 FloatArray = NDArray[np.floating]
@@ -96,9 +96,7 @@ def summarise(
         weights, cluster, days.calendar[day], n_places=n_clusters, correlation=correlation
     )
     uneven = np.square(counts.sum(axis=1)) / np.maximum(np.square(counts).sum(axis=1), 1)
-    effective = uneven / np.where(np.isnan(inflated), np.inf, inflated)
-    enough = np.where(effective >= FEWEST_EFFECTIVE, effective, np.nan)
-    factor = widening(enough) * np.sqrt(inflated)
+    factor = interval_factor(uneven, inflated)
     low, high = (
         np.clip(mean + factor * (bound - mean), *_range(values[known])) for bound in bounds
     )

@@ -115,13 +115,26 @@ def interval_over_days(
     """
     place = np.zeros(len(calendar), np.int64)
     correlation = correlate_days(place, calendar, lambda chosen: residuals[chosen, None])
-    [inflated] = inflation(weight, place, calendar, n_places=1, correlation=correlation)
-    effective = np.square(weight.sum()) / np.square(weight).sum() / inflated
-    if not effective >= FEWEST_EFFECTIVE:
-        return np.nan, np.nan
+    inflated = inflation(weight, place, calendar, n_places=1, correlation=correlation)
+    uneven = np.square(weight.sum(keepdims=True)) / np.square(weight).sum()
+    [factor] = interval_factor(uneven, inflated).tolist()
     low, high = interval(draws)
-    factor = float(widening(effective) * np.sqrt(inflated))
     return mean - factor * (mean - float(low)), mean + factor * (float(high) - mean)
+
+
+def interval_factor(uneven: FloatArray, inflated: FloatArray) -> FloatArray:
+    """What bootstrap intervals of independent days are to be stretched by.
+
+    Args:
+        uneven: Even days that the days are worth, (Σ w)² / Σ w².
+        inflated: Of `inflation`, same shape.
+
+    Returns:
+        Same shape; NaN where the days are worth fewer than two.
+    """
+    effective = uneven / np.where(np.isnan(inflated), np.inf, inflated)
+    enough = np.where(effective >= FEWEST_EFFECTIVE, effective, np.nan)
+    return np.asarray(widening(enough) * np.sqrt(inflated))
 
 
 def correct_error(n_days: FloatArray | IntArray, inflated: FloatArray) -> FloatArray:

@@ -68,17 +68,18 @@ def _unproject(
     )
     points -= points.mean(axis=0)
     points = points @ _inverse(_root(np.cov(points.T, ddof=0)))  # moments are exact
-    wanted, axes = _root(covariance), _root(covariance)
+    axes = _root(covariance)
+    points = points @ axes
     transform, centre = np.eye(n_dimensions), mean
     for _ in range(MOST_STEPS):
-        projected = _project(centre + points @ axes @ transform)
+        projected = _project(centre + points @ transform)
         found = projected.mean(axis=0)
         spread = np.cov(projected.T, ddof=0)
         off = np.linalg.norm(found - mean) + np.linalg.norm(spread - covariance)
         if off < TOLERANCE:
             break
         centre = centre + mean - found
-        transform = transform @ wanted @ _inverse(_root(wanted @ spread @ wanted)) @ wanted
+        transform = transform @ axes @ _inverse(_root(axes @ spread @ axes)) @ axes
         scale = np.sqrt(centre @ centre + np.square(axes @ transform).sum())
         centre, transform = centre / scale, transform / scale  # projection is the same
     return centre, transform
