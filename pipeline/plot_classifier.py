@@ -74,8 +74,8 @@ def _draw_reliability(shown: xr.Dataset, path: Path) -> None:
                 row.bin_probability.values,
                 row.bin_accuracy.values,
                 row.bin_tiles.values,
-                f"calibration error {row.calibration_error.item():.2f} "
-                f"(by chance to {row.calibration_error_null.item():.2f})",
+                f"calibration error {row.calibration_error.item():.2f}\n"
+                f"by chance up to {row.calibration_error_null.item():.2f}",
             )
             for row in rows
         },
