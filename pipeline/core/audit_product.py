@@ -158,13 +158,16 @@ def say(best: xr.Dataset) -> str:
     """The finding in a sentence, at the recommended k."""
     own = best.sel(representation=OWN, explained_by=BEST)
     left = {name: _left(best, name) for name in best.representation.values.tolist()}
-    low, high = (max(0.0, float(own[f"clusters_explained_{end}"])) for end in ("low", "high"))
+    low, high = (float(own[f"clusters_explained_{end}"]) for end in ("low", "high"))
+    over_days = f"{max(0.0, low):.0%} to {max(0.0, high):.0%} over days"
+    if np.isnan(low):
+        over_days = "days too near each other for an interval"
     others = "; ".join(
         f"{left[name]:.0%} of the {name}'s" for name in left if name not in (OWN, STATISTICS)
     )
     return (
         f"of what {int(best.k)} clusters of the own encoder tell, the factors explain "
-        f"{1 - left[OWN]:.0%} ({low:.0%} to {high:.0%} over days) on days not fitted to, and "
+        f"{1 - left[OWN]:.0%} ({over_days}) on days not fitted to, and "
         f"{left[OWN]:.0%} is left; {left[STATISTICS]:.0%} of clusters of pixel statistics; {others}"
     )
 
