@@ -28,6 +28,7 @@ from pipeline.files.granules import (
     UnusableGranuleError,
     read_granule,
 )
+from pipeline.files.land import land_mask
 from pipeline.files.manifests import Entry, read_entries
 from pipeline.files.progress import progress
 from pipeline.files.workers import ordered_map
@@ -185,6 +186,8 @@ def _ingest(entry: Entry, *, params: IngestParams, parts: Path) -> _Found | Reje
         granule = _without_faults(granule, wanted, needed, limits)
         if params.grid.kind == "equal_area":
             granule = _gridded(granule, params.grid)
+        places = granule.latitude.values, granule.longitude.values
+        granule = granule.assign(land=(("row", "column"), land_mask(*places)))
         scene, lost = compose_scene(
             granule,
             preset,

@@ -299,21 +299,33 @@ def test_oblique_views_are_invalid(
     np.testing.assert_array_equal(valid, view <= 70)
 
 
-def test_glint_is_invalid_where_wanted(
+@pytest.mark.parametrize(
+    ("preset", "longitude", "hour", "n_scenes"),
+    [
+        ("visible_infrared", -85.0, 18.5, 1),  # where the Pacific mirrors the sun
+        ("visible_infrared", -85.0, 14.0, 2),
+        ("visible_infrared", -75.0, 17.0, 2),  # the same over the forest
+        ("infrared_window", -85.0, 18.5, 2),
+    ],
+)
+def test_glint_is_invalid_where_water_mirrors_the_sun_and_the_preset_shows_it(
     write_sector: Callable[..., Path],
     run: Callable[..., Path],
     tmp_path: Path,
-    ingest_params: ingest.IngestParams,
+    preset: str,
+    longitude: float,
+    hour: float,
+    n_scenes: int,
 ) -> None:
-    write_sector(17.0)  # noon at the equinox below the satellite: the sun is mirrored there
-    write_sector(14.0)
-    kept = stores.open_product(run(tmp_path / "raw") / "scenes.zarr")
-    assert kept.sizes["scene"] == 2
-    glint = kept.angles.sel(angle="glint_angle").values
-    assert glint[0].min() > 40 > 3 > glint[1].min()
-    folder = run(tmp_path / "raw", quality=replace(ingest_params.quality, min_glint_angle=30.0))
-    [row] = csv.DictReader((folder / "rejected.csv").read_text().splitlines())
-    assert row["reason"] == "glint"
+    write_sector(15.5)
+    write_sector(hour, longitude=longitude)
+    folder = run(tmp_path / "raw", preset=preset)
+    scenes = stores.open_product(folder / "scenes.zarr")
+    assert scenes.sizes["scene"] == n_scenes
+    rejected = list(csv.DictReader((folder / "rejected.csv").read_text().splitlines()))
+    assert [row["reason"] for row in rejected] == ["glint"] * (2 - n_scenes)
+    nearest = scenes.angles.sel(angle="glint_angle").min(["lattice_row", "lattice_column"])
+    assert (nearest.values[1:] < 5).all() == (hour != 14.0)
 
 
 def test_sectors_of_one_minute_that_overlap_are_counted(

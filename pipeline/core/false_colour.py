@@ -47,6 +47,11 @@ class Preset:
                 "part them in ingest.presets"
             )
 
+    @property
+    def shows_glint(self) -> bool:
+        """Whether any of its channels sees the sun mirrored in water."""
+        return not EMITTED.issuperset(self.channels)
+
 
 def green_from_neighbours(
     red: FloatArray, near_infrared: FloatArray, blue: FloatArray
@@ -62,6 +67,9 @@ def difference(first: FloatArray, second: FloatArray) -> FloatArray:
     """First minus second."""
     return first - second
 
+
+# Channels too far in the infrared for sunlight to matter.
+EMITTED = {"water_vapour", "infrared_window", "infrared_12um", "split_window_difference"}
 
 # What derived channels need beside bands.
 CIRCUMSTANCES = {"solar_zenith_angle", "shortwave_band", "sun_distance"}

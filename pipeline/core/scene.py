@@ -187,10 +187,11 @@ def compose_scene(
     Args:
         granule: Bands (row, column) with `units`, `sun_corrected` and perhaps `wavelength` (µm)
             and `band` (the instrument's name for it), perhaps `striped` (1 where a band lost its
-            stripes, else 0), and what `scene_angles` needs.
+            stripes, else 0) and `land`, and what `scene_angles` needs.
         preset: Its channels must be there.
         max_view_zenith: Degrees; pixels beyond are invalid.
-        min_glint_angle: Degrees; pixels nearer to the sun's mirror image are invalid.
+        min_glint_angle: Degrees; pixels of water nearer to the sun's mirror image are invalid,
+            where the preset shows it.
 
     Returns:
         `colour` (channel, row, column), `valid`, places and physical variables (row, column),
@@ -207,6 +208,10 @@ def compose_scene(
         name: at_pixels(getattr(angles, name), shape) if values is None else values.values
         for name, values in held.items()
     }
+    if not preset.shows_glint:
+        at["glint_angle"] = np.full(shape, np.nan)
+    elif "land" in granule:
+        at["glint_angle"] = np.where(granule.land, np.nan, at["glint_angle"])
     granule = corrected_for_sun(granule, at["solar_zenith_angle"])
     arrays = {str(name): variable.values for name, variable in granule.data_vars.items()}
     reflects = "solar_reflectance_3_9um" in preset.channels and SHORTWAVE in granule
