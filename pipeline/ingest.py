@@ -186,8 +186,8 @@ def _ingest(entry: Entry, *, params: IngestParams, parts: Path) -> _Found | Reje
         granule = _without_faults(granule, wanted, needed, limits)
         if params.grid.kind == "equal_area":
             granule = _gridded(granule, params.grid)
-        places = granule.latitude.values, granule.longitude.values
-        granule = granule.assign(land=(("row", "column"), land_mask(*places)))
+        on_land = land_mask(granule.latitude.values, granule.longitude.values)
+        granule = granule.assign(land=(("row", "column"), on_land))
         scene, lost = compose_scene(
             granule,
             preset,
