@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,8 +19,10 @@ from pipeline.core.bootstrap import draw_days, number_days
 from pipeline.core.choice import KOrRecommended, choose_k
 from pipeline.core.composite import spread_over_days
 from pipeline.core.composite_product import EFFECT, compose, tabulate
+from pipeline.core.footprint import means_within
 from pipeline.core.tile_statistics import CloudRule
 from pipeline.files import stage, stores
+from pipeline.files.granules import Level2Variable, UnusableGranuleError, list_level2, read_level2
 from pipeline.files.gridded import GriddedVariable, open_gridded, read_points
 from pipeline.files.progress import progress
 from pipeline.files.workers import ordered_map
@@ -51,6 +54,7 @@ class CompositeParams:
     organisation_per_cluster: NonNegativeInt  # tiles
     smallest_object: PositiveInt  # pixels
     gridded: list[GriddedVariable]
+    level2: list[Level2Variable]
     seed: NonNegativeInt
 
 
@@ -67,7 +71,7 @@ def run(
     found = stores.open_joined(clusters, source)
     k = choose_k(found.k.values, found.attrs["recommended_k"], params.k, key="composite.k")
     clusters_of_tiles = found.cluster.sel(k=k, drop=True).load()
-    sampled = _sample_all(params.gridded, source)
+    sampled = _sample_all(params, source)
     tiles = xr.merge(
         [
             _known(source, MEASURED),
@@ -173,16 +177,20 @@ def _measure_scene(
     )
 
 
-def _sample_all(wanted: list[GriddedVariable], source: xr.Dataset) -> xr.Dataset:
-    """Gridded variables (tile,) by their names, which must be new."""
+def _sample_all(params: CompositeParams, source: xr.Dataset) -> xr.Dataset:
+    """Gridded and level-2 variables (tile,) by their names, which must be new."""
     taken = {*MEASURED, *CONTEXT, *PLACES, *organisation.ATTRIBUTES, "cluster", EFFECT}
+    wanted: list[tuple[str, str, Callable[[xr.Dataset], xr.DataArray]]] = [
+        *(("gridded", each.name, partial(sample_gridded, each)) for each in params.gridded),
+        *(("level2", each.name, partial(sample_level2, each)) for each in params.level2),
+    ]
     sampled = xr.Dataset()
-    for variable in wanted:
-        if variable.name in taken | set(sampled.variables):
+    for key, name, sample in wanted:
+        if name in taken | set(sampled.variables):
             raise ValueError(
-                f"{variable.name} in composite.gridded is the name of another quantity; change it"
+                f"{name} in composite.{key} is the name of another quantity; change it"
             )
-        sampled[variable.name] = sample_gridded(variable, source)
+        sampled[name] = sample(source)
     return sampled
 
 
@@ -226,8 +234,63 @@ def sample_gridded(wanted: GriddedVariable, source: xr.Dataset) -> xr.DataArray:
     )
 
 
-def _hours(times: xr.DataArray) -> FloatArray:
-    return np.asarray((times.values - np.datetime64(0, "s")) / np.timedelta64(1, "h"))
+def sample_level2(wanted: Level2Variable, source: xr.Dataset) -> xr.DataArray:
+    """Mean (tile,) over the pixels within each tile, of the granule closest in time that tells it.
+
+    It is missing where no granule within `max_hours` sees the tile's middle, or none of its pixels
+    has the quantity, as the optical thickness of a clear sky.
+
+    Raises:
+        ValueError: If no granule can be read, or they are in different units.
+    """
+    values = np.full(source.sizes["tile"], np.nan)
+    hours_off = np.full(len(values), np.inf)
+    units: dict[str, str] = {}  # and a granule that is in them
+    unusable = []
+    for granule in list_level2(wanted):
+        off = np.zeros(len(values))
+        if granule.start_time is not None:
+            off = np.abs(_hours(source.time) - _hours(np.datetime64(granule.start_time, "ns")))
+        near = np.flatnonzero((off <= wanted.max_hours) & (off < hours_off))
+        if not len(near):
+            continue
+        try:
+            read = read_level2(granule, wanted)
+        except UnusableGranuleError as error:
+            log.warning("%s is left out of %s: %s", granule.name, wanted.name, error)
+            unusable.append(f"{granule.name}: {error}")
+            continue
+        units.setdefault(read[wanted.name].attrs["units"], granule.name)
+        bounds = (source[name].values[near] for name in BOUNDS)
+        found = means_within(
+            read[wanted.name].values, read.latitude.values, read.longitude.values, *bounds
+        )
+        told = np.isfinite(found)
+        values[near[told]], hours_off[near[told]] = found[told], off[near[told]]
+    if len(units) > 1:
+        both = " and ".join(f"{name} in {unit}" for unit, name in units.items())
+        raise ValueError(f"{wanted.name} in composite.level2 has {both}; give all the same units")
+    if unusable and not units:
+        raise ValueError(
+            f"no granule of {wanted.name} in composite.level2 is usable; {unusable[0]}"
+        )
+    n_missing = int(np.isnan(values).sum())
+    missing = f"{n_missing} without a pixel that tells within {wanted.max_hours:g} hours"
+    return xr.DataArray(
+        values.astype(np.float32),
+        dims="tile",
+        attrs={
+            "long_name": wanted.variable,
+            "units": next(iter(units), "1"),
+            "source": f"{wanted.variable} of {wanted.files}, the mean of the pixels in the tile",
+            "missing_tiles": missing if n_missing else "none",
+            "unusable_granules": len(unusable),
+        },
+    )
+
+
+def _hours(times: xr.DataArray | np.datetime64) -> FloatArray:
+    return np.asarray((np.asarray(times) - np.datetime64(0, "s")) / np.timedelta64(1, "h"))
 
 
 def _tell_intervals(n_days: int, n_draws: int) -> str:

@@ -15,6 +15,7 @@ from pipeline.core.composite import Days, composite, spread_over_days
 from pipeline.core.composite_product import compose
 from pipeline.core.reflectance_effect import beyond_cloud_fraction
 from pipeline.files import stores
+from pipeline.files.granules import Level2Variable
 from pipeline.files.gridded import GriddedVariable
 
 PARAMS = CompositeParams(
@@ -23,6 +24,7 @@ PARAMS = CompositeParams(
     organisation_per_cluster=6,
     smallest_object=2,
     gridded=[],
+    level2=[],
     seed=0,
 )
 CLOUD = {"cloud_reflectance": 20.0, "cloud_brightness_temperature": 285.0}
@@ -451,3 +453,69 @@ def test_gridded_variables_are_composited_like_any_other(
     assert "number_of_objects" not in product
     with pytest.raises(ValueError, match=r"scai in composite\.gridded is the name of another"):
         _run(inputs, tmp_path, gridded=[dataclasses.replace(wanted, name="scai")])
+
+
+def _write_level2(path: Path, source: xr.Dataset, **attributes: str) -> None:
+    """Optical thickness twice the latitude on a swath over all tiles, none in the east."""
+    latitude, longitude = np.meshgrid(np.arange(-15.0, 12, 0.05), np.arange(28.0, 36, 0.05))
+    thickness = np.where(longitude < 31, 2 * latitude, np.nan)
+    places = {"lat": (("y", "x"), latitude), "lon": (("y", "x"), longitude)}
+    time = {"time": ((), source.time.values[0] + np.timedelta64(10, "m"))}
+    cloud = xr.Dataset({"cot": (("y", "x"), thickness, attributes)}, places | time)
+    cloud.to_netcdf(path)
+
+
+def _level2(folder: Path, **changes: Any) -> Level2Variable:
+    wanted = Level2Variable("thickness", str(folder / "l2_*.nc"), "cot", {}, "lat", "lon", "", 1e4)
+    return dataclasses.replace(wanted, **changes)
+
+
+def test_level_2_variables_are_means_over_the_pixels_of_a_tile(
+    inputs: list[Path], tmp_path: Path
+) -> None:
+    embeddings, clusters, _ = inputs
+    source = stores.open_product(embeddings).load()
+    _write_level2(tmp_path / "l2_a.nc", source, units="1")
+    (tmp_path / "l2_b.nc").write_bytes(b"<html>log in</html>")
+    product = _run(inputs, tmp_path, level2=[_level2(tmp_path)], organisation_per_cluster=0)
+    tiles = stores.open_product(tmp_path / "composites/tiles.nc")
+    told = np.isfinite(tiles.thickness.values)
+    assert 0 < told.sum() < len(told)
+    np.testing.assert_allclose(tiles.thickness[told], 2 * source.latitude.values[told], atol=0.2)
+    assert tiles.thickness.attrs["unusable_granules"] == 1
+    assert tiles.thickness.attrs["missing_tiles"].startswith(f"{(~told).sum()} without a pixel")
+    numbers = stores.open_product(clusters).cluster.sel(k=4).values
+    expected = [tiles.thickness.values[told & (numbers == number)].mean() for number in range(4)]
+    np.testing.assert_allclose(product.thickness, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "changes", "message"),
+    [
+        ({}, {}, r"has no units; give them in the file or by cot in composite\.level2\.units"),
+        ({"units": "1"}, {"latitude": "φ"}, r"no φ; name them by composite\.level2"),
+        ({"units": "1"}, {"variable": "tau"}, r"variable in composite\.level2 names"),
+        ({"units": "1"}, {"files": "none_*.nc"}, r"change files of thickness in composite\.level2"),
+        ({"units": "1"}, {"name": "scai"}, r"scai in composite\.level2 is the name of another"),
+    ],
+)
+def test_level_2_files_that_cannot_serve_are_named(
+    inputs: list[Path],
+    tmp_path: Path,
+    attributes: dict[str, str],
+    changes: dict[str, Any],
+    message: str,
+) -> None:
+    source = stores.open_product(inputs[0]).load()
+    _write_level2(tmp_path / "l2_a.nc", source, **attributes)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        _run(inputs, tmp_path, level2=[_level2(tmp_path, **changes)], organisation_per_cluster=0)
+
+
+def test_level_2_granules_of_another_time_tell_nothing(inputs: list[Path], tmp_path: Path) -> None:
+    source = stores.open_product(inputs[0]).load()
+    _write_level2(tmp_path / "l2_a.nc", source, units="1")
+    wanted = _level2(tmp_path, max_hours=0.05)
+    _run(inputs, tmp_path, level2=[wanted], organisation_per_cluster=0)
+    tiles = stores.open_product(tmp_path / "composites/tiles.nc")
+    assert np.isnan(tiles.thickness).all()

@@ -128,7 +128,7 @@ def test_files_beside_grids_and_unfinished_downloads_are_left_out(
         (tmp_path / name).write_bytes(b"half")
     grid = open_gridded(write(_era5(), files=str(tmp_path / "*")))
     np.testing.assert_array_equal(grid.values, _era5().values)
-    assert "downloads of 2 files of sst did not end" in caplog.text
+    assert "downloads of 2 files of sst in composite.gridded did not end" in caplog.text
 
 
 def test_files_are_joined_by_their_coordinates(write: Write) -> None:

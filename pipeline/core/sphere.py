@@ -25,10 +25,15 @@ def great_circle_km(
     return np.asarray(2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(half_chord, 0, 1))))
 
 
+def unit_vectors(latitude: FloatArray, longitude: FloatArray) -> FloatArray:
+    """From the Earth's centre to places in degrees, shape (…, 3)."""
+    φ, λ = np.radians(latitude), np.radians(longitude)
+    return np.stack([np.cos(φ) * np.cos(λ), np.cos(φ) * np.sin(λ), np.sin(φ)], axis=-1)
+
+
 def centre(latitude: FloatArray, longitude: FloatArray) -> tuple[float, float]:
     """Latitude and longitude of the mean of places, right across the date line and at the poles."""
-    φ, λ = np.radians(latitude), np.radians(longitude)
-    x, y, z = np.mean([np.cos(φ) * np.cos(λ), np.cos(φ) * np.sin(λ), np.sin(φ)], axis=1)
+    x, y, z = unit_vectors(latitude, longitude).mean(axis=0)
     return float(np.degrees(np.arctan2(z, np.hypot(x, y)))), float(np.degrees(np.arctan2(y, x)))
 
 
@@ -52,9 +57,9 @@ def tile_centres(
     inner = np.array([(tile_size - 1) // 2, tile_size // 2])
     row = places[:, 0, None] + np.repeat(inner, 2)
     column = places[:, 1, None] + np.tile(inner, 2)
-    φ, λ = np.radians(latitude[row, column]), np.radians(longitude[row, column])
-    x, y, z = np.nansum([np.cos(φ) * np.cos(λ), np.cos(φ) * np.sin(λ), np.sin(φ)], axis=2)
-    is_known = np.isfinite(φ).any(axis=1)
+    towards = unit_vectors(latitude[row, column], longitude[row, column])
+    x, y, z = np.moveaxis(np.nansum(towards, axis=1), -1, 0)
+    is_known = np.isfinite(towards[..., 0]).any(axis=1)
     middle = np.degrees([np.arctan2(z, np.hypot(x, y)), np.arctan2(y, x)])
     middle[:, ~is_known] = np.nan
     return middle[0].astype(latitude.dtype), middle[1].astype(longitude.dtype)
@@ -69,11 +74,8 @@ def lattice(latitude: FloatArray, longitude: FloatArray, n_points: int) -> Float
         n_points: Along the longer edge, fewer where the scene has fewer pixels.
     """
     step = max(1, max(latitude.shape) // n_points)
-    φ, λ = (
-        np.radians(places[step // 2 :: step, step // 2 :: step].ravel())
-        for places in (latitude, longitude)
-    )
-    vectors = np.stack([np.cos(φ) * np.cos(λ), np.cos(φ) * np.sin(λ), np.sin(φ)], axis=1)
+    some = slice(step // 2, None, step), slice(step // 2, None, step)
+    vectors = unit_vectors(latitude[some].ravel(), longitude[some].ravel())
     return np.asarray(vectors[np.isfinite(vectors).all(axis=1)])
 
 

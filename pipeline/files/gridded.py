@@ -1,10 +1,7 @@
 """Gridded variables of the user, such as ERA5, CERES or cloud products in netCDF."""
 
-import glob
-import logging
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -14,12 +11,10 @@ from pydantic import Field, NonNegativeFloat
 
 from pipeline.files.base.decoding import decoded, tidied, undecodable
 from pipeline.files.base.places import tells_degrees
-from pipeline.files.base.sidecars import is_sidecar, is_unfinished
+from pipeline.files.base.sidecars import list_data
 from pipeline.files.base.time_choice import SeveralTimesError, choose_time
 from pipeline.files.base.units import known_unit
 from pipeline.files.base.valid_range import within_valid_range
-
-log = logging.getLogger(__name__)
 
 IntArray = NDArray[np.integer]
 
@@ -44,20 +39,7 @@ def open_gridded(wanted: GriddedVariable) -> xr.DataArray:
         FileNotFoundError: If no file matches.
         ValueError: If the files do not hold the variable on such axes, or do not fit together.
     """
-    found = set(map(Path, glob.glob(wanted.files, recursive=True)))  # noqa: PTH207
-    unfinished = {path for path in found if is_unfinished(path, found)}
-    if unfinished:
-        log.warning(
-            "the downloads of %d files of %s did not end, of %s first; fetch them again",
-            len(unfinished),
-            wanted.name,
-            min(unfinished),
-        )
-    paths = sorted(path for path in found - unfinished if not is_sidecar(path))
-    if not paths:
-        raise FileNotFoundError(
-            f"no file matches {wanted.files}; change files of {wanted.name} in composite.gridded"
-        )
+    paths = list_data(wanted.files, of=f"{wanted.name} in composite.gridded")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what real files are like

@@ -89,8 +89,8 @@ def choose_bands(bands: Bands, available: Iterable[str]) -> dict[str, str]:
     return {wanted: names[0] for wanted, names in found.items() if names}
 
 
-def refuse_without(chosen: Mapping[str, str], bands: Bands) -> None:
-    """Raise `UnusableGranuleError` if no band was chosen."""
+def refuse_without(chosen: Mapping[str, str], bands: Bands, *, key: str = "ingest.bands") -> None:
+    """Raise `UnusableGranuleError` if no band was chosen of those that `key` of params names."""
     if not chosen:
-        detail = f"it has no band for {', '.join(bands)}; ingest.bands names those that are known"
+        detail = f"it has no band for {', '.join(bands)}; {key} names those that are known"
         raise UnusableGranuleError("lacks a band", detail)

@@ -107,11 +107,16 @@ def _created(file: xr.Dataset) -> datetime | None:
     return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
 
 
-def read_netcdf(path: Path, bands: Bands, conventions: NetcdfConventions, step: int) -> Reading:
-    """The variables that serve as bands at one time, north up and east to the right."""
+def read_netcdf(
+    path: Path, bands: Bands, conventions: NetcdfConventions, step: int, *, key: str
+) -> Reading:
+    """The variables that serve as bands at one time, north up and east to the right.
+
+    `key` is where the parameters hold the conventions.
+    """
     with open_groups(path) as raw:
         file = decoded(raw)
-        chosen = _choose_bands(raw, file, bands)
+        chosen = _choose_bands(raw, file, bands, key)
         used = {name: file[name] for name in chosen.values()}
         time_name = find_time(file, used)
         times = times_at(file, time_name, used)
@@ -128,7 +133,7 @@ def read_netcdf(path: Path, bands: Bands, conventions: NetcdfConventions, step: 
         if projection := conventions.projection or _own_projection(file, plane, conventions):
             latitude, longitude = _unprojected(file, plane, projection)
         else:
-            latitude, longitude = _places(file, conventions, axis, step)
+            latitude, longitude = _places(file, conventions, axis, step, key)
         values, attributes = {}, {}
         for wanted, plane in planes.items():
             values[wanted], units = in_known_units(
@@ -137,7 +142,7 @@ def read_netcdf(path: Path, bands: Bands, conventions: NetcdfConventions, step: 
                 name=chosen[wanted],
                 stated=plane.attrs.get("units"),
                 declared=conventions.units.get(chosen[wanted]),
-                key="ingest.netcdf.units",
+                key=f"{key}.units",
             )
             is_corrected = "sunz_corrected" in plane.attrs.get("modifiers", "sunz_corrected")
             attributes[wanted] = {"units": units, "sun_corrected": is_corrected}
@@ -155,7 +160,7 @@ def read_netcdf(path: Path, bands: Bands, conventions: NetcdfConventions, step: 
     )
 
 
-def _choose_bands(raw: xr.Dataset, file: xr.Dataset, bands: Bands) -> dict[str, str]:
+def _choose_bands(raw: xr.Dataset, file: xr.Dataset, bands: Bands, key: str) -> dict[str, str]:
     """For each wanted name the variable that serves as it.
 
     Raises:
@@ -169,7 +174,9 @@ def _choose_bands(raw: xr.Dataset, file: xr.Dataset, bands: Bands) -> dict[str, 
         if wanted not in chosen and (reason := undecodable(raw, name)):
             detail = f"its {name} cannot be decoded: {reason}; correct it in the file"
             raise UnusableGranuleError("unreadable", detail)
-    refuse_without(chosen, bands)
+    refuse_without(
+        chosen, bands, key="ingest.bands" if key == "ingest.netcdf" else f"variable in {key}"
+    )
     for name in chosen.values():
         scale = scale_of(raw[name].dtype, raw[name].attrs)
         if scale and raw[name].attrs.get("units") in PERCENT_OR_K:
@@ -232,11 +239,11 @@ def _along(plane: xr.DataArray, dimensions: tuple[Hashable, ...]) -> NDArray[Any
 
 
 def _places(
-    file: xr.Dataset, conventions: NetcdfConventions, axis: str | None, step: int
+    file: xr.Dataset, conventions: NetcdfConventions, axis: str | None, step: int, key: str
 ) -> tuple[xr.DataArray, xr.DataArray]:
     """Latitude and longitude (row, column) as the file has them."""
     names = conventions.latitude, conventions.longitude
-    _refuse_without_variables(file, names, "; name them by ingest.netcdf, or its projection")
+    _refuse_without_variables(file, names, f"; name them by {key}, or its projection")
     latitude, longitude = xr.broadcast(*(_at(file[name], axis, step) for name in names))
     return latitude, longitude
 

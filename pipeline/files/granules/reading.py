@@ -23,6 +23,7 @@ def read_granule(
     netcdf: NetcdfConventions,
     geotiff: GeotiffConventions | None = None,
     step: int = 0,
+    key: str = "ingest.netcdf",
 ) -> xr.Dataset:
     """Bands, places and angles of a granule, float32 (row, column).
 
@@ -34,6 +35,7 @@ def read_granule(
         netcdf: What variables of plain netCDF files mean.
         geotiff: What bands of GeoTIFFs mean, where these do not say it.
         step: Place of the granule on the time axis of such a file.
+        key: Where params.yaml holds what they mean, for the sentences of errors.
 
     Returns:
         The wanted bands with `units`, where known `band` (the instrument's name) and `wavelength`
@@ -60,7 +62,7 @@ def read_granule(
                 case "geotiff":
                     reading = read_geotiff(files, bands, geotiff or GeotiffConventions({}))
                 case "netcdf":
-                    reading = read_netcdf(files[0], bands, netcdf, step)
+                    reading = read_netcdf(files[0], bands, netcdf, step, key=key)
                 case _:
                     reading = read_satellite(files, reader, bands)
             return _as_dataset(reading)
