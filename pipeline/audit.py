@@ -11,24 +11,16 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveInt
-from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from pipeline.core import audit as core
 from pipeline.core import audit_product, clustering, kmeans
-from pipeline.core.audit_product import (
-    BEST,
-    INITIAL,
-    OWN,
-    STATISTICS,
-    UNTRAINED,
-    Representation,
-)
+from pipeline.core.audit_product import BEST
 from pipeline.core.bootstrap import draw_days, number_days
-from pipeline.core.classification.probe import pixel_statistics
-from pipeline.core.device import compute_device
-from pipeline.core.encoder import create_encoder, embed_tiles, rebuild_encoder
 from pipeline.core.factors import LABELS, gather_factors
+from pipeline.core.other_days import Explained, Fitted, best_of, share_explained
+from pipeline.core.references import reference_features
+from pipeline.core.representations import OWN, Representation
 from pipeline.files import encoders, stage, stores
 from pipeline.files.progress import progress
 from pipeline.files.workers import n_workers
@@ -116,20 +108,9 @@ def _represent(
     }
     pictures = stores.cut_embedded_tiles(scenes, tiles)
     _, description = encoders.read_encoder(encoder)
-    network = create_encoder(
-        backbone=description["backbone"],
-        n_channels=len(description["channels"]),
-        n_dimensions=description["n_dimensions"],
-        seed=params.seed,
-        standardise=description["standardise"],
+    others = reference_features(
+        pictures, description, encoders.read_initial(encoder), seed=params.seed
     )
-    others = {
-        STATISTICS: StandardScaler().fit_transform(pixel_statistics(pictures)),
-        UNTRAINED: embed_tiles(network, pictures, device=compute_device()),
-    }
-    if (initial := encoders.read_initial(encoder)) is not None:
-        network = rebuild_encoder(initial, description)
-        others[INITIAL] = embed_tiles(network, pictures, device=compute_device())
     is_train = tiles.split.values == "train"
     if is_train.sum() < max(clusters):
         raise ValueError(
@@ -164,7 +145,7 @@ def _explain(
     days: IntArray,
     calendar: IntArray,
     draws: IntArray,
-) -> dict[tuple[str, str], dict[audit_product.Target, core.Explained]]:
+) -> dict[tuple[str, str], dict[audit_product.Target, Explained]]:
     """What each factor, and sets of them, explain of every representation."""
     together = audit_product.gather_sets(factors)
     targets = {
@@ -173,7 +154,7 @@ def _explain(
     }
     jobs = [(representation, name) for representation in representations for name in together]
 
-    def fit(job: tuple[str, str]) -> dict[audit_product.Target, core.Fitted]:
+    def fit(job: tuple[str, str]) -> dict[audit_product.Target, Fitted]:
         return core.explain(
             together[job[1]],
             targets[job[0]],
@@ -188,10 +169,10 @@ def _explain(
     for representation in representations:
         of_all = [fitted[representation, name] for name in together]
         fitted[representation, BEST] = {
-            target: core.best_of([each[target] for each in of_all]) for target in of_all[0]
+            target: best_of([each[target] for each in of_all]) for target in of_all[0]
         }
     return {
-        job: {target: core.share_explained(each, draws, calendar) for target, each in found.items()}
+        job: {target: share_explained(each, draws, calendar) for target, each in found.items()}
         for job, found in fitted.items()
     }
 

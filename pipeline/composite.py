@@ -41,7 +41,7 @@ MEASURED = (
 CONTEXT = ("land_fraction", "solar_zenith_angle", "view_zenith_angle")
 CLOUD_FIELDS = ["reflectance", "brightness_temperature"]
 BOUNDS = ["latitude_bounds", "longitude_bounds"]
-PLACES = ["latitude", "longitude", *BOUNDS, "time", "scene", "row", "column"]
+PLACES = ["latitude", "longitude", *BOUNDS, "time"]
 GRIDDED_ATTRIBUTES = ("long_name", "standard_name", "units")  # kept
 
 
@@ -80,7 +80,8 @@ def run(
             _known(source, CONTEXT),
         ]
     )
-    tiles = tiles.assign_coords({name: source[name].variable for name in PLACES})
+    places = {name: source[name].variable for name in PLACES} | stores.tile_places(source)
+    tiles = tiles.assign_coords(places)
     tiles["cluster"] = clusters_of_tiles
     n_days = len(np.unique(tiles.time.values.astype("datetime64[D]")))
     draws = draw_days(n_days, n_draws=params.n_draws, rng=np.random.default_rng(params.seed))
@@ -179,7 +180,7 @@ def _measure_scene(
 
 def _sample_all(params: CompositeParams, source: xr.Dataset) -> xr.Dataset:
     """Gridded and level-2 variables (tile,) by their names, which must be new."""
-    taken = {*MEASURED, *CONTEXT, *PLACES, *organisation.ATTRIBUTES, "cluster", EFFECT}
+    taken = {*source.variables, *MEASURED, *CONTEXT, *organisation.ATTRIBUTES, "cluster", EFFECT}
     wanted: list[tuple[str, str, Callable[[xr.Dataset], xr.DataArray]]] = [
         *(("gridded", each.name, partial(sample_gridded, each)) for each in params.gridded),
         *(("level2", each.name, partial(sample_level2, each)) for each in params.level2),

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import xarray as xr
 
-from pipeline.core.audit_product import BEST, OWN, SETS
+from pipeline.core.audit_product import BEST, SETS
+from pipeline.core.representations import OWN
 from pipeline.files import figures as draw
 from pipeline.files import stage, stores
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.core import audit
+from pipeline.core import audit, other_days
 from pipeline.core.bootstrap import draw_days
 
 N_DAYS, N_TILES = 12, 2400
@@ -9,12 +9,12 @@ N_DAYS, N_TILES = 12, 2400
 
 def _explain(
     factors: list[np.ndarray], target: np.ndarray, days: np.ndarray | None = None
-) -> audit.Explained:
+) -> other_days.Explained:
     rng = np.random.default_rng(0)
     days = np.arange(N_TILES) % N_DAYS if days is None else days
     draws = draw_days(N_DAYS, n_draws=200, rng=rng)
     found = audit.explain(factors, {"target": target}, days, n_folds=4, seed=0)
-    return audit.share_explained(found["target"], draws, 30 * np.arange(N_DAYS))
+    return other_days.share_explained(found["target"], draws, 30 * np.arange(N_DAYS))
 
 
 def _column(rng: np.random.Generator) -> np.ndarray:
@@ -109,12 +109,14 @@ def test_few_days_do_not_pull_the_share_down(
 def test_the_best_is_chosen_without_the_days_it_is_tried_on() -> None:
     fold = np.array([0, 0, 1])
     whole = np.array([2.0, 2.0, 2.0])
-    first = audit.Fitted(np.array([1.0, 1.0, 2.0]), whole, fold, np.array([0.2, 0.9]))
-    second = audit.Fitted(np.array([0.5, 1.5, 0.1]), whole, fold, np.array([0.3, 0.1]))
-    best = audit.best_of([first, second])
+    first = other_days.Fitted(np.array([1.0, 1.0, 2.0]), whole, fold, np.array([0.2, 0.9]))
+    second = other_days.Fitted(np.array([0.5, 1.5, 0.1]), whole, fold, np.array([0.3, 0.1]))
+    best = other_days.best_of([first, second])
     np.testing.assert_array_equal(best.left, [0.5, 1.5, 2.0])
     draws = draw_days(3, n_draws=50, rng=np.random.default_rng(0))
-    assert audit.share_explained(best, draws, 30 * np.arange(3)).share == pytest.approx(1 - 4 / 6)
+    assert other_days.share_explained(best, draws, 30 * np.arange(3)).share == pytest.approx(
+        1 - 4 / 6
+    )
 
 
 def test_choosing_among_many_factors_of_noise_explains_nothing() -> None:
@@ -128,5 +130,7 @@ def test_choosing_among_many_factors_of_noise_explains_nothing() -> None:
     ]
     draws = draw_days(6, n_draws=50, rng=rng)
     calendar = 30 * np.arange(6)
-    told = max(audit.share_explained(each, draws, calendar).share for each in found)
-    assert audit.share_explained(audit.best_of(found), draws, calendar).share < min(told, 0.05)
+    told = max(other_days.share_explained(each, draws, calendar).share for each in found)
+    assert other_days.share_explained(other_days.best_of(found), draws, calendar).share < min(
+        told, 0.05
+    )

@@ -6,8 +6,9 @@ import pytest
 
 from pipeline import plot_audit
 from pipeline.core import audit_product
-from pipeline.core.audit import Explained
-from pipeline.core.audit_product import BEST, OWN, STATISTICS, Representation
+from pipeline.core.audit_product import BEST
+from pipeline.core.other_days import Explained
+from pipeline.core.representations import OWN, STATISTICS, Representation
 from pipeline.files import figures as draw
 from pipeline.files import stores
 

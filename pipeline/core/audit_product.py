@@ -1,7 +1,6 @@
 """What explains clusters, as a labelled product, as a table and in a sentence."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,15 +8,15 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.core.audit import Explained, correlation_ratio, principal_components
+from pipeline.core.audit import correlation_ratio, principal_components
 from pipeline.core.factors import COLOUR, LABELS, PLACE_AND_TIME
+from pipeline.core.other_days import Explained
+from pipeline.core.representations import OWN, STATISTICS, Representation
 
 IntArray = NDArray[np.integer]
 FloatArray = NDArray[np.floating]
 Target = tuple[str, int]  # what is explained, and its k or component
 
-OWN, STATISTICS, UNTRAINED = "own encoder", "pixel statistics", "untrained encoder"
-INITIAL = "encoder before training"  # where it did not begin untrained
 BEST = "best on other days"  # of the factors and sets, chosen without the days that are told
 SETS = {"colour": COLOUR, "place and time": PLACE_AND_TIME, "all factors": LABELS}
 VARIANCE_KEPT = 0.99  # of an embedding, by the principal components that stand for it
@@ -33,14 +32,6 @@ WHAT = {
     "embedding": "variance of the embedding",
 }
 ENDINGS = {"": "explained", "_low": "low end of the 95 % interval", "_high": "high end"}
-
-
-@dataclass(frozen=True)
-class Representation:
-    """Tiles as a clustering sees them, and its clusters (tile,) and centroids for each k."""
-
-    features: FloatArray
-    clusters: Mapping[int, tuple[IntArray, FloatArray]]
 
 
 def gather_sets(factors: Mapping[str, FloatArray]) -> dict[str, list[FloatArray]]:

@@ -145,7 +145,7 @@ def intervals(
                 )
             if chance is not None:
                 panel.axvline(chance, color="#777777", lw=0.8, ls=":")
-            panel.set_title(label)
+            panel.set_title("\n".join(wrap(label, 60 // len(panels))))
             panel.margins(x=0.12)
             if limits is not None:
                 panel.set_xlim(*limits)
