@@ -246,7 +246,7 @@ def _digest(params: CompareParams, task: Task) -> str:
     ):
         del judged_by[name]
     made_of = hashlib.sha256(json.dumps([judged_by, task.cluster_counts], default=str).encode())
-    for part in (task.tiles, task.label, task.train, task.test):
+    for part in (task.tiles, task.label, task.train, task.test, *task.groups.values()):
         made_of.update(np.ascontiguousarray(part).tobytes())
     return made_of.hexdigest()
 
