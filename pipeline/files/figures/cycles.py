@@ -100,8 +100,10 @@ def _cluster_curves(
         figure.supylabel("frequency of occurrence", fontsize=9)
         handles: list[Artist] = [
             Line2D([], [], color="#888888", marker="o", markersize=2.5, label="mean by area"),
-            Patch(color="#888888", alpha=0.3, lw=0, label="± 2 standard errors, from days"),
         ]
+        if np.isfinite(errors).any():
+            shade = Patch(color="#888888", alpha=0.3, lw=0, label="± 2 standard errors, from days")
+            handles.append(shade)
         if reference is not None:
             dashes = Line2D([], [], color=INK, lw=0.8, ls=(0, (3, 2)))
             dashes.set_label("the same cells in the whole record")
