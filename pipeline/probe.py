@@ -47,7 +47,7 @@ def run(
 ) -> None:
     """Write netCDF and a table of what is read from the tiles' features to `probes`."""
     source = stores.open_product(embeddings)
-    quantities, left_out = _choose_quantities(params, composites / "tiles.nc", source)
+    quantities, left_out = _choose_quantities(composites / "tiles.nc", source)
     found = _read_all(params, source, quantities, scenes, encoder) if quantities else {}
     product = probing.assemble(found, quantities)
     product.attrs |= {
@@ -65,9 +65,7 @@ def run(
     stores.write_json(metrics, probing.summarise(product))
 
 
-def _choose_quantities(
-    params: ProbeParams, path: Path, source: xr.Dataset
-) -> tuple[xr.Dataset, dict[str, str]]:
+def _choose_quantities(path: Path, source: xr.Dataset) -> tuple[xr.Dataset, dict[str, str]]:
     """Organisation and the user's variables (tile,), and why others of these are left out."""
     tiles = stores.open_joined(path, source).load()
     days = number_days(tiles.time.values)
@@ -76,9 +74,7 @@ def _choose_quantities(
         for name, each in tiles.data_vars.items()
         if name in ATTRIBUTES or "missing_tiles" in each.attrs
     ]
-    reasons = {
-        name: probing.why_unread(tiles[name].values, days, params.n_folds) for name in wanted
-    }
+    reasons = {name: probing.why_unread(tiles[name].values, days) for name in wanted}
     left_out = {name: why for name, why in reasons.items() if why is not None}
     for name, why in left_out.items():
         log.info("%s is left out: %s", name, why)

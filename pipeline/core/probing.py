@@ -26,14 +26,13 @@ MEASURES = {
 ENDINGS = {"": "", "_low": ": low end of the 95 % interval", "_high": ": high end"}
 
 
-def why_unread(values: FloatArray, days: IntArray, n_folds: int) -> str | None:
+def why_unread(values: FloatArray, days: IntArray) -> str | None:
     """Why a quantity (tile,), NaN where missing, cannot be read; None where it can."""
     known = np.isfinite(values)
     if known.sum() < FEWEST_TILES:
         return f"known for {known.sum()} tiles, fewer than {FEWEST_TILES}"
-    n_days = len(np.unique(days[known]))
-    if n_days < n_folds:
-        return f"known on {n_days} days, fewer than the {n_folds} folds"
+    if len(np.unique(days[known])) < 2:
+        return "known on one day, so that nothing can be tried on another"
     if np.ptp(values[known]) <= 1e-6 * np.abs(values[known]).max():
         return "the same for all tiles"
     return None
@@ -55,7 +54,7 @@ def read_quantity(
         values: Of the quantity, shape (tile,); tiles where it is NaN do not count.
         times: UTC, shape (tile,).
         strengths: Of the regularisation; the best without the tested days is taken.
-        n_folds: Parts of the days, each of which is told from the others.
+        n_folds: Parts of the days, each of which is told from the others; of fewer days one each.
         seed: Of the bootstrap samples of days.
 
     Source: Alain and Bengio (2017), arXiv:1610.01644, for probes that are linear.
@@ -71,7 +70,7 @@ def read_quantity(
             np.asarray(each[known], np.float64),
             {name: values[known, None].astype(np.float64)},
             days,
-            n_folds=n_folds,
+            n_folds=min(n_folds, len(calendar)),
         )[name]
         for name, each in features.items()
     }
