@@ -22,7 +22,9 @@ def run(composites: Path, figures: Path) -> None:
                 reference=float(tiles[name].mean()),
             ),
         )
-    title = "{}, with 95 % intervals from days"
+    has_intervals = any(product[f"{name}_low"].notnull().any() for name in panels)
+    why = "with 95 % intervals from days" if has_intervals else "days too few or near for intervals"
+    title = f"{{}}, {why}"
     draw.cluster_dots(
         dict(panels.values()),
         figures / "composites.png",

@@ -115,7 +115,7 @@ def _make_card(
         ],
         composites={
             label: draw.Strip(
-                dots, f"{texts.brief(dots.values[number])} ({_brief_interval(dots, number)})"
+                dots, texts.brief_with_interval(dots.values[number], *_ends(dots, number))
             )
             for label, dots in strips.items()
         },
@@ -167,7 +167,7 @@ def _tell_cluster(product: xr.Dataset, card: draw.Card, strips: dict[str, draw.D
             {
                 "name": label,
                 "mean": texts.brief(dots.values[card.number]),
-                "interval": _brief_interval(dots, card.number),
+                "interval": texts.brief_interval(*_ends(dots, card.number)),
                 "reference": texts.brief(dots.reference),
             }
             for label, dots in strips.items()
@@ -178,8 +178,8 @@ def _tell_cluster(product: xr.Dataset, card: draw.Card, strips: dict[str, draw.D
     }
 
 
-def _brief_interval(dots: draw.Dots, number: int) -> str:
-    return texts.brief_interval(dots.low[number], dots.high[number])
+def _ends(dots: draw.Dots, number: int) -> tuple[float, float]:
+    return dots.low[number], dots.high[number]
 
 
 if __name__ == "__main__":

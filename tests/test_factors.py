@@ -46,3 +46,11 @@ def test_missing_values_are_the_mean_and_told() -> None:
     kept, _ = factors.gather_factors(_tiles(reflectance=np.array([1.0, 3, 5, 7] + 4 * [np.nan])))
     np.testing.assert_array_equal(kept["reflectance"][:, 0], [1, 3, 5, 7, 4, 4, 4, 4])
     np.testing.assert_array_equal(kept["reflectance"][:, 1], [0, 0, 0, 0, 1, 1, 1, 1])
+
+
+def test_a_record_of_a_few_days_has_no_season() -> None:
+    tiles = _tiles()
+    short = tiles.assign_coords(time=tiles.time[0] + (tiles.time - tiles.time[0]) / 10)
+    kept, left_out = factors.gather_factors(short)
+    assert "season" not in kept
+    assert left_out["season"] == "the record is too short for it"

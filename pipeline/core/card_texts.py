@@ -103,4 +103,13 @@ def brief_interval(low: float, high: float) -> str:
     >>> brief_interval(0.5, 2.0)
     '0.500, 2'
     """
-    return f"{brief(low)}, {brief(high)}" if np.isfinite(low) else "unknown"
+    return f"{brief(low)}, {brief(high)}" if np.isfinite(low) else "none"
+
+
+def brief_with_interval(value: float, low: float, high: float) -> str:
+    """A number with the ends of its interval, where it has one.
+
+    >>> brief_with_interval(1.0, 0.5, 2.0), brief_with_interval(1.0, np.nan, np.nan)
+    ('1 (0.500, 2)', '1')
+    """
+    return brief(value) + (f" ({brief_interval(low, high)})" if np.isfinite(low) else "")

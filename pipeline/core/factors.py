@@ -25,6 +25,7 @@ PLACE_AND_TIME = {
 LABELS = COLOUR | PLACE_AND_TIME
 PERIODS = {"longitude": 360.0, "local_solar_time": 24.0, "season": 365.2425}
 MOST_MISSING = 0.9  # of the tiles; a factor that misses more is left out
+SHORTEST_RECORD = np.timedelta64(60, "D")  # that has seasons; in less a day's number is its weather
 
 
 def gather_factors(tiles: xr.Dataset) -> tuple[dict[str, FloatArray], dict[str, str]]:
@@ -44,6 +45,9 @@ def gather_factors(tiles: xr.Dataset) -> tuple[dict[str, FloatArray], dict[str, 
     for name in LABELS:
         if name not in tiles:
             left_out[name] = "not measured"
+            continue
+        if name == "season" and np.ptp(tiles.time.values) < SHORTEST_RECORD:
+            left_out[name] = "the record is too short for it"
             continue
         values = tiles[name].values.astype(np.float64)
         missing = ~np.isfinite(values)

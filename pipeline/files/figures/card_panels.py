@@ -125,7 +125,8 @@ def draw_strips(
     figure: Figure, page: Axes, strips: Mapping[str, Strip], number: int, colour: FloatArray
 ) -> None:
     """Draw the quantities of the cluster among those of the others."""
-    title(page, RIGHT, MIDDLE, "Composites, with 95 % intervals")
+    has_intervals = any(np.isfinite(strip.dots.low[number]) for strip in strips.values())
+    title(page, RIGHT, MIDDLE, "Composites" + (", with 95 % intervals" if has_intervals else ""))
     line, left, width = MIDDLE + 0.14, RIGHT + 1.26, 0.92
     title(page, left, line, "dashed: all tiles; small: other clusters", size=TINY, weight="normal")
     if not strips:
