@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 class ProbeParams:
     """Section `probe` of params.yaml."""
 
+    n_sample: Annotated[int, Field(ge=probing.FEWEST_TILES)]
     n_folds: Annotated[int, Field(ge=2)]
     regularisation: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
     seed: NonNegativeInt
@@ -47,16 +48,17 @@ def run(
 ) -> None:
     """Write netCDF and a table of what is read from the tiles' features to `probes`."""
     source = stores.open_product(embeddings)
-    quantities, left_out = _choose_quantities(composites / "tiles.nc", source)
-    found = _read_all(params, source, quantities, scenes, encoder) if quantities else {}
+    quantities, left_out, sample = _choose_quantities(params, composites / "tiles.nc", source)
+    tiles = source.isel(tile=sample).load()
+    found = _read_all(params, tiles, quantities, scenes, encoder) if quantities else {}
     product = probing.assemble(found, quantities)
     product.attrs |= {
         "title": "What is read from tiles of how clouds are organised and what they are like",
         "finding": probing.say(product),
         "left_out": "; ".join(f"{name}: {why}" for name, why in left_out.items()),
         "comment": "shares are of ridge regressions, cross-validated over days; below 0 the mean "
-        "of the other days would have been the better guess; tiles are those whose cloud mask "
-        "was measured by composite, equally many of each cluster, or which have another quantity",
+        "of the other days would have been the better guess; tiles are those of which composite "
+        "knows most, where it measured cloud masks equally many of each cluster",
     }
     log.info("%s", product.attrs["finding"])
     stores.write_product(product, probes / "probes.nc", params)
@@ -65,36 +67,48 @@ def run(
     stores.write_json(metrics, probing.summarise(product))
 
 
-def _choose_quantities(path: Path, source: xr.Dataset) -> tuple[xr.Dataset, dict[str, str]]:
-    """Organisation and the user's variables (tile,), and why others of these are left out."""
+def _choose_quantities(
+    params: ProbeParams, path: Path, source: xr.Dataset
+) -> tuple[xr.Dataset, dict[str, str], NDArray[np.intp]]:
+    """Organisation and the user's variables (tile,), why others are left out, and which tiles.
+
+    The tiles are those of which most is known, and of equal ones any.
+    """
     tiles = stores.open_joined(path, source).load()
-    days = number_days(tiles.time.values)
-    wanted = [
+    wanted = {
         str(name)
         for name, each in tiles.data_vars.items()
         if name in ATTRIBUTES or "missing_tiles" in each.attrs
-    ]
-    reasons = {name: probing.why_unread(tiles[name].values, days) for name in wanted}
-    left_out = {name: why for name, why in reasons.items() if why is not None}
+    }
+    n_unknown = sum(
+        (np.isnan(tiles[name].values) for name in wanted), np.zeros(tiles.sizes["tile"], np.int64)
+    )
+    chance = np.random.default_rng(params.seed).random(len(n_unknown))
+    sample = np.sort(np.lexsort((chance, n_unknown))[: params.n_sample])
+    tiles = tiles.isel(tile=sample)
+    days = number_days(tiles.time.values)
+    left_out = {
+        name: why
+        for name in map(str, tiles.data_vars)
+        if name in wanted and (why := probing.why_unread(tiles[name].values, days)) is not None
+    }
     for name, why in left_out.items():
         log.info("%s is left out: %s", name, why)
-    others = [name for name in map(str, tiles.data_vars) if name not in {*wanted} - {*left_out}]
-    return tiles.drop_vars(others), left_out
+    kept = wanted - left_out.keys()
+    return tiles.drop_vars({*map(str, tiles.data_vars)} - kept), left_out, sample
 
 
 def _read_all(
-    params: ProbeParams, source: xr.Dataset, quantities: xr.Dataset, scenes: Path, encoder: Path
+    params: ProbeParams, tiles: xr.Dataset, quantities: xr.Dataset, scenes: Path, encoder: Path
 ) -> dict[str, dict[str, tuple[Explained, Explained]]]:
     """By quantity and representation, as of `probing.read_quantity`."""
-    is_known = quantities.to_array().notnull().any("variable").values
-    tiles = source.isel(tile=is_known).load()
     with threadpool_limits(limits=1):  # BLAS would round by the number of its threads
         features = _gather_features(params, tiles, scenes, encoder)
 
         def read(name: str) -> dict[str, tuple[Explained, Explained]]:
             return probing.read_quantity(
                 features,
-                quantities[name].values[is_known],
+                quantities[name].values,
                 tiles.time.values,
                 strengths=params.regularisation,
                 n_folds=params.n_folds,

@@ -13,7 +13,9 @@ from pipeline.core.encoder import embed_tiles, rebuild_encoder
 from pipeline.core.representations import INITIAL, OWN, SHUFFLED, STATISTICS, UNTRAINED
 from pipeline.files import encoders, stores
 
-PARAMS = probe.ProbeParams(n_folds=4, regularisation=(1.0, 10.0, 100.0, 1000.0), seed=0)
+PARAMS = probe.ProbeParams(
+    n_sample=10_000, n_folds=4, regularisation=(1.0, 10.0, 100.0, 1000.0), seed=0
+)
 N_DAYS, PER_DAY, TILE_SIZE = 16, 30, 32
 
 
@@ -125,6 +127,13 @@ def test_a_second_run_with_workers_gives_the_same(
 ) -> None:
     monkeypatch.setenv("TILE2VEC_WORKERS", "2")
     xr.testing.assert_identical(_run(folder, tmp_path), product)
+
+
+def test_of_too_many_tiles_those_are_taken_of_which_most_is_known(
+    folder: Path, tmp_path: Path
+) -> None:
+    n_measured = N_DAYS * PER_DAY * 4 // 5
+    assert _run(folder, tmp_path, n_sample=n_measured).n_tiles.values.tolist() == [n_measured] * 2
 
 
 def test_where_nothing_is_known_nothing_is_read(folder: Path, tmp_path: Path) -> None:
