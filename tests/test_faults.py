@@ -115,7 +115,7 @@ def _run(folder: Path, params: dict[str, Any], **quality: Any) -> tuple[xr.Datas
         **params["ingest"],
         "preset": "visible_infrared",
         "netcdf": {**params["ingest"]["netcdf"], "units": UNITS},
-        "quality": {**params["ingest"]["quality"], **quality},
+        "quality": {**params["ingest"]["quality"], "min_glint_angle": 0.0, **quality},
     }
     ingest.run(
         stage.parse_params("ingest", section, ingest.IngestParams),
