@@ -11,9 +11,16 @@ from netCDF4 import Dataset
 from rasterio.warp import transform
 from tiny_flow import prepare, run_stage
 
+from pipeline.core.footprint import means_within
 from pipeline.core.sphere import great_circle_km
 from pipeline.files import granules, stores
-from pipeline.files.granules import NetcdfConventions, UnusableGranuleError
+from pipeline.files.granules import (
+    Level2Variable,
+    NetcdfConventions,
+    UnusableGranuleError,
+    list_level2,
+    read_level2,
+)
 from pipeline.files.gridded import GriddedVariable, open_gridded
 
 REAL = Path(__file__).parents[2] / "shared/data"
@@ -184,3 +191,19 @@ def test_every_month_of_ostia_is_a_granule_at_its_own_time() -> None:
     assert south_up
     np.testing.assert_allclose(read.sst, expected, atol=1e-3)
     np.testing.assert_allclose(read.longitude[0], longitude, atol=1e-4)
+
+
+def test_pixels_of_a_polar_grid_are_averaged_over_tiles() -> None:
+    path = REAL / "fields/toa_brightness_stereographic.nc"
+    wanted = Level2Variable("window", str(path), "data", {}, "lat", "lon", "", 1.0)
+    [granule] = list_level2(wanted)
+    assert str(granule.start_time) == "2016-05-16 12:00:00"
+    read = read_level2(granule, wanted)
+    assert read.window.attrs["units"] == "K"
+    rows, columns = slice(40, 72), slice(100, 132)  # as a tile, whose corners are its own pixels
+    corners = ([40, 40, 71, 71], [100, 131, 131, 100])
+    bounds = (read[name].values[corners][None] for name in ("latitude", "longitude"))
+    [mean] = means_within(read.window.values, read.latitude.values, read.longitude.values, *bounds)
+    expected = read.window[rows, columns].mean()
+    assert abs(mean - float(expected)) < 0.5  # some pixels lie on its edges
+    assert abs(mean - float(read.window.mean())) > 5
