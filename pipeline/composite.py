@@ -236,7 +236,7 @@ def sample_gridded(wanted: GriddedVariable, source: xr.Dataset) -> xr.DataArray:
 
 
 def sample_level2(wanted: Level2Variable, source: xr.Dataset) -> xr.DataArray:
-    """Mean (tile,) over the pixels within each tile, of the granule closest in time that tells it.
+    """Mean (tile,) over the pixels within each tile, of the closest granule in time that has any.
 
     It is missing where no granule within `max_hours` sees the tile's middle, or none of its pixels
     has the quantity, as the optical thickness of a clear sky.
@@ -266,8 +266,8 @@ def sample_level2(wanted: Level2Variable, source: xr.Dataset) -> xr.DataArray:
         found = means_within(
             read[wanted.name].values, read.latitude.values, read.longitude.values, *bounds
         )
-        told = np.isfinite(found)
-        values[near[told]], hours_off[near[told]] = found[told], off[near[told]]
+        known = np.isfinite(found)
+        values[near[known]], hours_off[near[known]] = found[known], off[near[known]]
     if len(units) > 1:
         both = " and ".join(f"{name} in {unit}" for unit, name in units.items())
         raise ValueError(f"{wanted.name} in composite.level2 has {both}; give all the same units")
@@ -276,7 +276,7 @@ def sample_level2(wanted: Level2Variable, source: xr.Dataset) -> xr.DataArray:
             f"no granule of {wanted.name} in composite.level2 is usable; {unusable[0]}"
         )
     n_missing = int(np.isnan(values).sum())
-    missing = f"{n_missing} without a pixel that tells within {wanted.max_hours:g} hours"
+    missing = f"{n_missing} without a known pixel within {wanted.max_hours:g} hours"
     return xr.DataArray(
         values.astype(np.float32),
         dims="tile",

@@ -186,8 +186,9 @@ def _ingest(entry: Entry, *, params: IngestParams, parts: Path) -> _Found | Reje
         granule = _without_faults(granule, wanted, needed, limits)
         if params.grid.kind == "equal_area":
             granule = _gridded(granule, params.grid)
-        on_land = land_mask(granule.latitude.values, granule.longitude.values)
-        granule = granule.assign(land=(("row", "column"), on_land))
+        if preset.shows_glint and limits.min_glint_angle > 0:
+            on_land = land_mask(granule.latitude.values, granule.longitude.values)
+            granule = granule.assign(land=(("row", "column"), on_land))
         scene, lost = compose_scene(
             granule,
             preset,

@@ -479,13 +479,15 @@ def test_level_2_variables_are_means_over_the_pixels_of_a_tile(
     (tmp_path / "l2_b.nc").write_bytes(b"<html>log in</html>")
     product = _run(inputs, tmp_path, level2=[_level2(tmp_path)], organisation_per_cluster=0)
     tiles = stores.open_product(tmp_path / "composites/tiles.nc")
-    told = np.isfinite(tiles.thickness.values)
-    assert 0 < told.sum() < len(told)
-    np.testing.assert_allclose(tiles.thickness[told], 2 * source.latitude.values[told], atol=0.2)
+    known = np.isfinite(tiles.thickness.values)
+    assert 0 < known.sum() < len(known)
+    np.testing.assert_allclose(tiles.thickness[known], 2 * source.latitude.values[known], atol=0.2)
     assert tiles.thickness.attrs["unusable_granules"] == 1
-    assert tiles.thickness.attrs["missing_tiles"].startswith(f"{(~told).sum()} without a pixel")
+    assert tiles.thickness.attrs["missing_tiles"].startswith(
+        f"{(~known).sum()} without a known pixel within"
+    )
     numbers = stores.open_product(clusters).cluster.sel(k=4).values
-    expected = [tiles.thickness.values[told & (numbers == number)].mean() for number in range(4)]
+    expected = [tiles.thickness.values[known & (numbers == number)].mean() for number in range(4)]
     np.testing.assert_allclose(product.thickness, expected, rtol=1e-5)
 
 

@@ -38,14 +38,14 @@ def means_within(
     """Mean of the known values at the pixels within each tile, shape (tile,).
 
     It is NaN where there are none, or no pixel is near the middle: a swath that only touches a tile
-    tells nothing of it.
+    does not describe it.
 
     Args:
         values: NaN where missing, shape (row, column).
         latitude: Of the pixels in degrees, NaN off the Earth, shape (row, column).
-        longitude: Likewise.
-        latitude_bounds: Of the corners, in turn, shape (tile, vertex).
-        longitude_bounds: Likewise.
+        longitude: Of the pixels in degrees, same shape.
+        latitude_bounds: Of the corners in turn, in degrees, shape (tile, vertex).
+        longitude_bounds: Of the corners in turn, in degrees, same shape.
     """
     on_earth = np.isfinite(latitude) & np.isfinite(longitude)
     pixels = unit_vectors(latitude[on_earth].astype(float), longitude[on_earth].astype(float))
@@ -64,7 +64,7 @@ def means_within(
             continue
         around = tree.query_ball_point(middles[tile], reach[tile], return_sorted=True)
         is_within = (pixels[around] @ edges[tile].T >= 0).all(axis=1)
-        told = values[around][is_within]
-        if np.isfinite(told).any():
-            means[tile] = np.nanmean(told)
+        inside = values[around][is_within]
+        if np.isfinite(inside).any():
+            means[tile] = np.nanmean(inside)
     return means

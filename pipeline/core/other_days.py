@@ -1,4 +1,4 @@
-"""How well columns foretell targets on days they were not fitted to."""
+"""How well columns predict targets on days they were not fitted to."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ def fit_on_other_days(
     n_folds: int,
     to_many_days: bool = False,
 ) -> dict[Target, Fitted]:
-    """What columns tell of each target, by that model which promises most without the days told.
+    """How well columns predict each target, by the model that does best without the tested days.
 
     Few days foretell others worse than many would, and so does their mean. `to_many_days` asks
     what many would tell: errors of fits to all and to half of the other days are extrapolated to

@@ -47,14 +47,14 @@ def read_quantity(
     n_folds: int,
     seed: int,
 ) -> dict[str, tuple[Explained, Explained]]:
-    """What a ridge regression on each of the features tells, and what the own tell beyond it.
+    """What ridge regression predicts from each of the features, and what the own add to that.
 
     Args:
         features: By representation, `OWN` among them, each (tile, feature).
         values: Of the quantity, shape (tile,); tiles where it is NaN do not count.
         times: UTC, shape (tile,).
         strengths: Of the regularisation; the best without the tested days is taken.
-        n_folds: Parts of the days, each of which is told from the others; of fewer days one each.
+        n_folds: Parts of the days, each predicted from the others; with fewer days, one day each.
         seed: Of the bootstrap samples of days.
 
     Source: Alain and Bengio (2017), arXiv:1610.01644, for probes that are linear.
