@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from pipeline.core.annotation import (
     NO_LABEL,
@@ -43,6 +43,7 @@ class LabelParams:
     max_other_share: Annotated[float, Field(ge=0, lt=1)]
     max_invalid_share: Annotated[float, Field(ge=0, le=1)]
     n_examples: PositiveInt
+    seed: NonNegativeInt
 
 
 def run(params: LabelParams, scenes: Path, rejected: Path, labels: Path, metrics: Path) -> None:
@@ -52,12 +53,12 @@ def run(params: LabelParams, scenes: Path, rejected: Path, labels: Path, metrics
     if marks.n_rejected:
         log.warning("%d marks are on rejected granules: left out", marks.n_rejected)
     marked = np.unique(marks.scene)
-    tables, told = [], []
+    tables, pairs = [], []
     for scene in progress(marked, "label", total=len(marked), unit="scenes"):
         shown = source.isel(scene=scene).load()
         of_scene = marks.scene == scene
         tables.append(_label_scene(params, shown, marks, of_scene).assign(scene=scene))
-        told += _compare_volunteers(params, shown, marks, of_scene)
+        pairs += _compare_volunteers(params, shown, marks, of_scene)
     laid = pd.concat(tables, ignore_index=True)
     table = laid[laid.number != NO_LABEL].reset_index(drop=True)
     if table.empty:
@@ -71,7 +72,7 @@ def run(params: LabelParams, scenes: Path, rejected: Path, labels: Path, metrics
     columns = ["granule", "row", "column", "tile_size", "label", "share"]
     table[columns].round(4).to_csv(labels / "labels.csv", index=False)
     _draw(params, table, source, marks.names, labels)
-    agreement = _agree(told, len(marks.names))
+    agreement = _agree(pairs, len(marks.names), params.seed)
     if agreement is not None:
         stores.write_json(labels / "agreement.json", agreement._asdict())
     stores.write_json(metrics, _summarise(table, laid, marks, agreement))
@@ -123,13 +124,13 @@ def _compare_volunteers(
     return tables
 
 
-def _agree(told: list[pd.DataFrame], n_labels: int) -> Agreement | None:
-    if not told:
+def _agree(tables: list[pd.DataFrame], n_labels: int, seed: int) -> Agreement | None:
+    if not tables:
         return None
-    pairs = pd.concat(told, ignore_index=True)
-    told_alone, others = (pairs[name].to_numpy(np.int64) for name in ("number", "others"))
+    pairs = pd.concat(tables, ignore_index=True)
+    alone, others = (pairs[name].to_numpy(np.int64) for name in ("number", "others"))
     days = number_days(pairs.day.to_numpy("M8[ns]")).astype(np.int64)
-    return volunteer_agreement(told_alone, others, days, n_labels=n_labels, seed=0)
+    return volunteer_agreement(alone, others, days, n_labels=n_labels, seed=seed)
 
 
 def _find_masks(

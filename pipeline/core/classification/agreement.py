@@ -33,12 +33,12 @@ class Agreement(NamedTuple):
 
 
 def volunteer_agreement(
-    told: IntArray, others: IntArray, days: IntArray, *, n_labels: int, seed: int
+    alone: IntArray, others: IntArray, days: IntArray, *, n_labels: int, seed: int
 ) -> Agreement | None:
     """Scores of volunteers against the others, None where no tile has a label from both sides.
 
     Args:
-        told: Label by a volunteer alone, -1 for none, (pair,).
+        alone: Label by a volunteer alone, -1 for none, (pair,).
         others: Label by the other volunteers of the scene together, -1 for none, (pair,).
         days: Number of the tile's day, (pair,).
         n_labels: Number of labels.
@@ -46,13 +46,13 @@ def volunteer_agreement(
 
     Source: Rasp et al. (2020), doi:10.1175/BAMS-D-19-0324.1, who judge volunteers so.
     """
-    both = (told >= 0) & (others >= 0)
+    both = (alone >= 0) & (others >= 0)
     if not both.any():
         return None
     present, number = np.unique(days[both], return_inverse=True)
     confusions = np.stack(
         [
-            count_confusions(others[both][number == day], told[both][number == day], n_labels)
+            count_confusions(others[both][number == day], alone[both][number == day], n_labels)
             for day in range(len(present))
         ]
     )
@@ -67,5 +67,5 @@ def volunteer_agreement(
         low if len(present) > 1 else {},
         high if len(present) > 1 else {},
         int(both.sum()),
-        int(((others >= 0) & (told < 0)).sum()),
+        int(((others >= 0) & (alone < 0)).sum()),
     )
