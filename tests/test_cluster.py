@@ -224,7 +224,8 @@ def test_twelve_planted_clusters_are_found_and_distinct(tmp_path: Path) -> None:
     assert product.attrs["verdict"].startswith("more than a continuum, reasonable structure: ")
     assert product.attrs["recommendation"].endswith(", and the verdict on yet other days")
     assert (
-        "4 days too near each other for an interval) where 19 sets of" in product.attrs["verdict"]
+        "(no interval, since 4 days are worth fewer than two) where 19 sets of"
+        in product.attrs["verdict"]
     )
 
 

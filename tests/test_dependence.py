@@ -62,6 +62,27 @@ def test_intervals_over_days_hold_the_truth(correlation: float, is_even: bool) -
     assert (np.mean(naive) < 0.86) == (correlation == 0.5)
 
 
+def test_a_few_near_days_widen_the_interval() -> None:
+    """Six pairs of days do not show their correlation of 0.8; taken for independent, they err."""
+    calendar = np.array([[100 * pair, 100 * pair + 1] for pair in range(6)]).ravel()
+    covered, naive = [], []
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        values = _weather(0.8, (6, 2), rng).ravel()
+        draws = draw_days(12, n_draws=200, rng=rng) @ values / 12
+        for found, days in ((covered, calendar), (naive, 30 * np.arange(12))):
+            low, high = dependence.interval_over_days(
+                values.mean(),
+                draws,
+                weight=np.ones(12),
+                calendar=days,
+                residuals=values - values.mean(),
+            )
+            found.append(low <= 0 <= high)
+    assert 0.93 < np.mean(covered) < 0.99
+    assert np.mean(naive) < 0.88
+
+
 def test_four_days_in_a_row_have_no_interval() -> None:
     draws, weight = np.linspace(-1, 1, 100), np.ones(4)
     found = dependence.interval_over_days(
@@ -91,11 +112,11 @@ def test_a_mean_over_correlated_days_by_hand() -> None:
     found = dependence.inflation(weight, place, day, n_places=3, correlation=0.5)
     np.testing.assert_allclose(found, [1 + 2 * 0.5 * 3 / 10, 1, 1])
     unknown = dependence.inflation(weight, place, day, n_places=3, correlation=np.nan)
-    np.testing.assert_array_equal(unknown, [np.nan, 1, 1])
+    np.testing.assert_allclose(unknown, [1 + 2 * 0.95 * 3 / 10, 1, 1])
 
 
 def test_few_effective_days_have_no_error() -> None:
-    found = dependence.correct_error(np.array([2, 4, 10]), np.array([1.0, 2.5, np.nan]))
+    found = dependence.correct_error(np.array([2, 4, 10]), np.array([1.0, 2.5, 9.0]))
     assert found[0] == 1
     assert np.isnan(found[1:]).all()
     long = dependence.correct_error(np.array([1000]), np.array([3.0]))

@@ -152,7 +152,7 @@ def say(best: xr.Dataset) -> str:
     low, high = (float(own[f"clusters_explained_{end}"]) for end in ("low", "high"))
     over_days = f"{max(0.0, low):.0%} to {max(0.0, high):.0%} over days"
     if np.isnan(low):
-        over_days = "days too near each other for an interval"
+        over_days = "no interval, since its days are worth fewer than two"
     others = "; ".join(
         f"{left[name]:.0%} of the {name}'s" for name in left if name not in (OWN, STATISTICS)
     )

@@ -21,8 +21,8 @@ IntArray = NDArray[np.integer]
 FEWEST_PAIRS = 7  # of consecutive days, below which their correlation cannot be told
 FEWEST_DAYS = 5  # of a place whose residuals tell it; of fewer they are correlated by their mean
 MOST_PAIRS = 50_000  # that it is told from
-MOST_CORRELATED = 0.95
-NEAR_DAYS = 5  # days so near may be correlated
+MOST_CORRELATED = 0.95  # also of days so near each other whose correlation is unknown
+NEAR_DAYS = 5
 FAINT = 0.01  # correlation over days that is left out
 FEWEST_EFFECTIVE = 2.0  # days, below which there is no error
 
@@ -73,20 +73,23 @@ def inflation(
         place: As of `correlate_days`, as is `day`.
         day: Calendar day of each visit.
         n_places: Places there are.
-        correlation: Of `correlate_days`; where it cannot be told, places with days near each other
-            have NaN.
+        correlation: Of `correlate_days`; where it is NaN, days within five of each other count as
+            correlated by 0.95 from one to the next, and those beyond as independent.
     """
     squares = np.bincount(place, weight**2, minlength=n_places)
-    unknown = np.isnan(correlation)
-    furthest = NEAR_DAYS if unknown else int(np.log(FAINT) / np.log(max(correlation, FAINT)))
+    if np.isnan(correlation):
+        correlation, furthest = MOST_CORRELATED, NEAR_DAYS
+    else:
+        furthest = int(np.log(FAINT) / np.log(max(correlation, FAINT)))
     span = int(day.max(initial=0)) + furthest + 1
     key = place.astype(np.int64) * span + day
     products = np.zeros(n_places)
     for gap in range(1, furthest + 1):
         _, earlier, later = np.intersect1d(key + gap, key, return_indices=True)
-        share = np.nan if unknown else 2 * correlation**gap
-        products += np.bincount(
-            place[earlier], share * weight[earlier] * weight[later], minlength=n_places
+        products += (
+            2
+            * correlation**gap
+            * np.bincount(place[earlier], weight[earlier] * weight[later], minlength=n_places)
         )
     return np.divide(products, squares, out=np.zeros(n_places), where=squares > 0) + 1
 
@@ -132,7 +135,7 @@ def interval_factor(uneven: FloatArray, inflated: FloatArray) -> FloatArray:
     Returns:
         Same shape; NaN where the days are worth fewer than two.
     """
-    effective = uneven / np.where(np.isnan(inflated), np.inf, inflated)
+    effective = uneven / inflated
     enough = np.where(effective >= FEWEST_EFFECTIVE, effective, np.nan)
     return np.asarray(widening(enough) * np.sqrt(inflated))
 
@@ -142,7 +145,7 @@ def correct_error(n_days: FloatArray | IntArray, inflated: FloatArray) -> FloatA
 
     The spread among correlated days is too small, too, by (n - f) / (n - 1) in the mean square.
     """
-    enough = n_days / np.where(np.isnan(inflated), np.inf, inflated) >= FEWEST_EFFECTIVE
+    enough = n_days / inflated >= FEWEST_EFFECTIVE
     with np.errstate(invalid="ignore", divide="ignore"):
         factor = np.sqrt(inflated * (n_days - 1) / (n_days - inflated))
     return np.where(enough, factor, np.nan)
@@ -152,8 +155,9 @@ def say(correlation: float) -> str:
     """How errors came about, in words."""
     if np.isnan(correlation):
         return (
-            f"no errors where days lie within {NEAR_DAYS} days of each other: fewer than "
-            f"{FEWEST_PAIRS} pairs of consecutive days cannot tell how they are correlated"
+            f"errors take days within {NEAR_DAYS} days of each other as correlated by "
+            f"{MOST_CORRELATED} from one to the next, the most there may be, since fewer than "
+            f"{FEWEST_PAIRS} pairs of consecutive days do not show by how much"
         )
     return (
         f"errors are of the effective number of days, which are correlated by {correlation:.2f} "

@@ -240,7 +240,7 @@ def judge(
 
     Args:
         k: Number of clusters.
-        silhouette: Mean, low and high end of its interval; NaN where days are too near each other.
+        silhouette: Mean, low and high end of its interval; NaN where days are worth fewer than two.
         inertia: Of the tiles.
         null_silhouettes: Of each surrogate.
         null_inertias: Likewise.
@@ -252,7 +252,7 @@ def judge(
     mean, low, high = silhouette
     over_days = f"{low:.3f} to {high:.3f} over {n_days} days"
     if np.isnan(low) and n_days > 1:
-        low, over_days = mean, f"{n_days} days too near each other for an interval"
+        low, over_days = mean, f"no interval, since {n_days} days are worth fewer than two"
     beyond = mean > NO_STRUCTURE and low > max(null_silhouettes) and inertia < min(null_inertias)
     ends = f"{min(null_silhouettes):.3f} to {max(null_silhouettes):.3f}"
     ratio = inertia / np.mean(null_inertias)
