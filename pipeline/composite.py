@@ -302,7 +302,7 @@ def _tell_intervals(n_days: int, n_draws: int) -> str:
         sentence = (
             f"intervals of 95 % are from {n_draws} bootstrap samples of {n_days} UTC days, widened "
             "to the effective number of days and by Student's t; each quantity's attribute "
-            "intervals says how days are correlated, or that these are too few to tell"
+            "intervals says how days are correlated"
         )
     log.info("%s", sentence)
     return sentence
