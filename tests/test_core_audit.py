@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from scipy.spatial.distance import pdist
 
-from pipeline.core import audit, other_days
+from pipeline.core import audit, audit_product, other_days
 from pipeline.core.bootstrap import draw_days
+from pipeline.core.representations import Representation
 
 N_DAYS, N_TILES = 12, 2400
 
@@ -134,3 +136,22 @@ def test_choosing_among_many_factors_of_noise_explains_nothing() -> None:
     assert other_days.share_explained(other_days.best_of(found), draws, calendar).share < min(
         told, 0.05
     )
+
+
+@pytest.mark.parametrize("n_dimensions", [40, 3])
+def test_clusters_are_explained_alike_within_the_span_of_their_centroids(n_dimensions: int) -> None:
+    """Twelve centroids of 40 dimensions span eleven; fits to these give the same shares."""
+    rng = np.random.default_rng(8)
+    factor = _column(rng)
+    clusters = np.digitize(factor[:, 0], np.linspace(-2, 2, 11))
+    features = rng.normal(size=(N_TILES, n_dimensions))
+    centroids = rng.normal(size=(12, n_dimensions))
+    seen = Representation(features, {12: (clusters, centroids)})
+    target = audit_product.list_targets(seen, n_components=1)["clusters", 12]
+    assert target.shape[1] == min(n_dimensions, 12)
+    _, axes, _ = audit.principal_components(features, audit_product.VARIANCE_KEPT)
+    whole = centroids @ axes.T
+    np.testing.assert_allclose(pdist(target[:50]), pdist(whole[clusters[:50]]), atol=1e-10)
+    found, expected = _explain([factor], target), _explain([factor], whole[clusters])
+    assert found.share == pytest.approx(expected.share, abs=1e-6)
+    assert 0.5 < found.share < 1
