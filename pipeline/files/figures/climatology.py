@@ -34,7 +34,7 @@ def anomaly_maps(product: xr.Dataset, stem: Path, *, title: str) -> None:
     known = np.abs(shown[np.isfinite(shown)])
     reach = max(np.ceil(np.percentile(known, 98) * 20) / 20, 0.05)
     norm = Normalize(-reach, reach)
-    label = f"frequency minus that of the whole record ({_why_grey(product)})"
+    label = f"frequency minus that of the rest of the record ({_why_grey(product)})"
     _cluster_maps(product, shown, stem, colour_map="RdBu_r", norm=norm, label=label, title=title)
 
 
