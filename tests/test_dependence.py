@@ -130,4 +130,6 @@ def test_four_days_in_a_row_tell_nothing_of_their_correlation() -> None:
     assert np.isnan(found.correlation)
     assert np.isnan(found.standard_error).all()
     assert "fewer than 7 pairs of consecutive days" in dependence.say(found.correlation)
+    for correlation in (0.4, np.nan):
+        assert "worth fewer than 2 there are none" in dependence.say(correlation)
     assert "correlated by 0.40" in dependence.say(0.4)

@@ -21,8 +21,8 @@ IntArray = NDArray[np.integer]
 FEWEST_PAIRS = 7  # of consecutive days, below which their correlation cannot be told
 FEWEST_DAYS = 5  # of a place whose residuals tell it; of fewer they are correlated by their mean
 MOST_PAIRS = 50_000  # that it is told from
-MOST_CORRELATED = 0.95  # also of days so near each other whose correlation is unknown
-NEAR_DAYS = 5
+MOST_CORRELATED = 0.95
+NEAR_DAYS = 5  # apart, within which days of unknown correlation count as the most correlated
 FAINT = 0.01  # correlation over days that is left out
 FEWEST_EFFECTIVE = 2.0  # days, below which there is no error
 
@@ -86,11 +86,8 @@ def inflation(
     products = np.zeros(n_places)
     for gap in range(1, furthest + 1):
         _, earlier, later = np.intersect1d(key + gap, key, return_indices=True)
-        products += (
-            2
-            * correlation**gap
-            * np.bincount(place[earlier], weight[earlier] * weight[later], minlength=n_places)
-        )
+        both = weight[earlier] * weight[later]
+        products += 2 * correlation**gap * np.bincount(place[earlier], both, minlength=n_places)
     return np.divide(products, squares, out=np.zeros(n_places), where=squares > 0) + 1
 
 
@@ -152,14 +149,15 @@ def correct_error(n_days: FloatArray | IntArray, inflated: FloatArray) -> FloatA
 
 
 def say(correlation: float) -> str:
-    """How errors came about, in words."""
+    """How errors came about, and why there may be none, in words."""
+    none = f"; where days are worth fewer than {FEWEST_EFFECTIVE:g} there are none"
     if np.isnan(correlation):
         return (
             f"errors take days within {NEAR_DAYS} days of each other as correlated by "
             f"{MOST_CORRELATED} from one to the next, the most there may be, since fewer than "
-            f"{FEWEST_PAIRS} pairs of consecutive days do not show by how much"
+            f"{FEWEST_PAIRS} pairs of consecutive days do not show by how much{none}"
         )
     return (
         f"errors are of the effective number of days, which are correlated by {correlation:.2f} "
-        "from one to the next"
+        f"from one to the next{none}"
     )
