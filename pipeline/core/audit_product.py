@@ -60,7 +60,7 @@ def _within_span(points: FloatArray) -> FloatArray:
 
     Fits to a few coordinates are as good and many times faster.
     """
-    return np.asarray(np.linalg.qr((points - points.mean(axis=0)).T, mode="r").T)
+    return np.asarray(np.linalg.qr((points - points.mean(axis=0)).T).R.T)
 
 
 def assemble(
