@@ -24,9 +24,9 @@ from safetensors.torch import load_file
 
 from pipeline.core.audit import correlation_ratio, principal_components
 from pipeline.core.clustering import assign
-from pipeline.core.encoder import embed_tiles
+from pipeline.core.encoder import create_encoder, pool_tiles
 from pipeline.core.kmeans import fit_centroids
-from pipeline.core.pretrained import create_pretrained
+from pipeline.core.pretrained import start_from
 from pipeline.core.sphere import EARTH_RADIUS_KM
 from pipeline.core.viewing import glint_angle, solar_angles
 
@@ -70,8 +70,11 @@ def main(folder: Path, weights: Path) -> None:
             tiles.append(scene.colour[:, rows, columns])
             nearest.append(scene.glint[rows, columns].min())
             mean.append(scene.glint[rows, columns].mean())
-    encoder, layer = create_pretrained(load_file(weights), backbone="resnet18", n_channels=3)
-    features = embed_tiles(encoder, np.stack(tiles), device=torch.device("cpu"), layer=layer)
+    encoder = create_encoder(
+        backbone="resnet18", layers=["layer3"], pooling="mean", n_channels=3, seed=0
+    )
+    start_from(encoder, load_file(weights))
+    features = pool_tiles(encoder, np.stack(tiles), device=torch.device("cpu"))
     features = (features - features.mean(axis=0)) / features.std(axis=0)
     scores, _, _ = principal_components(features, 0.95)
     points, angles = scores.astype(np.float32), np.array(mean)

@@ -169,15 +169,24 @@ def make_project(folder: Path, files: Sequence[Path]) -> Path:
 
 def write_encoder(folder: Path) -> None:
     """An untrained encoder."""
-    from pipeline.core.encoder import create_encoder
+    import torch
+
+    from pipeline.core.encoder import create_encoder, describe_encoder
     from pipeline.files import encoders
 
-    network = create_encoder(backbone="resnet10t", n_channels=3, n_dimensions=128, seed=0)
+    network = create_encoder(
+        backbone="resnet10t",
+        layers=["layer1", "layer2", "layer3"],
+        pooling="mean_deviation",
+        n_channels=3,
+        seed=0,
+    )
+    features = torch.randn(1000, network.width, generator=torch.Generator().manual_seed(0))
+    network.fit(features, n_dimensions=128)
     description: dict[str, Any] = {
-        "backbone": "resnet10t",
+        **describe_encoder(network, backbone="resnet10t"),
         "channels": ["visible", "near_infrared", "infrared_window"],
-        "n_dimensions": 128,
-        "standardise": False,
+        "n_dimensions": network.n_dimensions,
         "tile_size": 64,
         "days": {"train": [], "validation": [], "test": []},
     }

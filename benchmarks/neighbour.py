@@ -89,7 +89,7 @@ def take_turns(folder: Path) -> dict[str, list[float]]:
     seconds: dict[str, list[float]] = {}
     for number in range(N_ROUNDS + 1):
         for name, chosen in ways.items():
-            run = train.start(chosen, n_channels=tiles.shape[2])
+            run = train.start(chosen, train.read_fitted(tiles))
             run.close_epoch({})  # nothing is measured before the first epoch
             views = train.view_maker(chosen, triplets, tiles.members)
             for suffix, n_neighbours in (("", 0), (BUSY, 1)):

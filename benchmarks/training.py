@@ -45,7 +45,7 @@ from torchvision.transforms import ToTensor
 from pipeline import embed, sample, train
 from pipeline.core import lane
 from pipeline.core.device import compute_device
-from pipeline.core.encoder import Encoder, autocast, fused
+from pipeline.core.encoder import Encoder, autocast, describe_encoder, fused
 from pipeline.core.memory import keep_freed_memory
 from pipeline.core.objective.learner import MicroBatch
 from pipeline.files import batches, encoders, stage, stores, workers
@@ -268,7 +268,7 @@ def training(folder: Path) -> list[Row]:
 def rate_of_epoch(folder: Path, tiles: stores.TripletTiles, backbone: str) -> float:
     """Triplets/s of the stage: loader, augmentation and step."""
     params = train_params(folder, backbone)
-    run = train.start(params, n_channels=tiles.shape[2])
+    run = train.start(params, train.read_fitted(tiles))
     triplets = stores.open_product(folder / "data/triplets.zarr")
     views = train.view_maker(params, triplets, tiles.members)
     run.close_epoch({})  # nothing is measured before the first epoch
@@ -278,14 +278,14 @@ def rate_of_epoch(folder: Path, tiles: stores.TripletTiles, backbone: str) -> fl
 
 def rate_of_bare_step(folder: Path, tiles: stores.TripletTiles, backbone: str) -> float:
     """Triplets/s of forward, backward and optimiser on one batch that is there already."""
-    run = train.start(train_params(folder, backbone), n_channels=tiles.shape[2])
+    run = train.start(train_params(folder, backbone), train.read_fitted(tiles))
     n_batches = tiles.shape[0] // BATCH_SIZE
     return n_batches * BATCH_SIZE / warm_up(run, tiles, n_batches)
 
 
 def utilisation(folder: Path, tiles: stores.TripletTiles, backbone: str) -> list[Row]:
     """Arithmetic of the bare step, against matrix products: a row without a bar."""
-    run = train.start(train_params(folder, backbone), n_channels=tiles.shape[2])
+    run = train.start(train_params(folder, backbone), train.read_fitted(tiles))
     counter = FlopCounterMode(display=False)
     with counter:
         run.encoder(torch.zeros(tiles.shape[1:], device=compute_device())).sum().backward()
@@ -400,7 +400,7 @@ def rate_of_bare_forward(
 ) -> float:
     """Tiles/s of batches that are there already, in float32 by default."""
     tiles = triplet_tiles(folder, "validation")
-    run = train.start(train_params(folder, backbone), n_channels=tiles.shape[2])
+    run = train.start(train_params(folder, backbone), train.read_fitted(tiles))
     network = prepare(run.encoder)
     batch = torch.from_numpy(next(load(tiles)).tiles).flatten(0, 1).to(compute_device())
     n_batches = -(-n_tiles // len(batch))
@@ -455,12 +455,13 @@ def write_untrained(folder: Path, project: Path, backbone: str) -> Path:
     """An encoder as training would write it."""
     params = train_params(project, backbone)
     root = stores.open_product(project / "data/triplets.zarr")
-    run = train.start(params, n_channels=root.sizes["channel"])
+    fitted = train.read_fitted(triplet_tiles(project, "train"))
+    run = train.start(params, fitted)
+    train.fit_embedding(run.encoder, fitted, n_dimensions=params.embedding.n_dimensions)
     description = {
-        "backbone": backbone,
+        **describe_encoder(run.encoder, backbone=backbone),
         "channels": [str(name) for name in root.channel.values],
-        "n_dimensions": params.n_dimensions,
-        "standardise": False,
+        "n_dimensions": run.encoder.n_dimensions,
         "tile_size": TILE_SIZE,
         "days": {"train": [], "validation": [], "test": []},
     }

@@ -17,7 +17,7 @@ from pydantic import PositiveFloat, PositiveInt
 
 from pipeline.core import clustering, novelty
 from pipeline.core.device import compute_device
-from pipeline.core.encoder import embed_tiles, rebuild_encoder
+from pipeline.core.encoder import pool_tiles, rebuild_encoder
 from pipeline.core.plane import Plane
 from pipeline.core.resolution import pixel_sizes_km
 from pipeline.files import atlases, encoders, stage, stores
@@ -229,9 +229,7 @@ def _score(
     for first in progress(blocks, "novelty", unit=f"{TILES_AT_ONCE} tiles"):
         block = tiles.isel(tile=slice(first, first + TILES_AT_ONCE))
         cut = stores.cut_embedded_tiles(scenes, block)
-        features = embed_tiles(
-            network, cut, device=compute_device(), layer=reference.attrs["layer"]
-        )
+        features = pool_tiles(network, cut, device=compute_device(), layer=reference.attrs["layer"])
         days = block.time.values.astype("datetime64[D]")
         scores.append(novelty.novelty(features, days, seen))
     return np.concatenate(scores)

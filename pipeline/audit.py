@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,8 @@ from pipeline.core import audit as core
 from pipeline.core import audit_product, clustering, kmeans
 from pipeline.core.audit_product import BEST
 from pipeline.core.bootstrap import draw_days, number_days
+from pipeline.core.device import compute_device
+from pipeline.core.encoder import embed_tiles
 from pipeline.core.factors import LABELS, gather_factors
 from pipeline.core.other_days import Explained, Fitted, best_of, share_explained
 from pipeline.core.references import reference_features
@@ -108,8 +111,11 @@ def _represent(
     }
     pictures = stores.cut_embedded_tiles(scenes, tiles)
     _, description = encoders.read_encoder(encoder)
+    embed = partial(
+        embed_tiles, device=compute_device(), n_orientations=tiles.attrs["n_orientations"]
+    )
     others = reference_features(
-        pictures, description, encoders.read_initial(encoder), seed=params.seed
+        pictures, description, encoders.read_initial(encoder), embed=embed, seed=params.seed
     )
     is_train = tiles.split.values == "train"
     if is_train.sum() < max(clusters):

@@ -5,7 +5,7 @@ import logging
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -32,8 +32,8 @@ from pipeline.core.classification.summary import (
 )
 from pipeline.core.classification.table import tabulate
 from pipeline.core.device import compute_device
-from pipeline.core.encoder import EMBEDDING, LAYERS, create_encoder, embed_tiles, rebuild_encoder
-from pipeline.core.pretrained import create_pretrained
+from pipeline.core.encoder import create_encoder, pool_tiles, rebuild_encoder
+from pipeline.core.pretrained import start_from
 from pipeline.core.threads import sharing_cores
 from pipeline.files import classifiers, encoders, stage, stores
 from pipeline.files.labels import Labelled, gather_labelled
@@ -63,7 +63,6 @@ class ClassifyParams:
     n_repeats: PositiveInt
     regularisation: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
     fine_tuning: FineTuning
-    kept_layer: Literal["embedding", "layer4", "layer3"]
     seed: NonNegativeInt
 
 
@@ -100,7 +99,7 @@ def run(
     )
     device = compute_device()
     rows = list_classifiers(
-        _list_starts(params, weights, description, encoders.read_initial(encoder)),
+        _list_starts(params, labelled.tiles, weights, description, encoders.read_initial(encoder)),
         labelled.tiles,
         labelled.label,
         day_number,
@@ -131,7 +130,7 @@ def run(
     stores.write_product(product, classifier / "scores.nc", params)
     flatten(product).to_csv(classifier / "scores.csv")
     flatten_labels(product).to_csv(classifier / "labels.csv")
-    kept = product.sel(classifier=f"own {params.kept_layer} frozen")
+    kept = product.sel(classifier="own frozen")
     _keep_classifier(params, labelled, encoder, kept, classifier)
     stores.write_json(metrics, summarise(product))
 
@@ -165,37 +164,35 @@ def _check_encoder(description: dict[str, Any], source: xr.Dataset, tile_size: i
 
 def _list_starts(
     params: ClassifyParams,
+    tiles: NDArray[np.uint8],
     weights: dict[str, Tensor],
     description: dict[str, Any],
     initial: dict[str, Tensor] | None,
 ) -> list[Start]:
-    backbone, n_channels = description["backbone"], len(description["channels"])
-    untrained = create_encoder(
-        backbone=backbone,
-        n_channels=n_channels,
-        n_dimensions=description["n_dimensions"],
-        seed=params.seed,
+    create = partial(
+        create_encoder,
+        backbone=description["backbone"],
+        layers=description["layers"],
+        pooling=description["pooling"],
+        n_channels=len(description["channels"]),
         standardise=description["standardise"],
+        seed=params.seed,
     )
-    own = rebuild_encoder(weights, description)
-    pretrained, last_layer = None, LAYERS[-1]
+    untrained = create()
+    untrained.fit_colours(tiles)
+    starts = [Start("untrained", untrained)]
+    if initial is not None:
+        starts.append(Start("before training", rebuild_encoder(initial, description)))
+    starts.append(Start("own", rebuild_encoder(weights, description)))
     imagenet, note = read_imagenet(
-        params.imagenet_weights, backbone, key="classify.imagenet_weights"
+        params.imagenet_weights, description["backbone"], key="classify.imagenet_weights"
     )
     if imagenet is None:
-        log.warning("the ImageNet ResNet is left out: %s", note)
-    else:
-        pretrained, last_layer = create_pretrained(
-            imagenet, backbone=backbone, n_channels=n_channels
-        )
-    found = None if initial is None else rebuild_encoder(initial, description)
-    before = [Start("before training", found, LAYERS[-1], "", has_embedding=False)] if found else []
-    return [
-        Start("untrained", untrained, LAYERS[-1], "", has_embedding=False),
-        *before,
-        Start("own", own, LAYERS[-1], "", has_embedding=True),
-        Start("ImageNet", pretrained, last_layer, note, has_embedding=False),
-    ]
+        log.warning("the ImageNet network is left out: %s", note)
+        return [*starts, Start("ImageNet", None, note)]
+    pretrained = create()
+    start_from(pretrained, imagenet)
+    return [*starts, Start("ImageNet", pretrained)]
 
 
 def _fit_all(
@@ -228,9 +225,8 @@ def _keep_classifier(
 ) -> None:
     """Write the classifier fitted to all labelled tiles, and what `scores` say of it."""
     weights, description = encoders.read_encoder(encoder)
-    layer = None if params.kept_layer == EMBEDDING else params.kept_layer
-    features = embed_tiles(
-        rebuild_encoder(weights, description), labelled.tiles, device=compute_device(), layer=layer
+    features = pool_tiles(
+        rebuild_encoder(weights, description), labelled.tiles, device=compute_device()
     )
     with threadpool_limits(limits=1):
         probe = fit_probe(
@@ -245,7 +241,6 @@ def _keep_classifier(
         "labels": labelled.names,
         "n_tiles": np.bincount(labelled.label).tolist(),
         "days": sorted(set(labelled.day.astype(str).tolist())),
-        "layer": params.kept_layer,
         "temperature": probe.temperature,
         "encoder": encoders.digest(encoder),
         "tile_size": labelled.place.tile_size,

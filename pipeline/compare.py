@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import torch
 import xarray as xr
 import yaml
 from numpy.typing import NDArray
@@ -25,24 +26,20 @@ from pipeline.core.comparison import table
 from pipeline.core.comparison.folds import draw_tested_folds, score_fold
 from pipeline.core.comparison.judge import (
     EFFICIENCY,
-    FEATURES,
+    EMBEDDING,
+    Representation,
     Task,
     measure,
     measure_stability,
     pixel_components,
+    seen_by_features,
 )
 from pipeline.core.comparison.table import Row
 from pipeline.core.device import compute_device
-from pipeline.core.encoder import (
-    EMBEDDING,
-    LAYERS,
-    Encoder,
-    create_encoder,
-    embed_tiles,
-    rebuild_encoder,
-)
+from pipeline.core.encoder import Encoder, create_encoder, pool_tiles, rebuild_encoder
 from pipeline.core.objective.choice import tiles_per_triplet
-from pipeline.core.pretrained import create_pretrained
+from pipeline.core.pooling import Pooling
+from pipeline.core.pretrained import start_from
 from pipeline.core.threads import sharing_cores
 from pipeline.core.triplet import SPLITS
 from pipeline.files import encoders, stage, stores
@@ -56,15 +53,26 @@ log = logging.getLogger(__name__)
 
 STAGES = ("sample", "train")  # started as they are, with the parameters of each row
 
-PIXEL_STATISTICS, COMPONENTS = "pixel statistics", "principal components"
-UNTRAINED, IMAGENET = "untrained", "ImageNet"
-BASELINES = (PIXEL_STATISTICS, COMPONENTS, UNTRAINED, IMAGENET)
-
 FloatArray = NDArray[np.floating]
-Baseline = Literal["pixel statistics", "principal components", "untrained", "ImageNet"]
-Layer = Literal["embedding", "layer4", "layer3"]
 
 REGION_DEGREES = 30  # edge of the cells of latitude and longitude that count as regions
+
+
+@dataclass(frozen=True)
+class FeaturesBaseline:
+    """Features that no network is needed for."""
+
+    features: Literal["pixel statistics", "principal components"]
+
+
+@dataclass(frozen=True)
+class NetworkBaseline:
+    """A network as it is: untrained, or off the shelf; as in section `train`."""
+
+    backbone: str
+    init: Annotated[str, Field(min_length=1)]
+    layers: Annotated[tuple[str, ...], Field(min_length=1)]
+    pooling: Pooling
 
 
 @dataclass(frozen=True)
@@ -78,13 +86,12 @@ class CompareParams:
     n_seeds: PositiveInt
     objectives: dict[str, dict[str, Any]]
     tuned: tuple[str, ...]
-    baselines: tuple[Baseline, ...]
-    imagenet_weights: Annotated[str, Field(min_length=1)]
-    layers: Annotated[tuple[Layer, ...], Field(min_length=1)]
+    baselines: dict[str, FeaturesBaseline | NetworkBaseline]
     n_folds: Annotated[int, Field(ge=2)]
     n_repeats: PositiveInt
     n_unfrozen_repeats: NonNegativeInt
     n_nearest: PositiveInt
+    cluster_counts: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
     label_counts: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
     n_components: PositiveInt
     regularisation: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
@@ -97,7 +104,6 @@ def run(
     scenes: Path,
     rejected: Path,
     triplets: Path,
-    clusters: Path,
     comparison: Path,
     metrics: Path,
     runs: Path,
@@ -107,14 +113,14 @@ def run(
     source = stores.open_product(scenes)
     root = stores.open_product(triplets)
     chosen = _choose_rows(params, rows)
-    names, task = _prepare(params, source, rejected, root, stores.open_product(clusters))
+    names, task = _prepare(params, source, rejected, root)
     judge = Judge(params, task, _digest(params, task), runs)
     found: list[Row] = []
     for name in chosen:
-        if name in BASELINES:
-            found += _judge_baseline(judge, name, source, root)
-        else:
-            found += _judge_objective(judge, name, scenes, rejected, triplets)
+        if name in params.objectives:
+            found.append(_judge_objective(judge, name, scenes, rejected, triplets))
+        elif row := _judge_baseline(judge, name, source, root):
+            found.append(row)
     product = table.tabulate(found, counts=params.label_counts, n_folds=params.n_folds)
     tested = task.test.any(axis=0)
     product.attrs |= {
@@ -167,7 +173,6 @@ def _prepare(
     source: xr.Dataset,
     rejected: Path,
     root: xr.Dataset,
-    clusters: xr.Dataset,
 ) -> tuple[list[str], Task]:
     """The labels, and what is judged on them."""
     labelled = gather_labelled(
@@ -192,7 +197,6 @@ def _prepare(
     )
     warm = [index for index, name in enumerate(root.channel.values) if name in THERMAL]
     target = labelled.tiles[:, warm or slice(None)].mean(axis=(1, 2, 3), dtype=np.float64)
-    k = (len(labelled.names), int(clusters.attrs["recommended_k"]))
     task = Task(
         tiles=labelled.tiles,
         label=labelled.label,
@@ -202,7 +206,7 @@ def _prepare(
         n_folds=params.n_folds,
         groups=_group(source, labelled.place),
         target=target,
-        cluster_counts=tuple(dict.fromkeys(k)),
+        cluster_counts=params.cluster_counts,
         n_nearest=params.n_nearest,
         label_counts=params.label_counts,
         strengths=params.regularisation,
@@ -241,11 +245,11 @@ def _digest(params: CompareParams, task: Task) -> str:
     """Changes with whatever a row is judged by."""
     judged_by = asdict(params)
     for name in (
-        *("objectives", "tuned", "n_seeds", "baselines", "layers"),
-        *("n_tiles_seen", "imagenet_weights"),
+        *("objectives", "tuned", "n_seeds", "baselines"),
+        "n_tiles_seen",
     ):
         del judged_by[name]
-    made_of = hashlib.sha256(json.dumps([judged_by, task.cluster_counts], default=str).encode())
+    made_of = hashlib.sha256(json.dumps(judged_by, default=str).encode())
     for part in (task.tiles, task.label, task.train, task.test, *task.groups.values()):
         made_of.update(np.ascontiguousarray(part).tobytes())
     return made_of.hexdigest()
@@ -273,78 +277,58 @@ class Judge:
         return self.runs / row / f"seed_{number}"
 
     def encoders(
-        self,
-        name: str,
-        trained: Sequence[Encoder],
-        layers: Sequence[str],
-        *,
-        made_of: Sequence[str] = ("",),
-        **about: Any,
-    ) -> list[Row]:
-        """A row for each of `layers`.
+        self, name: str, trained: Sequence[Encoder], made_of: Sequence[str], **about: Any
+    ) -> Row:
+        """The row of a network.
 
         Args:
-            name: Of the network.
+            name: Of the row.
             trained: The network from each seed, or the one there is.
-            layers: Those whose features are judged.
             made_of: What tells networks of one name apart, of each.
-            about: Further fields of rows.
+            about: Further fields of the row.
         """
-        device = compute_device()
-        rows = []
-        for layer in layers:
-            asked = None if layer == EMBEDDING else layer
-            features_of = [
-                partial(embed_tiles, each, device=device, layer=asked) for each in trained
-            ]
-            row = self.features(name, features_of, layer=layer, made_of=made_of, **about)
-            if self.params.n_unfrozen_repeats and asked:
-                row.values[table.UNFROZEN] = np.stack(
-                    [
-                        self._fine_tune(
-                            name,
-                            trained[number % len(trained)],
-                            layer,
-                            made_of[number % len(made_of)],
-                            number,
-                        )
-                        for number in range(self.params.n_seeds)
-                    ]
-                )
-            rows.append(row)
-        return rows
+        row = self.frozen(name, [_seen_by(each) for each in trained], made_of, **about)
+        if self.params.n_unfrozen_repeats:
+            row.values[table.UNFROZEN] = np.stack(
+                [
+                    self._fine_tune(
+                        name,
+                        trained[number % len(trained)],
+                        made_of[number % len(made_of)],
+                        number,
+                    )
+                    for number in range(self.params.n_seeds)
+                ]
+            )
+        return row
 
-    def features(
+    def frozen(
         self,
         name: str,
-        features_of: Sequence[Callable[[NDArray[np.uint8]], FloatArray]],
-        *,
-        layer: str = "",
-        made_of: Sequence[str] = ("",),
+        representations: Sequence[Representation],
+        made_of: Sequence[str],
         **about: Any,
     ) -> Row:
-        """A row of features that stay as they are, of each training; as of `encoders`."""
-        kept = f"frozen_{layer or 'features'}.npz"
+        """The row of features that stay as they are, of each training; as of `encoders`."""
         every = []
-        for number, (each, digest) in enumerate(zip(features_of, made_of, strict=True)):
-            of_row = f"{name}, {layer}" if layer else name
-            judged = partial(self._measure, each, of_row, number)
-            every.append(self._once(self.folder(name, number) / kept, digest, judged))
-        together = [done.pop(FEATURES) for done in every]
+        for number, (each, digest) in enumerate(zip(representations, made_of, strict=True)):
+            judged = partial(self._measure, each, name, number)
+            every.append(self._once(self.folder(name, number) / "frozen.npz", digest, judged))
+        together = [done.pop(EMBEDDING) for done in every]
         stability = self._once(
-            self.folder(name) / f"stability_{layer or 'features'}.npz",
+            self.folder(name) / "stability.npz",
             f"{len(together)} {''.join(made_of)}",
             partial(measure_stability, together, self.task),
         )
         efficiency = np.stack([done.pop(EFFICIENCY) for done in every], axis=1)
         values = {measured: np.stack([done[measured] for done in every]) for measured in every[0]}
-        return Row(name, layer, values | stability, efficiency, **about)
+        return Row(name, values | stability, efficiency, **about)
 
     def _measure(
-        self, features_of: Callable[[NDArray[np.uint8]], FloatArray], row: str, number: int
+        self, representation: Representation, row: str, number: int
     ) -> dict[str, FloatArray]:
         log.info("judging %s, seed %d", row, number)
-        return measure(features_of, self.task)
+        return measure(representation, self.task)
 
     def _once(
         self, path: Path, made_of: str, compute: Callable[[], dict[str, FloatArray]]
@@ -357,9 +341,7 @@ class Judge:
             keep(path, self.digest + made_of, done)
         return done
 
-    def _fine_tune(
-        self, name: str, encoder: Encoder, layer: str, made_of: str, number: int
-    ) -> FloatArray:
+    def _fine_tune(self, name: str, encoder: Encoder, made_of: str, number: int) -> FloatArray:
         """Balanced accuracy of the network trained on labels, (fold,), NaN on folds left out."""
         params, task, device = self.params, self.task, compute_device()
 
@@ -371,7 +353,6 @@ class Judge:
                     task.label,
                     np.flatnonzero(task.train[fold]),
                     np.flatnonzero(task.test[fold]),
-                    layer=layer,
                     settings=params.fine_tuning,
                     seed=params.seed + number,
                     device=device,
@@ -379,7 +360,7 @@ class Judge:
                 truth, n_labels = task.label[task.test[fold]], int(task.label.max()) + 1
                 return {table.UNFROZEN: np.array(score_fold(truth, told.argmax(axis=1), n_labels))}
 
-            kept = self.folder(name, number) / f"unfrozen_{layer}_{fold}.npz"
+            kept = self.folder(name, number) / f"unfrozen_{fold}.npz"
             return float(self._once(kept, made_of, compute)[table.UNFROZEN])
 
         scores = np.full(len(task.test), np.nan)
@@ -388,15 +369,13 @@ class Judge:
         # One thread a fit, so that the number of cores cannot change the rounding.
         with threadpool_limits(limits=1), sharing_cores(n_parallel) as threads:
             fits = threads.map(fit, range(n_fits))
-            shown = progress(fits, f"fine-tuning {name} {layer}", total=n_fits, unit="fits")
+            shown = progress(fits, f"fine-tuning {name}", total=n_fits, unit="fits")
             scores[:n_fits] = list(shown)
         return scores
 
 
-def _judge_objective(
-    judge: Judge, name: str, scenes: Path, rejected: Path, triplets: Path
-) -> list[Row]:
-    """Rows of an objective, one a layer; it is trained first, unless it was."""
+def _judge_objective(judge: Judge, name: str, scenes: Path, rejected: Path, triplets: Path) -> Row:
+    """The row of an objective; it is trained first, unless it was."""
     params = judge.params
     changes = dict(params.objectives[name])
     usual = stores.open_product(triplets).load()
@@ -428,8 +407,7 @@ def _judge_objective(
     return judge.encoders(
         name,
         trained,
-        params.layers,
-        made_of=digests,
+        digests,
         minutes=float(np.mean(minutes)),
         n_tiles_seen=section["n_epochs"] * n_triplets * tiles_per_triplet(section["loss"]),
         is_tuned=name in params.tuned,
@@ -525,40 +503,56 @@ def _check_teacher(folder: Path, tested: NDArray[np.datetime64]) -> str:
     return encoders.digest(folder)
 
 
-def _judge_baseline(judge: Judge, name: str, source: xr.Dataset, root: xr.Dataset) -> list[Row]:
-    """Rows of a baseline: one a layer for networks."""
-    params, tiles = judge.params, judge.task.tiles
-    if name == PIXEL_STATISTICS:
-        return [judge.features(name, [pixel_statistics])]
-    if name == COMPONENTS:
-        fitted = _training_tiles(source, root, tiles.shape[-1], params.seed)
-        project = pixel_components(fitted, n_components=params.n_components, seed=params.seed)
-        return [judge.features(name, [project])]
-    section = _read_section("train")
-    backbone, n_channels = section["backbone"], tiles.shape[1]
-    if name == UNTRAINED:
-        untrained = [
-            create_encoder(
-                backbone=backbone,
-                n_channels=n_channels,
-                n_dimensions=section["n_dimensions"],
-                seed=params.seed + number,
-            )
-            for number in range(params.n_seeds)
-        ]
-        layers = [layer for layer in params.layers if layer in LAYERS]
-        return judge.encoders(name, untrained, layers, made_of=[""] * params.n_seeds)
+def _judge_baseline(judge: Judge, name: str, source: xr.Dataset, root: xr.Dataset) -> Row | None:
+    """The row of a baseline; None where its weights are not to be had."""
+    params, baseline = judge.params, judge.params.baselines[name]
+    fitted = _training_tiles(source, root, judge.task.tiles.shape[-1], params.seed)
+    if isinstance(baseline, FeaturesBaseline):
+        compute: Callable[[NDArray[np.uint8]], FloatArray] = pixel_statistics
+        if baseline.features == "principal components":
+            compute = pixel_components(fitted, n_components=params.n_components, seed=params.seed)
+        return judge.frozen(name, [seen_by_features(compute, fitted)], [baseline.features])
     weights, reason = read_imagenet(
-        params.imagenet_weights, backbone, key="compare.imagenet_weights"
+        baseline.init, baseline.backbone, key=f"init of {name!r} in compare.baselines"
     )
-    if weights is None:
-        log.warning("the ImageNet ResNet is left out: %s", reason)
-        return []
-    encoder, last = create_pretrained(weights, backbone=backbone, n_channels=n_channels)
-    reached = LAYERS[: LAYERS.index(last) + 1]
-    layers = [layer for layer in params.layers if layer in reached]
-    made_of = hashlib.sha256(weights["conv1.weight"].numpy().tobytes()).hexdigest()
-    return judge.encoders(name, [encoder], layers, made_of=[made_of])
+    if weights is None and baseline.init != "none":
+        log.warning("%s is left out: %s", name, reason)
+        return None
+    networks = []
+    for number in range(1 if weights else params.n_seeds):
+        encoder = create_encoder(
+            backbone=baseline.backbone,
+            layers=baseline.layers,
+            pooling=baseline.pooling,
+            n_channels=fitted.shape[1],
+            seed=params.seed + number,
+        )
+        if weights:
+            start_from(encoder, weights)
+        else:
+            encoder.fit_colours(fitted)
+        features = pool_tiles(encoder, fitted, device=compute_device())
+        encoder.fit(torch.from_numpy(features), n_dimensions=0)
+        networks.append(encoder)
+    return judge.encoders(name, networks, [_digest_weights(each) for each in networks])
+
+
+def _seen_by(encoder: Encoder) -> Representation:
+    device = compute_device()
+
+    def embed(features: FloatArray) -> FloatArray:
+        with torch.inference_mode():
+            vectors = encoder.embed_features(torch.from_numpy(features).to(device))
+        return vectors.cpu().numpy()
+
+    return Representation(partial(pool_tiles, encoder, device=device), embed)
+
+
+def _digest_weights(encoder: Encoder) -> str:
+    made_of = hashlib.sha256(repr((encoder.layers, encoder.pooling)).encode())
+    for value in encoder.state_dict().values():
+        made_of.update(value.cpu().numpy().tobytes())
+    return made_of.hexdigest()
 
 
 def _training_tiles(

@@ -49,7 +49,9 @@ def run(
         [
             choose_tiles(source, best, centroids, n_examples=params.n_examples, seed=params.seed),
             count_shares(source, best.cluster.values, k),
-            _match_labels(params, scenes, rejected, encoder, centroids),
+            _match_labels(
+                params, scenes, rejected, encoder, centroids, source.attrs["n_orientations"]
+            ),
         ],
         combine_attrs="drop_conflicts",
     )
@@ -63,6 +65,7 @@ def _match_labels(
     rejected: Path,
     encoder: Path,
     centroids: NDArray[np.floating],
+    n_orientations: int,
 ) -> xr.Dataset:
     """Labelled tiles (cluster, class), and what they are; without labels only a sentence."""
     path = Path(params.labels)
@@ -86,7 +89,7 @@ def _match_labels(
         )
     network = fused(rebuild_encoder(weights, description))
     tiles = stores.cut_tiles(source, given.scene, given.row, given.column, given.tile_size)
-    embeddings = embed_tiles(network, tiles, device=compute_device())
+    embeddings = embed_tiles(network, tiles, device=compute_device(), n_orientations=n_orientations)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return match_labels(embeddings, given.label.astype(str), centroids).assign_attrs(
         labels=f"{len(embeddings)} labelled tiles of {path}, SHA-256 {digest}.",

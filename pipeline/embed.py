@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -35,6 +35,7 @@ class EmbedParams:
     """Section `embed` of params.yaml; `stride` in pixels, thresholds in percent and K."""
 
     stride: PositiveInt
+    orientations: Literal[1, 4, 8]
     turned_per_scene: NonNegativeInt
     max_invalid_share: Annotated[float, Field(ge=0, le=1)]
     cloud_reflectance: PositiveFloat
@@ -69,6 +70,7 @@ def run(params: EmbedParams, scenes: Path, encoder: Path, embeddings: Path) -> N
         "title": "Embeddings of tiles",
         "tile_size": description["tile_size"],
         "stride": params.stride,
+        "n_orientations": params.orientations,
     }
     known = {**of_scene, "tile_size": description["tile_size"]}
     turned: list[xr.Dataset] = []
@@ -128,7 +130,9 @@ def _embed_scene(
     for first in range(0, len(places), TILES_AT_ONCE):
         row, column = places[first : first + TILES_AT_ONCE].T
         tiles = windows[:, row, column].swapaxes(0, 1)  # (tile, channel, row, column)
-        embedding.append(embed_tiles(network, tiles, device=compute_device()))
+        embedding.append(
+            embed_tiles(network, tiles, device=compute_device(), n_orientations=params.orientations)
+        )
         brightness.append(tiles.mean((1, 2, 3), dtype=np.float64).astype(np.float32) / 255)
     split_of_day = {day: split for split, days in description["days"].items() for day in days}
     split = split_of_day.get(str(scene.time.values.astype("datetime64[D]")), "unseen")
@@ -163,18 +167,28 @@ def _embed_scene(
         )
     )
     n_turned = min(params.turned_per_scene, len(places))
-    return found, _turn(windows, places, n_turned, network) if n_turned else None
+    copies = _turn(params, windows, places, n_turned, network) if n_turned else None
+    return found, copies
 
 
 def _turn(
-    windows: NDArray[np.uint8], places: IntArray, n_turned: int, network: Encoder
+    params: EmbedParams,
+    windows: NDArray[np.uint8],
+    places: IntArray,
+    n_turned: int,
+    network: Encoder,
 ) -> xr.Dataset:
     """Embeddings of some tiles, evenly spaced, as they are, turned, and turned when mirrored."""
     chosen = np.linspace(0, len(places) - 1, n_turned).round().astype(np.int32)
     row, column = places[chosen].T
     tiles = windows[:, row, column].swapaxes(0, 1)  # (turned, channel, row, column)
     copies = np.stack(orientations(tiles), axis=1)  # (turned, orientation, channel, row, column)
-    embedding = embed_tiles(network, copies.reshape(-1, *tiles.shape[1:]), device=compute_device())
+    embedding = embed_tiles(
+        network,
+        copies.reshape(-1, *tiles.shape[1:]),
+        device=compute_device(),
+        n_orientations=params.orientations,
+    )
     long_name = "embedding of the tile as it is, turned by 90, 180 and 270 degrees, and mirrored"
     return xr.Dataset(
         {

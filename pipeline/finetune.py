@@ -3,7 +3,7 @@
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from pipeline.files.labels import gather_labelled
 
 log = logging.getLogger(__name__)
 
-Layer = Literal["layer3", "layer4", "embedding"]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -31,7 +30,6 @@ class FinetuneParams:
     labels: Annotated[str, Field(min_length=1)]
     max_invalid_share: Annotated[float, Field(ge=0, le=1)]
     label_share: Share
-    layer: Layer
     fine_tuning: FineTuning
     seed: NonNegativeInt
 
@@ -63,7 +61,6 @@ def run(
         labelled.tiles[train],
         labelled.label[train],
         n_labels=len(labelled.names),
-        layer=params.layer,
         settings=params.fine_tuning,
         seed=params.seed,
         device=device,
@@ -79,7 +76,6 @@ def run(
     described = {
         **description,
         "labels": labelled.names,
-        "label_layer": params.layer,
         "label_days": _days(labelled.day[train]),
         "finetune_parameters": asdict(params),
         "finetune_results": results,

@@ -5,7 +5,7 @@ import shutil
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import xarray as xr
@@ -16,7 +16,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from pipeline.core import novelty
 from pipeline.core.choice import KOrRecommended, choose_k
 from pipeline.core.device import compute_device
-from pipeline.core.encoder import embed_tiles, rebuild_encoder
+from pipeline.core.encoder import pool_tiles, rebuild_encoder
 from pipeline.core.resolution import pixel_sizes_km
 from pipeline.files import atlases, encoders, stage, stores
 from pipeline.files.base.palette import cluster_colours
@@ -30,7 +30,7 @@ class FreezeParams:
 
     version: Annotated[str, Field(min_length=1)]
     k: KOrRecommended
-    novelty_layer: Literal["layer1", "layer2", "layer3", "layer4"]
+    novelty_layer: Annotated[str, Field(min_length=1)]
     novelty_quantile: Annotated[float, Field(gt=0, lt=1)]
     n_reference: Annotated[int, Field(gt=1)]
     n_nearest: PositiveInt
@@ -123,8 +123,13 @@ def _freeze_reference(
     drawn = rng.choice(train, min(params.n_reference, len(train)), replace=False)
     tiles = source.isel(tile=np.sort(drawn))
     network = rebuild_encoder(*encoders.read_encoder(encoder))
+    if params.novelty_layer not in network.layers:
+        raise ValueError(
+            f"freeze.novelty_layer {params.novelty_layer!r} is none of the encoder's layers "
+            f"{', '.join(network.layers)}; name one of them"
+        )
     cut = stores.cut_embedded_tiles(scenes, tiles)
-    features = embed_tiles(network, cut, device=compute_device(), layer=params.novelty_layer)
+    features = pool_tiles(network, cut, device=compute_device(), layer=params.novelty_layer)
     days = tiles.time.values.astype("datetime64[D]")
     seen = novelty.measure_spacing(features, days, n_nearest=params.n_nearest)
     own = novelty.novelty(features, days, seen)

@@ -16,7 +16,7 @@ from pipeline.core.choice import KOrRecommended, choose_k
 from pipeline.core.clustering import assign
 from pipeline.core.dense import (
     NO_TILE,
-    embed_block,
+    describe_block,
     lay_tiles,
     margins,
     most_varied,
@@ -24,6 +24,8 @@ from pipeline.core.dense import (
     split_places,
     without_padding,
 )
+from pipeline.core.device import compute_device
+from pipeline.core.encoder import embed_tiles
 from pipeline.core.raster import raster_grid
 from pipeline.core.tile import IntArray
 from pipeline.files import encoders, stage, stores
@@ -77,10 +79,13 @@ def run(
         section="map_granule",
     )
     embed = partial(
-        embed_block,
+        describe_block,
         colour=opened.colour.isel(scene=index).reset_coords(drop=True),
         tile_size=description["tile_size"],
         encoder=encoders.store(encoder),
+        describe=partial(
+            embed_tiles, device=compute_device(), n_orientations=tiles.attrs["n_orientations"]
+        ),
     )
     blocks = split_places(places)
     done = ordered_map(embed, blocks, at_most=0)  # which takes all cores of this machine by itself

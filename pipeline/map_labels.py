@@ -14,8 +14,9 @@ import xarray as xr
 from pydantic import Field, PositiveInt
 
 from pipeline.core.classification.probe import Probe
-from pipeline.core.dense import embed_block, lay_tiles, split_places, without_padding
-from pipeline.core.encoder import EMBEDDING
+from pipeline.core.dense import describe_block, lay_tiles, split_places, without_padding
+from pipeline.core.device import compute_device
+from pipeline.core.encoder import pool_tiles
 from pipeline.core.label_map import NO_LABEL, map_labels
 from pipeline.core.raster import raster_grid
 from pipeline.files import classifiers, encoders, stage, stores
@@ -103,11 +104,11 @@ def _map_scene(
         section="map_labels",
     )
     embed = partial(
-        embed_block,
+        describe_block,
         colour=scene.colour.reset_coords(drop=True),
         tile_size=description["tile_size"],
         encoder=encoders.store(encoder),
-        layer=None if about["layer"] == EMBEDDING else about["layer"],
+        describe=partial(pool_tiles, device=compute_device()),
     )
     blocks = split_places(places)
     done = ordered_map(embed, blocks, at_most=0)  # which takes all cores of this machine by itself

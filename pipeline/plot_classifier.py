@@ -12,8 +12,8 @@ from pydantic import PositiveInt
 
 from pipeline.core.classification.confused import find_confused
 from pipeline.core.classification.scores import MAJORITY
-from pipeline.files import classifiers, stage, stores
 from pipeline.files import figures as draw
+from pipeline.files import stage, stores
 from pipeline.files.labels.table import find_scenes
 
 log = logging.getLogger(__name__)
@@ -41,8 +41,7 @@ def run(params: PlotClassifierParams, classifier: Path, scenes: Path, figures: P
         title="Tested tiles of all repeats",
     )
     _draw_reliability(shown, figures / "reliability.png")
-    _, about = classifiers.read_classifier(classifier)
-    kept = product.sel(classifier=f"own {about['layer']} frozen")
+    kept = product.sel(classifier="own frozen")
     _draw_confused(params, kept, stores.open_product(scenes), figures / "confused.png")
 
 

@@ -3,6 +3,7 @@
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -129,11 +130,14 @@ def _gather_features(
     weights, description = encoders.read_encoder(encoder)
     shuffled = shuffle_pixels(pictures, seed=params.seed)
     network = rebuild_encoder(weights, description)
+    embed = partial(
+        embed_tiles, device=compute_device(), n_orientations=tiles.attrs["n_orientations"]
+    )
     initial = encoders.read_initial(encoder)
     return {
         OWN: tiles.embedding.values,
-        SHUFFLED: embed_tiles(network, shuffled, device=compute_device()),
-        **reference_features(pictures, description, initial, seed=params.seed),
+        SHUFFLED: embed(network, shuffled),
+        **reference_features(pictures, description, initial, embed=embed, seed=params.seed),
     }
 
 

@@ -5,7 +5,6 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from copy import deepcopy
 from functools import partial
 from pathlib import Path
 
@@ -18,12 +17,12 @@ from pipeline.core import engine, lane, training_run
 from pipeline.core.annotation import label_members
 from pipeline.core.augmentation import ColourScale
 from pipeline.core.device import compute_device
-from pipeline.core.encoder import Encoder, create_encoder
+from pipeline.core.encoder import Encoder, create_encoder, describe_encoder, pool_tiles
 from pipeline.core.judgement import check_collapse, collapse_measures, judge_triplets
 from pipeline.core.label_network import LabelNetwork, rebuild_label_network
 from pipeline.core.objective.choice import check_objective, create_learner
 from pipeline.core.objective.learner import MicroBatch
-from pipeline.core.pretrained import blend, reached_weights, start_from
+from pipeline.core.pretrained import start_from
 from pipeline.core.processes import joined, n_processes, rank
 from pipeline.core.schedule import learning_rate_factor
 from pipeline.core.training_params import TrainParams
@@ -39,6 +38,7 @@ from pipeline.files.weights import read_imagenet
 log = logging.getLogger(__name__)
 
 JUDGED_AT_ONCE = 128  # triplets
+MOST_FITTED = 1024  # triplets whose tiles standardise and reduce the embedding
 LEAST_LABELLED = 0.5  # of an anchor's pixels are under its label …
 MOST_OTHER = 0.1  # … and at most so many under any other
 
@@ -63,13 +63,19 @@ def run(
         _refuse_shared_pixels(splits["train"])
     labels = _label_anchors(params, scenes, rejected, splits["train"])
     views = view_maker(params, root, splits["train"].members, labels)
+    fitted = read_fitted(splits["train"])
     with joined():
-        training = start(params, n_channels=root.sizes["channel"])
+        training = start(params, fitted)
         fingerprint = training_run.fingerprint(
             training, params, root, splits["train"].members, labels
         )
         judge = partial(_judge, params=params, encoder=training.encoder)
-        found = None if params.init == "none" else deepcopy(training.encoder.state_dict())
+        fit = partial(fit_embedding, training.encoder, fitted)
+        found = None
+        if params.init != "none":
+            fit(n_dimensions=params.embedding.n_dimensions)
+            found = {name: value.clone() for name, value in training.encoder.state_dict().items()}
+        fit(n_dimensions=0)
         if checkpoint.exists():
             _resume(training, checkpoint, fingerprint)
         if not training.history:
@@ -90,44 +96,33 @@ def run(
                     )
                 _log_epoch(written, training.history[-1])
         training.encoder.load_state_dict(training.best)
-        if params.initial_share:
-            drawn = blend(training.best, training.initial, share=params.initial_share)
-            training.encoder.load_state_dict(drawn)
-            _, lanes = _lanes(training, params, splits["train"], views)
-            engine.renew_statistics(training.encoder, lanes)
-        kept = training.encoder.state_dict()
-        epoch, test = training.best_epoch, judge(splits["test"])
-        validation = (
-            judge(splits["validation"])
-            if params.initial_share
-            else {name: training.history[epoch][name] for name in test}
-        )
+        fit(n_dimensions=params.embedding.n_dimensions)
+        epoch = training.best_epoch
         results = {
             "untrained": training.history[0],
-            "validation": {"epoch": epoch, **validation},
-            "test": {"epoch": epoch, **test},
+            "validation": {"epoch": epoch, **judge(splits["validation"])},
+            "test": {"epoch": epoch, **judge(splits["test"])},
         }
         if not first:
             return
     description = {
-        "backbone": params.backbone,
+        **describe_encoder(training.encoder, backbone=params.backbone),
         "channels": views.scale.channels,
         "n_dimensions": training.encoder.n_dimensions,
-        "projection": params.head_shape.projection,
         "n_views": params.choice.n_views,
-        "standardise": params.shortcuts.standardise,
         "tile_size": int(root.attrs["tile_size"]),
         "days": _days(root),
         "results": results,
         "parameters": dataclasses.asdict(params),
         "sample_parameters": json.loads(root.attrs["parameters"]),
     }
-    encoders.write_encoder(encoder, kept, description, found)
+    encoders.write_encoder(encoder, training.encoder.state_dict(), description, found)
     stores.write_json(metrics, results)
 
 
-def start(params: TrainParams, n_channels: int) -> TrainingRun:
-    """A run that has not begun."""
+def start(params: TrainParams, fitted: NDArray[np.uint8]) -> TrainingRun:
+    """A run that has not begun; `fitted` are training tiles (tile, channel, row, column)."""
+    n_channels = fitted.shape[1]
     altered = params.augmentations
     if altered.smallest_crop > altered.largest_crop:
         raise ValueError(
@@ -136,7 +131,6 @@ def start(params: TrainParams, n_channels: int) -> TrainingRun:
         )
     check_objective(
         params.choice,
-        params.head_shape,
         n_channels=n_channels,
         turns=altered.quarter_turn > 0 or altered.rotation > 0,
         flips=altered.flip > 0,
@@ -144,25 +138,20 @@ def start(params: TrainParams, n_channels: int) -> TrainingRun:
     )
     encoder = create_encoder(
         backbone=params.backbone,
+        layers=params.embedding.layers,
+        pooling=params.embedding.pooling,
         n_channels=n_channels,
-        n_dimensions=params.head_shape.kept_width,
-        projection=params.head_shape.projection,
         standardise=params.shortcuts.standardise,
         seed=params.seed,
     )
-    initial: dict[str, torch.Tensor] = {}
-    if params.init == "none" and params.initial_share:
-        raise ValueError(
-            f"train.initial_share is {params.initial_share} and train.init none; name weights to "
-            "start from, or set the share to 0"
-        )
     if params.init != "none":
         weights, reason = read_imagenet(params.init, params.backbone, key="train.init")
         if weights is None:
             raise ValueError(f"train.init is {params.init}: {reason}; name a file, or none")
-        last_layer = start_from(encoder, weights)
-        initial = reached_weights(encoder, last_layer)
-        log.info("starting from the weights %s up to %s", params.init, last_layer)
+        start_from(encoder, weights)
+        encoder.keeps_statistics = True
+        log.info("starting from the weights %s", params.init)
+    encoder.fit_colours(fitted)
     learner = create_learner(
         encoder,
         params.choice,
@@ -176,8 +165,21 @@ def start(params: TrainParams, n_channels: int) -> TrainingRun:
         learning_rate=params.learning_rate,
         weight_decay=params.weight_decay,
         keeps_last=params.keep == "last",
-        initial=initial,
     )
+
+
+def read_fitted(tiles: stores.TripletTiles) -> NDArray[np.uint8]:
+    """Tiles (tile, channel, row, column) of the first training triplets, which are in any order."""
+    n_triplets = min(MOST_FITTED, tiles.shape[0])
+    members = np.empty((n_triplets, *tiles.shape[1:]), np.uint8)
+    tiles.read(np.array([[0, n_triplets]]), members)
+    return members.reshape(-1, *members.shape[2:])
+
+
+def fit_embedding(encoder: Encoder, fitted: NDArray[np.uint8], *, n_dimensions: int) -> None:
+    """Standardise and reduce by these tiles, which every process sees, so that all agree."""
+    features = pool_tiles(encoder, fitted, device=compute_device())
+    encoder.fit(torch.from_numpy(features), n_dimensions=n_dimensions)
 
 
 def _refuse_shared_pixels(tiles: stores.TripletTiles) -> None:

@@ -148,7 +148,7 @@ def toy_embeddings(toy_textures: np.ndarray, tmp_path_factory: pytest.TempPathFa
             "granule": ("scene", [f"granule_{n}.nc" for n in range(scene.max() + 1)]),
             "tile_size": TILE_SIZE,
         },
-        attrs={"tile_size": TILE_SIZE, "stride": TILE_SIZE},
+        attrs={"tile_size": TILE_SIZE, "stride": TILE_SIZE, "n_orientations": 1},
     )
     path = tmp_path_factory.mktemp("toy") / "embeddings.zarr"
     stores.write_product(dataset, path, None)

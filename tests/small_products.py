@@ -1,18 +1,21 @@
 """Products of a few small granules, by the stages themselves but for an untrained encoder."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 import yaml
 
 from pipeline import embed, fetch, freeze, ingest, tsne
 from pipeline.core import clustering, kmeans
-from pipeline.core.encoder import create_encoder
+from pipeline.core.encoder import Encoder, create_encoder, describe_encoder, pool_tiles
 from pipeline.files import encoders, stage, stores
 
+LAYERS = ("layer1", "layer2", "layer3")
 TILE_SIZE = 16
 K = 4
 DAYS = {"train": ["2020-01-10", "2020-01-11", "2020-01-12", "2020-01-13"], "test": ["2020-01-14"]}
@@ -23,21 +26,45 @@ def read_section(name: str, params_type: type[Any], **changes: object) -> Any:
     return stage.parse_params(name, {**section, **changes}, params_type)
 
 
-def write_untrained(
-    folder: Path, *, channels: list[str], n_dimensions: int, seed: int, **described: object
-) -> None:
-    """An encoder that nobody trained, with what else is `described` of it."""
-    network = create_encoder(
-        backbone="test_resnet", n_channels=len(channels), n_dimensions=n_dimensions, seed=seed
+def small_encoder(
+    n_channels: int, *, seed: int, n_dimensions: int = 0, layers: Sequence[str] = LAYERS
+) -> Encoder:
+    """An encoder that nobody trained, fitted to noise of many colours and grains."""
+    encoder = create_encoder(
+        backbone="test_resnet",
+        layers=layers,
+        pooling="mean_deviation",
+        n_channels=n_channels,
+        seed=seed,
     )
-    description = {
-        "backbone": "test_resnet",
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (200, n_channels, 4, 4)).repeat(8, axis=2).repeat(8, axis=3)
+    tiles = (coarse * rng.uniform(0, 1, (200, 1, 1, 1)) + rng.integers(0, 60, coarse.shape)) % 256
+    fitted = tiles.astype(np.uint8)
+    encoder.fit_colours(fitted)
+    features = pool_tiles(encoder, fitted, device=torch.device("cpu"))
+    encoder.fit(torch.from_numpy(features), n_dimensions=n_dimensions)
+    return encoder
+
+
+def describe(encoder: Encoder, *, channels: list[str], **described: object) -> dict[str, Any]:
+    """What is written of an encoder by `small_encoder`, with what else is `described` of it."""
+    return {
+        **describe_encoder(encoder, backbone="test_resnet"),
         "channels": channels,
-        "n_dimensions": n_dimensions,
-        "standardise": False,
+        "n_dimensions": encoder.n_dimensions,
         **described,
     }
-    encoders.write_encoder(folder, network.state_dict(), description)
+
+
+def write_untrained(
+    folder: Path, *, channels: list[str], n_dimensions: int, seed: int, **described: object
+) -> Encoder:
+    """Write the `small_encoder` that is returned, with what else is `described` of it."""
+    encoder = small_encoder(len(channels), n_dimensions=n_dimensions, seed=seed)
+    description = describe(encoder, channels=channels, **described)
+    encoders.write_encoder(folder, encoder.state_dict(), description)
+    return encoder
 
 
 def write_products(folder: Path, granules: Path) -> None:

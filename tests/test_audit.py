@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "row": (tile, 0 * scene),
             "column": (tile, 0 * scene),
         },
-        attrs={"tile_size": TILE_SIZE, "stride": TILE_SIZE},
+        attrs={"tile_size": TILE_SIZE, "stride": TILE_SIZE, "n_orientations": 1},
     )
     stores.write_product(source, path / "embeddings.zarr", None)
     # Of the pixels only temperature can be seen.

@@ -13,6 +13,7 @@ from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from small_products import small_encoder
 
 from pipeline.core import pretrained
 from pipeline.core.classification import (
@@ -26,9 +27,9 @@ from pipeline.core.classification import (
 )
 from pipeline.core.classification.folds import check_days, draw_folds
 from pipeline.core.device import compute_device
-from pipeline.core.encoder import create_encoder, embed_tiles
+from pipeline.core.encoder import Encoder, create_encoder, pool_tiles
 
-WEIGHTS = Path(__file__).parents[2] / "shared/data/weights/resnet18_imagenet_to_layer3.safetensors"
+WEIGHTS = Path(__file__).parents[2] / "shared/data/weights"
 CPU = torch.device("cpu")
 FINE_TUNING = finetune.FineTuning(
     n_epochs=8,
@@ -280,7 +281,7 @@ def test_majority_is_that_of_the_training_tiles() -> None:
 
 def test_fine_tuning_learns_textures_and_leaves_its_start_alone() -> None:
     tiles, labels = _draw_stripes(160, np.random.default_rng(2))
-    encoder = create_encoder(backbone="test_resnet", n_channels=3, n_dimensions=4, seed=1)
+    encoder = small_encoder(3, seed=1)
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     train, test = np.arange(112), np.arange(112, 160)
     predicted = [
@@ -290,7 +291,6 @@ def test_fine_tuning_learns_textures_and_leaves_its_start_alone() -> None:
             labels,
             train,
             test,
-            layer="layer3",
             settings=FINE_TUNING,
             seed=1,
             device=CPU,
@@ -305,14 +305,13 @@ def test_fine_tuning_learns_textures_and_leaves_its_start_alone() -> None:
 
 def test_fine_tuning_computes_on_the_device_there_is() -> None:
     tiles, labels = _draw_stripes(24, np.random.default_rng(3))
-    encoder = create_encoder(backbone="test_resnet", n_channels=3, n_dimensions=4, seed=1)
+    encoder = small_encoder(3, seed=1)
     told = finetune.probabilities_by_fine_tuning(
         encoder.to(compute_device()),
         tiles,
         labels,
         np.arange(17),  # one more than a batch
         np.arange(17, 24),
-        layer="layer4",
         settings=replace(FINE_TUNING, n_epochs=1),
         seed=1,
         device=compute_device(),
@@ -332,15 +331,11 @@ def test_pretrained_answers_as_its_source_on_grey_tiles(n_channels: int) -> None
         if not name.startswith("layer4") and "num_batches" not in name
     }
     weights["fc.weight"] = torch.zeros(1)
-    encoder, layer = pretrained.create_pretrained(
-        weights, backbone="test_resnet", n_channels=n_channels
-    )
-    assert layer == "layer3"
+    encoder = _pretrained(weights, n_channels=n_channels)
     grey = torch.randint(0, 256, (2, 1, 32, 32), dtype=torch.uint8)
-    adapted = encoder.eval().features(grey.expand(-1, n_channels, -1, -1), "layer3")
-    mean = torch.tensor([0.485, 0.456, 0.406]).mul(255).reshape(-1, 1, 1)
-    deviation = torch.tensor([0.229, 0.224, 0.225]).mul(255).reshape(-1, 1, 1)
-    encoder3, _ = pretrained.create_pretrained(weights, backbone="test_resnet", n_channels=3)
+    adapted = encoder.eval().pool(grey.expand(-1, n_channels, -1, -1))
+    mean = deviation = torch.full((3, 1, 1), 127.5)  # as timm says of this network
+    encoder3 = _pretrained(weights, n_channels=3)
     np.testing.assert_allclose(encoder3.mean, mean, rtol=1e-6)
     np.testing.assert_allclose(encoder3.deviation, deviation, rtol=1e-6)
     x = (grey.expand(-1, 3, -1, -1) - mean) / deviation
@@ -353,37 +348,58 @@ def test_pretrained_answers_as_its_source_on_grey_tiles(n_channels: int) -> None
     assert correlation > 0.98
 
 
+def _pretrained(
+    weights: dict[str, torch.Tensor], *, backbone: str = "test_resnet", n_channels: int = 3
+) -> Encoder:
+    encoder = create_encoder(
+        backbone=backbone, layers=["layer3"], pooling="mean", n_channels=n_channels, seed=0
+    )
+    pretrained.start_from(encoder, weights)
+    return encoder
+
+
 def test_weights_of_another_network_are_refused() -> None:
     weights = timm.create_model("test_resnet", num_classes=0).state_dict()
     with pytest.raises(
         ValueError, match=r"the weights lack conv1\.weight of this backbone; give wei"
     ):
-        pretrained.create_pretrained(weights, backbone="resnet18", n_channels=3)
+        _pretrained(weights, backbone="resnet18")
     weights = timm.create_model("resnet18", num_classes=0).state_dict()
     weights["layer2.0.conv1.weight"] = torch.zeros(1)
     with pytest.raises(
         ValueError, match=r"the weights misshape layer2\.0\.conv1\.weight of this b"
     ):
-        pretrained.create_pretrained(weights, backbone="resnet18", n_channels=3)
+        _pretrained(weights, backbone="resnet18")
 
 
-@pytest.mark.skipif(not WEIGHTS.exists(), reason=f"no {WEIGHTS.name} beside the repository")
-def test_real_weights_reach_layer3() -> None:
-    weights = load_file(WEIGHTS)
-    encoder, layer = pretrained.create_pretrained(weights, backbone="resnet18", n_channels=3)
-    assert layer == "layer3"
-    torch.testing.assert_close(
-        encoder.backbone.get_parameter("layer3.1.conv2.weight"), weights["layer3.1.conv2.weight"]
+@pytest.mark.parametrize(
+    ("backbone", "layer", "file"),
+    [
+        ("resnet18", "layer3", "resnet18_imagenet_to_layer3"),
+        ("tf_efficientnet_lite0", "blocks.4", "efficientnet_lite0_imagenet_fp16"),
+    ],
+)
+def test_real_weights_are_taken_up(backbone: str, layer: str, file: str) -> None:
+    path = WEIGHTS / f"{file}.safetensors"
+    if not path.exists():
+        pytest.skip(f"no {path.name} beside the repository")
+    weights = load_file(path)
+    encoder = create_encoder(
+        backbone=backbone, layers=[layer], pooling="mean", n_channels=3, seed=0
     )
+    pretrained.start_from(encoder, weights)
+    for name, value in encoder.backbone.network.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            torch.testing.assert_close(value, weights[name].float())
     tiles = np.random.default_rng(5).integers(0, 256, (2, 3, 64, 64), dtype=np.uint8)
-    features = embed_tiles(encoder, tiles, device=CPU, layer="layer3")
-    assert features.shape == (2, 256)
+    features = pool_tiles(encoder, tiles, device=CPU)
+    assert features.shape == (2, encoder.width)
     assert np.isfinite(features).all()
 
 
 def _tabulate(probabilities: np.ndarray, folds: np.ndarray, labels: np.ndarray) -> xr.Dataset:
     rows = [
-        classifiers.Classifier(name, "", True, "", None)
+        classifiers.Classifier(name, name, True, "", None)
         for name in ("reference", "better", "missing")
     ]
     return table.tabulate(
@@ -434,18 +450,14 @@ def test_table_by_hand() -> None:
     assert all(product[name].attrs["units"] == "1" for name in product.data_vars)
 
 
-def _start(name: str, last_layer: str, note: str = "") -> classifiers.Start:
-    encoder = create_encoder(backbone="test_resnet", n_channels=3, n_dimensions=4, seed=1)
-    return classifiers.Start(
-        name, None if note else encoder, last_layer, note, has_embedding=name == "own"
-    )
-
-
-@pytest.mark.parametrize("last_layer", ["layer3", "layer4"])
-def test_networks_are_compared_at_the_layer_they_all_reach(last_layer: str) -> None:
+def test_networks_are_compared_frozen_and_unfrozen() -> None:
     tiles, labels = _draw_stripes(8, np.random.default_rng(6))
+    starts = [
+        classifiers.Start("own", small_encoder(3, seed=1)),
+        classifiers.Start("gone", None, "why"),
+    ]
     rows = classifiers.list_classifiers(
-        [_start("own", "layer4"), _start("ImageNet", last_layer), _start("gone", "layer4", "why")],
+        starts,
         tiles,
         labels,
         np.arange(8),
@@ -454,17 +466,12 @@ def test_networks_are_compared_at_the_layer_they_all_reach(last_layer: str) -> N
         device=CPU,
     )
     notes = {row.name: row.note for row in rows}
-    assert len(notes) == len(rows)
+    assert notes == {
+        "commonest label": "",
+        "pixel statistics": "",
+        "own frozen": "",
+        "own unfrozen": "",
+        "gone frozen": "why",
+        "gone unfrozen": "why",
+    }
     assert all((row.predict is None) == bool(row.note) for row in rows)
-    unfrozen = ["layer4", "layer3"] if last_layer == "layer3" else ["layer4"]
-    own = [name for name in notes if name.startswith("own ")]
-    assert own == [
-        "own embedding frozen",
-        "own layer4 frozen",
-        "own layer3 frozen",
-        *(f"own {layer} unfrozen" for layer in unfrozen),
-    ]
-    ends = "the weights end at layer3" if last_layer == "layer3" else ""
-    assert notes["ImageNet layer4 frozen"] == notes["ImageNet layer4 unfrozen"] == ends
-    assert notes["ImageNet layer3 frozen"] == ""
-    assert notes["gone layer3 frozen"] == notes["gone layer4 unfrozen"] == "why"

@@ -13,11 +13,12 @@ import timm
 import torch
 import xarray as xr
 from safetensors.torch import save_file
+from small_products import write_untrained
 
 from pipeline import classify
 from pipeline.core.classification.finetune import FineTuning
 from pipeline.core.classification.probe import Probe
-from pipeline.core.encoder import create_encoder, embed_tiles, rebuild_encoder
+from pipeline.core.encoder import pool_tiles, rebuild_encoder
 from pipeline.files import classifiers, encoders, stores
 
 TILE_SIZE = 16
@@ -38,10 +39,9 @@ PARAMS = classify.ClassifyParams(
         weight_decay=0.01,
         warm_up_share=0.1,
     ),
-    kept_layer="layer4",
     seed=1,
 )
-OWN_ROWS = ["own embedding frozen", "own layer4 frozen", "own layer3 frozen", "own layer4 unfrozen"]
+OWN_ROWS = ["own frozen", "own unfrozen"]
 
 
 @pytest.fixture(scope="module")
@@ -68,16 +68,14 @@ def inputs(toy_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     valid[1, 20, 40] = False
     dataset = dataset.assign(valid=(("scene", "row", "column"), valid)).drop_encoding()
     stores.write_product(dataset, folder / "scenes.zarr", None)
-    encoder = create_encoder(backbone="test_resnet", n_channels=3, n_dimensions=8, seed=3)
-    description = {
-        "backbone": "test_resnet",
-        "channels": dataset.channel.values.tolist(),
-        "n_dimensions": 8,
-        "standardise": False,
-        "tile_size": TILE_SIZE,
-        "days": {"train": DAYS[:2], "validation": DAYS[2:3], "test": []},
-    }
-    encoders.write_encoder(folder / "encoder", encoder.state_dict(), description)
+    write_untrained(
+        folder / "encoder",
+        channels=dataset.channel.values.tolist(),
+        n_dimensions=8,
+        seed=3,
+        tile_size=TILE_SIZE,
+        days={"train": DAYS[:2], "validation": DAYS[2:3], "test": []},
+    )
     (folder / "rejected.csv").write_text("granule,reason,detail\n")
     return {
         "scenes": folder / "scenes.zarr",
@@ -132,7 +130,7 @@ def test_product_says_what_was_compared_on_which_tiles(
     rows = product.classifier.values.tolist()
     assert rows[:2] == ["commonest label", "pixel statistics"]
     assert [row for row in rows if row.startswith("own")] == OWN_ROWS
-    assert len(rows) == 2 + 3 + 4 + 3
+    assert len(rows) == 2 + 3 * 2
     absent = product.note.values != ""
     assert {row.split()[0] for row in product.classifier.values[absent]} == {"ImageNet"}
     assert "classify.imagenet_weights is none" in product.note.values[absent][0]
@@ -175,14 +173,14 @@ def test_table_and_metrics_agree_with_the_product(
     assert metrics["n_incomplete_tiles"] == 1
     accuracies = metrics["balanced_accuracy"]
     assert not any("ImageNet" in name for name in accuracies)
-    expected = product["mean"].sel(classifier="own layer4 frozen", metric="balanced_accuracy")
-    assert accuracies["own_layer4_frozen"] == pytest.approx(float(expected), abs=5e-5)
+    expected = product["mean"].sel(classifier="own frozen", metric="balanced_accuracy")
+    assert accuracies["own_frozen"] == pytest.approx(float(expected), abs=5e-5)
 
 
 def test_labels_have_scores_of_their_own(
     product: xr.Dataset, product_paths: dict[str, Path]
 ) -> None:
-    row = product.sel(classifier="own layer3 frozen")
+    row = product.sel(classifier="own frozen")
     for fold, confused in enumerate(_confusions(row)):
         recall = confused.diagonal() / confused.sum(axis=1)
         precision = confused.diagonal() / np.maximum(confused.sum(axis=0), 1)
@@ -193,7 +191,7 @@ def test_labels_have_scores_of_their_own(
         np.testing.assert_allclose(found.sel(label_metric="f1"), harmonic, atol=1e-8)
     np.testing.assert_allclose(row.label_mean, row.label_score.mean("fold"))
     table = pd.read_csv(product_paths["classifier"] / "labels.csv", index_col=[0, 1])
-    line = table.loc[("own layer3 frozen", "checks")]
+    line = table.loc[("own frozen", "checks")]
     assert line.recall_low <= line.recall <= line.recall_high
     expected = row.label_mean.sel(label_metric="recall", true_label="checks")
     assert line.recall == pytest.approx(float(expected), abs=1e-4)
@@ -224,7 +222,7 @@ def test_one_seed_gives_one_product_whatever_the_number_of_workers(
         xr.testing.assert_equal(product[name], again[name])
 
 
-def test_a_local_file_that_ends_at_layer3_adds_comparisons_there(
+def test_a_local_file_of_weights_is_a_row(
     label_table: pd.DataFrame, paths: dict[str, Path]
 ) -> None:
     weights = timm.create_model("test_resnet", num_classes=0).state_dict()
@@ -232,13 +230,8 @@ def test_a_local_file_that_ends_at_layer3_adds_comparisons_there(
     save_file({name: value for name, value in weights.items() if "layer4" not in name}, file)
     product = _run(label_table, paths, imagenet_weights=str(file), n_repeats=1)
     means = product["mean"].sel(metric="accuracy").to_series()
-    assert means[means.isna()].index.tolist() == [
-        "ImageNet layer4 frozen",
-        "ImageNet layer4 unfrozen",
-    ]
-    assert {"ImageNet layer3 unfrozen", "own layer3 unfrozen", "untrained layer3 unfrozen"} <= set(
-        means.dropna().index
-    )
+    assert means.notna().all()
+    assert {"ImageNet frozen", "ImageNet unfrozen"} <= set(means.index)
 
 
 def test_an_encoder_as_training_found_it_is_a_row_of_its_own(
@@ -248,11 +241,8 @@ def test_an_encoder_as_training_found_it_is_a_row_of_its_own(
     encoders.write_encoder(tmp_path / "encoder", weights, description, weights)
     product = _run(label_table, {**paths, "encoder": tmp_path / "encoder"}, n_repeats=1)
     means = product["mean"].sel(metric="accuracy")
-    for layer in ("layer4", "layer3"):
-        found, own = (
-            means.sel(classifier=f"{name} {layer} frozen") for name in ("before training", "own")
-        )
-        assert found.item() == own.item()  # the same weights here
+    found, own = (means.sel(classifier=f"{name} frozen") for name in ("before training", "own"))
+    assert found.item() == own.item()  # the same weights here
 
 
 def test_what_volunteers_score_is_told_beside_the_table(
@@ -279,7 +269,7 @@ def test_weights_which_cannot_be_had_are_noted_in_the_table(
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
     monkeypatch.setattr(urllib.request, "urlopen", _no_connection)
     product = _run(label_table, paths, imagenet_weights="timm", n_repeats=1)
-    row = product.sel(classifier="ImageNet layer4 unfrozen")
+    row = product.sel(classifier="ImageNet unfrozen")
     assert str(row.note.values) == "weights not available: <urlopen error no route to host>"
     assert np.isnan(row["mean"]).all()
 
@@ -291,7 +281,7 @@ def test_the_classifier_that_is_kept_tells_labels(
     assert about["labels"] == product.true_label.values.tolist()
     assert about["encoder"] == encoders.digest(product_paths["encoder"])
     assert sum(about["n_tiles"]) == product.sizes["tile"]
-    kept = product.sel(classifier="own layer4 frozen")
+    kept = product.sel(classifier="own frozen")
     for metric in ("accuracy", "macro_f1"):
         mean = float(kept["mean"].sel(metric=metric))
         assert about["results"][metric] == pytest.approx(mean, abs=1e-4)
@@ -307,9 +297,7 @@ def test_the_classifier_that_is_kept_tells_labels(
         product.column.values,
         TILE_SIZE,
     )
-    features = embed_tiles(
-        rebuild_encoder(weights, description), tiles, device=torch.device("cpu"), layer="layer4"
-    )
+    features = pool_tiles(rebuild_encoder(weights, description), tiles, device=torch.device("cpu"))
     probe = Probe(**arrays, temperature=about["temperature"])
     told = probe.probabilities(features)
     truth = np.searchsorted(product.true_label.values.astype(str), product.label.values.astype(str))

@@ -1,15 +1,20 @@
 import json
+import urllib.error
+import urllib.request
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 from unittest.mock import Mock
 
+import huggingface_hub
 import numpy as np
 import pandas as pd
 import pytest
+import timm
 import torch
 import xarray as xr
 import yaml
+from safetensors.torch import save_file
 from small_products import write_untrained
 from test_sample import PARAMS as SAMPLE
 from test_sample import ToyScenesParams
@@ -36,15 +41,18 @@ PARAMS = compare.CompareParams(
     tuned=("NT-Xent",),
     objectives={
         "triplet": {},
-        "NT-Xent": {"loss": "nt_xent", "head": {"n_layers": 2, "kept_layers": 0}},
+        "NT-Xent": {"loss": "nt_xent", "head": {"n_layers": 2}},
     },
-    baselines=("pixel statistics", "principal components", "untrained", "ImageNet"),
-    imagenet_weights="none",
-    layers=("embedding", "layer3"),
+    baselines={
+        "pixel statistics": compare.FeaturesBaseline("pixel statistics"),
+        "principal components": compare.FeaturesBaseline("principal components"),
+        "untrained": compare.NetworkBaseline("test_resnet", "none", ("layer3",), "mean"),
+    },
     n_folds=2,
     n_repeats=2,
     n_unfrozen_repeats=1,
     n_nearest=3,
+    cluster_counts=(2, 3),
     label_counts=(2, 500),
     n_components=4,
     regularisation=(1.0, 100.0),
@@ -59,6 +67,7 @@ PARAMS = compare.CompareParams(
     seed=0,
 )
 ONE_ROW = replace(PARAMS, tuned=())
+ONE_BASELINE = {"pixel statistics": PARAMS.baselines["pixel statistics"]}
 WRITTEN = ("comparison.csv", "comparison.nc")
 
 
@@ -103,8 +112,6 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pd.DataFrame(labels).to_csv(folder / "labels.csv", index=False)
     (folder / "rejected.csv").write_text("granule,reason,detail\n")
     _write_triplets(folder / "triplets.zarr", kinds, granules, time, rng)
-    clusters = xr.Dataset(attrs={"recommended_k": 3})
-    stores.write_product(clusters, folder / "clusters.zarr", None)
     return folder
 
 
@@ -194,7 +201,6 @@ def _run(
         inputs / "scenes.zarr",
         inputs / "rejected.csv",
         inputs / "triplets.zarr",
-        inputs / "clusters.zarr",
         product,
         project / "compare.json",
         project / "runs",
@@ -206,37 +212,33 @@ def _run(
 def test_rows_are_judged_on_days_no_encoder_saw(project: Path, inputs: Path) -> None:
     found = _run(project, inputs)
     assert found.row.values.tolist() == [
-        "triplet, embedding",
-        "triplet, layer3",
-        "NT-Xent, embedding",
-        "NT-Xent, layer3",
+        "triplet",
+        "NT-Xent",
         "pixel statistics",
         "principal components",
-        "untrained, layer3",
+        "untrained",
     ]
     assert found.attrs["n_days"] == SPLIT_OF_DAY.count("test")
     assert found.attrs["n_tiles"] == 4 * GRID**2
     assert found.attrs["n_labels"] == len(NAMES)
     assert found.sizes["fold"] == 4
-    assert found.tuned.values.tolist() == [0, 0, 1, 1, 0, 0, 0]
+    assert found.tuned.values.tolist() == [0, 1, 0, 0, 0]
     assert "from 2 seeds, whose variance intervals hold" in found.attrs["protocol"]
     n_seeds = np.isfinite(found.value.sel(measure=table.PROBE)).all("fold").sum("seed")
-    assert n_seeds.values.tolist() == [2, 2, 2, 2, 1, 1, 2]
-    assert not found.value.sel(row="triplet, layer3", seed=0).equals(
-        found.value.sel(row="triplet, layer3", seed=1)
-    )
-    held_out = found.value.sel(measure="platform held out", row="triplet, embedding")
+    assert n_seeds.values.tolist() == [2, 2, 1, 1, 2]
+    assert not found.value.sel(row="triplet", seed=0).equals(found.value.sel(row="triplet", seed=1))
+    held_out = found.value.sel(measure="platform held out", row="triplet")
     assert np.isfinite(held_out[:, :2]).all()
     assert np.isnan(held_out[:, 2:]).all()
-    assert float(found["mean"].sel(measure="platform held out", row="triplet, embedding")) > 0.9
+    assert float(found["mean"].sel(measure="platform held out", row="triplet")) > 0.9
     assert "region held out" not in found.measure
     stability = found["mean"].sel(measure="stability, k = 2")
-    assert float(stability.sel(row="triplet, embedding")) > 0.8
-    assert float(stability.sel(row="pixel statistics")) < 0.5
+    assert float(stability.sel(row="triplet")) > 0.8
+    assert float(stability.sel(row="pixel statistics")) < 0.75
     probe = found["mean"].sel(measure=table.PROBE)
-    assert float(probe.sel(row="triplet, embedding")) > 0.9
-    assert float(probe.sel(row="triplet, embedding")) > float(probe.sel(row="pixel statistics"))
-    unfrozen = found.value.sel(measure=table.UNFROZEN, row="untrained, layer3")
+    assert float(probe.sel(row="triplet")) > 0.9
+    assert float(probe.sel(row="triplet")) > float(probe.sel(row="pixel statistics"))
+    unfrozen = found.value.sel(measure=table.UNFROZEN, row="untrained")
     assert np.isfinite(unfrozen[:, :2]).all()
     assert np.isnan(unfrozen[:, 2:]).all()
     assert np.isnan(found["mean"].sel(measure=table.UNFROZEN, row="pixel statistics"))
@@ -246,16 +248,41 @@ def test_rows_are_judged_on_days_no_encoder_saw(project: Path, inputs: Path) -> 
     seen = found.n_tiles_seen.values
     n_triplets = stores.open_product(inputs / "triplets.zarr", "train").sizes["triplet"]
     assert seen[0] == 3 * n_triplets * round(300 / (3 * n_triplets))
-    assert seen[2] == 2 * n_triplets * round(300 / (2 * n_triplets))
-    assert (found.minutes.values[:4] > 0).all()
+    assert seen[1] == 2 * n_triplets * round(300 / (2 * n_triplets))
+    assert (found.minutes.values[:2] > 0).all()
     assert sorted(path.name for path in (project / "comparison0").iterdir()) == list(WRITTEN)
-    assert "triplet, layer3" in json.loads((project / "compare.json").read_text())["linear_probe"]
+    assert "triplet" in json.loads((project / "compare.json").read_text())["linear_probe"]
+
+
+def test_networks_off_the_shelf_are_rows_where_their_weights_are_at_hand(
+    project: Path, inputs: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
+    refuse = Mock(side_effect=urllib.error.URLError("no route to host"))
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    weights = timm.create_model("test_resnet", num_classes=0).state_dict()
+    save_file(weights, project / "given.safetensors")
+    layers = ("layer1", "layer3")
+    baselines = {
+        "given": compare.NetworkBaseline(
+            "test_resnet", str(project / "given.safetensors"), layers, "mean_deviation"
+        ),
+        "gone": compare.NetworkBaseline("test_resnet", "timm", layers, "mean"),
+    }
+    params = replace(ONE_ROW, objectives={}, baselines=baselines)
+    found = _run(project, inputs, params)
+    assert found.row.values.tolist() == ["given"]
+    assert "gone is left out: weights not available: <urlopen error no route" in caplog.text
+    assert found.sizes["seed"] == 2  # of fine-tuning
+    frozen = found.value.sel(measure=table.PROBE, row="given")
+    assert np.isfinite(frozen[0]).all()
+    assert np.isnan(frozen[1]).all()
 
 
 def test_what_was_done_is_not_done_again(
     project: Path, inputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    params = replace(PARAMS, baselines=("pixel statistics",), n_unfrozen_repeats=0)
+    params = replace(PARAMS, baselines=ONE_BASELINE, n_unfrozen_repeats=0)
     first = _run(project, inputs, params)
     monkeypatch.setattr(stage, "start_within", None)
     monkeypatch.setattr(compare, "measure", None)
@@ -267,7 +294,7 @@ def test_what_was_done_is_not_done_again(
 def test_a_stopped_stage_goes_on_with_the_row_it_was_at(
     project: Path, inputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    params = replace(PARAMS, baselines=(), layers=("layer3",), n_unfrozen_repeats=0)
+    params = replace(PARAMS, baselines={}, n_unfrozen_repeats=0)
     started, start = [], stage.start_within
 
     def start_one(name: str, folder: Path, **paths: Any) -> None:
@@ -314,7 +341,7 @@ def test_a_row_can_have_triplets_of_its_own(
 
     monkeypatch.setattr(stage, "start_within", start_one)
     row = {"row": {"sample": {"nearest": 1.0, "radius": 1.5}}}
-    params = replace(ONE_ROW, objectives=row, baselines=(), layers=("layer3",), n_seeds=1)
+    params = replace(ONE_ROW, objectives=row, baselines={}, n_seeds=1)
     with pytest.raises(ValueError, match=r"sample\.nearest, radius of a row .* splits days otherw"):
         _run(project, inputs, params)
     usual = project / "usual"
@@ -324,11 +351,11 @@ def test_a_row_can_have_triplets_of_its_own(
         usual / "triplets.zarr",
         usual / "sample.json",
     )
-    for name in ("scenes.zarr", "rejected.csv", "clusters.zarr"):
+    for name in ("scenes.zarr", "rejected.csv"):
         (usual / name).symlink_to(inputs / name)
     given.clear()
     for _ in range(2):
-        assert _run(project, usual, params).row.values.tolist() == ["row, layer3"]
+        assert _run(project, usual, params).row.values.tolist() == ["row"]
     assert [name for name, _ in given] == ["sample", "train"]
     members = stores.open_product(given[1][1]["triplets"], "train")
     assert not members.overlap.any()
@@ -356,8 +383,7 @@ def test_a_row_learns_again_where_its_teacher_is_another(
         n_seeds=1,
         objectives={"row": row},
         tuned=(),
-        baselines=(),
-        layers=("layer3",),
+        baselines={},
         n_unfrozen_repeats=0,
     )
     for seed, n_trained in ((1, 1), (1, 1), (2, 2)):

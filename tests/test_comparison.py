@@ -60,7 +60,7 @@ def test_probe_and_nearest_tell_clear_features_and_no_others() -> None:
     train, test = _folds()
     for features, low, high in ((CLEAR, 0.99, 1.0), (NOISE, 0.05, 0.45)):
         probed = measures.probe(features, LABELS, DAYS, train, test, strengths=[10.0])
-        near = measures.nearest(features, LABELS, train, test, n_nearest=5)
+        near = measures.precision(features, LABELS, train, test, n_nearest=5)
         for found in (probed, near):
             assert found.shape == (8,)
             assert low <= found.mean() <= high
@@ -194,34 +194,30 @@ def test_intervals_hold_the_truth_where_training_varies() -> None:
     assert held["one seed"] / n_worlds < 0.75
 
 
-def _row(network: str, probe: float, unfrozen: bool) -> table.Row:
+def _row(name: str, probe: float, unfrozen: bool) -> table.Row:
     spread = np.array([-0.02, 0.0, 0.02, 0.0])
     values = {table.PROBE: (probe + spread)[None], table.SHORTCUT: np.full((1, 4), 0.3)}
     if unfrozen:
         values[table.UNFROZEN] = np.array([[0.8, 0.82, np.nan, np.nan]])
-    return table.Row(
-        network, "layer3", values, np.full((2, 1, 4), probe), 3.14, 1000, network == "a"
-    )
+    return table.Row(name, values, np.full((2, 1, 4), probe), 3.14, 1000, name == "a")
 
 
 def test_the_table_holds_means_intervals_and_pairs() -> None:
     rows = [_row("a", 0.7, True), _row("b", 0.6, False)]
     found = table.tabulate(rows, counts=[5, 10], n_folds=5)
-    of_a = found.sel(row="a, layer3")
+    of_a = found.sel(row="a")
     assert float(of_a["mean"].sel(measure=table.PROBE)) == pytest.approx(0.7)
     assert float(of_a["mean"].sel(measure=table.UNFROZEN)) == pytest.approx(0.81)
-    assert np.isnan(found["mean"].sel(row="b, layer3", measure=table.UNFROZEN))
-    pair = found.sel(tested_measure=table.PROBE, row="a, layer3", other_row="b, layer3")
+    assert np.isnan(found["mean"].sel(row="b", measure=table.UNFROZEN))
+    pair = found.sel(tested_measure=table.PROBE, row="a", other_row="b")
     assert float(pair.difference) == pytest.approx(0.1)
     assert float(pair.chance) == 0  # the same on every fold
     assert {found[name].attrs["units"] for name in found.data_vars} == {"1"}
     flat = table.flatten(found)
-    assert flat.loc["b, layer3", "linear probe"] == 0.6
+    assert flat.loc["b", "linear probe"] == 0.6
     assert flat.tuned.tolist() == ["yes", "no"]
-    assert flat.loc["a, layer3", "minutes of training"] == 3.1
-    assert (
-        flat.loc["a, layer3", "linear probe low"] < 0.7 < flat.loc["a, layer3", "linear probe high"]
-    )
+    assert flat.loc["a", "minutes of training"] == 3.1
+    assert flat.loc["a", "linear probe low"] < 0.7 < flat.loc["a", "linear probe high"]
 
 
 def test_turned_tiles_are_the_seven_other_symmetries() -> None:

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_products import describe, small_encoder
 from test_train import PARAMS, SIZE, _changed, _textures, _write_triplets
 
 from pipeline import train
 from pipeline.core.classification.finetune import FineTuning, fine_tune, tell_probabilities
-from pipeline.core.encoder import create_encoder, embed_tiles, rebuild_encoder
+from pipeline.core.encoder import embed_tiles, rebuild_encoder
 from pipeline.core.label_network import LabelNetwork
 from pipeline.files import encoders
 
@@ -25,12 +26,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("distil")
     textures = _textures(np.random.default_rng(0))
     _write_triplets(folder / "triplets.zarr", textures, with_tiles=True)
-    encoder = create_encoder(backbone="test_resnet", n_channels=1, n_dimensions=8, seed=0)
+    encoder = small_encoder(1, seed=0)
     teacher = fine_tune(
         encoder,
         *_labelled(textures["validation"]),
         n_labels=2,
-        layer="layer3",
         settings=FineTuning(6, 16, 2e-3, 3e-3, 0.01, 0.1),
         seed=0,
         device=CPU,
@@ -48,14 +48,9 @@ def _labelled(triplets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _write_teacher(path: Path, teacher: LabelNetwork, *, n_channels: int) -> None:
-    description = {
-        "backbone": "test_resnet",
-        "channels": ["visible"] * n_channels,
-        "n_dimensions": 8,
-        "standardise": False,
-        "labels": ["stripes", "checks"],
-        "label_layer": "layer3",
-    }
+    description = describe(
+        teacher.encoder, channels=["visible"] * n_channels, labels=["stripes", "checks"]
+    )
     state = teacher.state_dict()
     encoders.write_encoder(path, teacher.encoder.state_dict(), description)
     head = {name: value for name, value in state.items() if not name.startswith("encoder.")}
@@ -109,8 +104,8 @@ def test_a_student_stops_when_the_embedding_has_collapsed(folder: Path, tmp_path
 def test_a_teacher_that_cannot_teach_is_refused(
     folder: Path, tmp_path: Path, teacher: str, error: type[Exception], message: str
 ) -> None:
-    encoder = create_encoder(backbone="test_resnet", n_channels=2, n_dimensions=8, seed=0)
-    network = LabelNetwork(encoder, layer="layer3", n_labels=2)
+    encoder = small_encoder(2, seed=0)
+    network = LabelNetwork(encoder, n_labels=2)
     _write_teacher(tmp_path / "other", network, n_channels=2)
     _write_teacher(tmp_path / "encoder", network, n_channels=2)
     (tmp_path / "encoder" / encoders.HEAD).unlink()

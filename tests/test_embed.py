@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from small_products import small_encoder, write_untrained
 
 from pipeline import embed
-from pipeline.core.encoder import create_encoder, embed_tiles
+from pipeline.core.encoder import embed_tiles
 from pipeline.files import encoders, stores
 
 PARAMS = embed.EmbedParams(
     stride=8,
+    orientations=1,
     turned_per_scene=3,
     max_invalid_share=0.0,
     cloud_reflectance=20.0,
@@ -55,16 +57,14 @@ def _write_scenes(path: Path, *, physical: dict[str, np.ndarray]) -> xr.Dataset:
 
 @pytest.fixture
 def encoder(tmp_path: Path) -> Path:
-    network = create_encoder(backbone="test_resnet", n_channels=2, n_dimensions=5, seed=0)
-    description = {
-        "backbone": "test_resnet",
-        "channels": ["one", "two"],
-        "n_dimensions": 5,
-        "standardise": False,
-        "tile_size": TILE_SIZE,
-        "days": {"train": ["2020-01-01"], "validation": ["2020-01-02"], "test": []},
-    }
-    encoders.write_encoder(tmp_path / "encoder", network.state_dict(), description)
+    write_untrained(
+        tmp_path / "encoder",
+        channels=["one", "two"],
+        n_dimensions=5,
+        seed=0,
+        tile_size=TILE_SIZE,
+        days={"train": ["2020-01-01"], "validation": ["2020-01-02"], "test": []},
+    )
     return tmp_path / "encoder"
 
 
@@ -72,7 +72,7 @@ def test_an_encoder_trained_anew_is_read_anew(tmp_path: Path, encoder: Path) -> 
     _write_scenes(tmp_path / "scenes.zarr", physical={})
     products = []
     for seed in (0, 1):
-        network = create_encoder(backbone="test_resnet", n_channels=2, n_dimensions=5, seed=seed)
+        network = small_encoder(2, n_dimensions=5, seed=seed)
         _, description = encoders.read_encoder(encoder)
         encoders.write_encoder(encoder, network.state_dict(), description)
         path = tmp_path / f"{seed}.zarr"
@@ -98,7 +98,7 @@ def test_every_complete_tile_is_embedded_with_its_place(tmp_path: Path, encoder:
     assert list(found.split.values) == ["train"] * 7 + ["unseen"] * 8
     np.testing.assert_array_equal(found.time, scenes.time.values[found.scene])
     tiles = np.stack([scenes.colour.values[s, :, r : r + 16, c : c + 16] for s, r, c in places])
-    network = create_encoder(backbone="test_resnet", n_channels=2, n_dimensions=5, seed=0)
+    network = small_encoder(2, n_dimensions=5, seed=0)
     expected = embed_tiles(network, tiles, device=torch.device("cpu"))
     np.testing.assert_allclose(found.embedding, expected, atol=0.02 * np.abs(expected).max())
     np.testing.assert_allclose(found.latitude, [22.5 - r for _, r, _ in places], atol=0.003)
@@ -130,7 +130,7 @@ def test_some_tiles_of_each_scene_are_embedded_turned_and_mirrored(
     tile = scenes.colour.values[
         int(place.scene), :, int(place.row) : int(place.row) + 16, int(place.column) :
     ][..., :16]
-    network = create_encoder(backbone="test_resnet", n_channels=2, n_dimensions=5, seed=0)
+    network = small_encoder(2, n_dimensions=5, seed=0)
     copies = [np.rot90(each, k, (1, 2)) for each in (tile, tile[..., ::-1]) for k in range(4)]
     expected = embed_tiles(network, np.stack(copies), device=torch.device("cpu"))
     np.testing.assert_allclose(found.turned_embedding[1], expected, atol=0.03)

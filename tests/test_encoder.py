@@ -3,20 +3,22 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from small_products import describe, small_encoder
 
 from pipeline.core.device import compute_device
 from pipeline.core.encoder import (
-    LAYERS,
     Encoder,
     autocast,
     create_encoder,
     embed_tiles,
     fused,
+    pool_tiles,
     rebuild_encoder,
 )
-from pipeline.core.label_network import layer_width
+from pipeline.core.tile import orientations
 
 CPU = torch.device("cpu")
+LAYERS = ["layer1", "layer2", "layer3"]
 
 
 def _tiles(n: int, channels: int = 3, size: int = 32) -> np.ndarray:
@@ -24,13 +26,21 @@ def _tiles(n: int, channels: int = 3, size: int = 32) -> np.ndarray:
 
 
 def _encoder(channels: int = 3, seed: int = 0, *, standardise: bool = False) -> Encoder:
-    return create_encoder(
+    encoder = create_encoder(
         backbone="resnet18",
+        layers=LAYERS,
+        pooling="mean_deviation",
         n_channels=channels,
-        n_dimensions=7,
         seed=seed,
         standardise=standardise,
     )
+    return _fit(encoder, _tiles(20, channels), n_dimensions=7)
+
+
+def _fit(encoder: Encoder, tiles: np.ndarray, n_dimensions: int) -> Encoder:
+    features = torch.from_numpy(pool_tiles(encoder, tiles, device=CPU))
+    encoder.fit(features, n_dimensions=n_dimensions)
+    return encoder
 
 
 @pytest.fixture(scope="module")
@@ -48,23 +58,78 @@ def test_any_channels_and_size_give_the_same_length(channels: int, size: int) ->
 
 def test_one_seed_gives_the_same_weights_and_leaves_the_global_state() -> None:
     state = torch.get_rng_state()
-    first, second, other = _encoder(seed=1), _encoder(seed=1), _encoder(seed=2)
+    first, second, other = (
+        _encoder(seed=seed).backbone.get_parameter("network.conv1.weight") for seed in (1, 1, 2)
+    )
     assert torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(first.projection.weight, second.projection.weight)
-    assert not torch.equal(first.projection.weight, other.projection.weight)
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
 
 
-def test_features_are_those_of_timm() -> None:
+def test_features_are_pooled_from_the_layers_of_timm() -> None:
     encoder = _encoder().eval()
-    tiles = torch.from_numpy(_tiles(2))
+    network, tiles = encoder.backbone.network, torch.from_numpy(_tiles(2))
     with torch.inference_mode():
         scaled = (tiles.float() - 127.5) / 63.75
-        expected = encoder.backbone.forward_features(scaled).mean((2, 3))
-        torch.testing.assert_close(encoder.features(tiles, "layer4"), expected)
-        projected = encoder.projection(expected)
-        unit = projected / torch.linalg.vector_norm(projected, dim=1, keepdim=True)
-        torch.testing.assert_close(encoder(tiles), unit)
-        assert encoder.features(tiles, "layer3").shape == (2, 256)
+        maps = network.maxpool(network.act1(network.bn1(network.conv1(scaled))))
+        expected = []
+        for name in LAYERS:
+            maps = network.get_submodule(name)(maps)
+            expected += [maps.mean((2, 3)), (maps.var((2, 3), correction=0) + 1e-6).sqrt()]
+        torch.testing.assert_close(encoder.pool(tiles), torch.cat(expected, dim=1))
+        torch.testing.assert_close(encoder.pool(tiles, "layer2"), torch.cat(expected[2:4], dim=1))
+    assert encoder.width == 2 * (64 + 128 + 256)
+    assert not any(name.startswith("layer4") for name, _ in network.named_parameters())
+
+
+def test_embeddings_are_standardised_and_reduced_without_whitening() -> None:
+    encoder, tiles = _encoder(), _tiles(20)
+    features = pool_tiles(encoder, tiles, device=CPU).astype(float)
+    scaled = (features - features.mean(axis=0)) / np.sqrt(features.var(axis=0) + 1e-5)
+    _, deviations, axes = np.linalg.svd(scaled, full_matrices=False)
+    expected = scaled @ axes[:7].T
+    np.testing.assert_allclose(expected.std(axis=0), deviations[:7] / np.sqrt(20))
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    found = embed_tiles(encoder, tiles, device=CPU)
+    np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-4)
+
+
+def test_all_dimensions_are_the_standardised_features() -> None:
+    tiles = _tiles(20)
+    encoder = _fit(_encoder(), tiles, n_dimensions=0)
+    features = pool_tiles(encoder, tiles, device=CPU).astype(float)
+    scaled = (features - features.mean(axis=0)) / np.sqrt(features.var(axis=0) + 1e-5)
+    scaled /= np.linalg.norm(scaled, axis=1, keepdims=True)
+    assert encoder.n_dimensions == encoder.width
+    np.testing.assert_allclose(embed_tiles(encoder, tiles, device=CPU), scaled, atol=1e-4)
+
+
+def test_colours_come_to_mean_0_and_deviation_1() -> None:
+    encoder = _encoder(2)
+    tiles = np.stack([np.full((3, 8, 8), 40), np.tile([10, 50], (3, 8, 4))], axis=1)
+    encoder.fit_colours(tiles.astype(np.uint8))
+    np.testing.assert_allclose(encoder.mean.flatten(), [40, 30])
+    np.testing.assert_allclose(encoder.deviation.flatten(), [1, 20])  # 1 where nothing varies
+
+
+@pytest.mark.parametrize("n_orientations", [4, 8])
+def test_the_mean_over_orientations_does_not_depend_on_how_a_tile_lies(n_orientations: int) -> None:
+    encoder, tiles = _encoder(), _tiles(3)
+    turned = orientations(tiles)[:n_orientations]
+    found = [
+        embed_tiles(encoder, each, device=CPU, n_orientations=n_orientations) for each in turned
+    ]
+    for each in found:
+        np.testing.assert_allclose(each, found[0], atol=1e-5)
+    with torch.inference_mode():
+        vectors = [
+            encoder(torch.from_numpy(each.copy()), unit_length=False).numpy() for each in turned
+        ]
+    expected = np.mean(vectors, axis=0)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(found[0], expected, atol=1e-5)
+    plain = embed_tiles(encoder, turned[1], device=CPU)
+    assert np.abs(plain - embed_tiles(encoder, tiles, device=CPU)).max() > 0.01
 
 
 def test_batches_do_not_change_embeddings() -> None:
@@ -82,9 +147,15 @@ def test_embeddings_are_computed_in_single_precision(
     encoder, tiles = _encoder().eval(), _tiles(5)
     found = embed_tiles(prepare(encoder), tiles, device=CPU)
     with torch.inference_mode():
-        exact = encoder.double().backbone((torch.from_numpy(tiles).double() - 127.5) / 63.75)
-        exact = torch.nn.functional.normalize(encoder.projection(exact), dim=1)
-    np.testing.assert_allclose(found, exact, atol=1e-5)
+        exact = encoder.double()
+        maps = exact.backbone((torch.from_numpy(tiles).double() - 127.5) / 63.75)
+        parts = [
+            part
+            for each in maps
+            for part in (each.mean((2, 3)), (each.var((2, 3), correction=0) + 1e-6).sqrt())
+        ]
+        expected = exact.embed_features(torch.cat(parts, dim=1))
+    np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
 def test_vectors_before_they_are_scaled_point_where_embeddings_do() -> None:
@@ -101,9 +172,9 @@ def test_standardised_channels_have_mean_0_and_deviation_1(standardising: Encode
     scaled = tiles - tiles.mean(axis=(2, 3), keepdims=True)
     scaled /= tiles.std(axis=(2, 3), keepdims=True)
     with torch.inference_mode():
-        expected = standardising.backbone.forward_features(torch.from_numpy(scaled).float())
-        found = standardising.features(torch.from_numpy(tiles), "layer4")
-    torch.testing.assert_close(found, expected.mean((2, 3)), rtol=1e-5, atol=1e-5)
+        expected = standardising.backbone(torch.from_numpy(scaled).float())[-1]
+        found = standardising.pool(torch.from_numpy(tiles), "layer3")
+    torch.testing.assert_close(found[:, :256], expected.mean((2, 3)), rtol=1e-5, atol=1e-5)
 
 
 def test_a_standardised_tile_has_no_brightness_or_contrast(standardising: Encoder) -> None:
@@ -133,41 +204,61 @@ def test_standardised_flat_tiles_are_finite_and_alike(standardising: Encoder) ->
     torch.testing.assert_close(embeddings, embeddings[:1].expand(4, 7))
 
 
+def test_statistics_that_are_kept_do_not_change_in_training() -> None:
+    encoder, tiles = _encoder(), torch.from_numpy(_tiles(4))
+    encoder.keeps_statistics = True
+    before = {name: value.clone() for name, value in encoder.backbone.state_dict().items()}
+    encoder.train()(tiles).sum().backward()
+    after = encoder.backbone.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert encoder.standard.training
+    encoder.keeps_statistics = False
+    encoder.train()(tiles)
+    name = "network.bn1.running_mean"
+    assert not torch.equal(before[name], encoder.backbone.state_dict()[name])
+
+
 @pytest.mark.parametrize(
-    ("name", "widths"),
+    ("name", "layers", "width"),
     [
-        ("resnet50", (256, 512, 1024, 2048)),
-        ("resnet101", (256, 512, 1024, 2048)),
-        ("resnet152", (256, 512, 1024, 2048)),
-        ("wide_resnet50_2", (256, 512, 1024, 2048)),
-        ("skresnet18", (64, 128, 256, 512)),
-        ("skresnet50d", (256, 512, 1024, 2048)),
+        ("resnet50", ["layer2", "layer3"], 2 * (512 + 1024)),
+        ("resnet152", ["layer1"], 2 * 256),
+        ("wide_resnet50_2", ["layer4"], 2 * 2048),
+        ("skresnet18", ["layer1", "layer3"], 2 * (64 + 256)),
+        ("tf_efficientnet_lite0", ["blocks.2", "blocks.3", "blocks.4"], 2 * (40 + 80 + 112)),
+        ("convnext_atto", ["stages.0", "stages.2"], 2 * (40 + 160)),
+        ("regnety_002", ["s2"], 2 * 56),
+        ("vit_tiny_patch16_224", ["blocks.5"], 2 * 192),
+        ("vit_small_patch14_dinov2", ["blocks.1"], 2 * 384),
+        ("swin_tiny_patch4_window7_224", ["layers.1"], 2 * 192),
     ],
 )
-def test_larger_backbones_learn_and_have_the_same_layers(
-    name: str, widths: tuple[int, ...]
+def test_backbones_learn_in_all_that_is_left_of_them(
+    name: str, layers: list[str], width: int
 ) -> None:
-    encoder = create_encoder(backbone=name, n_channels=2, n_dimensions=7, seed=0)
-    tiles = torch.from_numpy(_tiles(2, 2))
+    encoder = create_encoder(
+        backbone=name, layers=layers, pooling="mean_deviation", n_channels=2, seed=0
+    )
+    assert (encoder.width, encoder.layers) == (width, layers)
+    tiles = torch.from_numpy(_tiles(2, 2, 64))
     encoder.train()(tiles).sum().backward()
-    assert all(weights.grad is not None for weights in encoder.parameters())
+    trained = [name for name, weights in encoder.named_parameters() if weights.grad is not None]
+    # Some transformers have a token that no map shows.
+    left = {name for name, _ in encoder.named_parameters()} - set(trained)
+    assert all(name.endswith(("cls_token", "mask_token")) for name in left)
     with torch.inference_mode():
-        for layer, width in zip(LAYERS, widths, strict=True):
-            assert encoder.eval().features(tiles, layer).shape == (2, width)
-            assert layer_width(encoder, layer) == width
-        embeddings = fused(encoder)(tiles)
-    torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(2))
+        torch.testing.assert_close(fused(encoder)(tiles), encoder.eval()(tiles))
+
+
+def test_layers_come_in_the_order_of_the_network() -> None:
+    encoder = small_encoder(1, seed=0, layers=["layer3", "layer1"])
+    assert encoder.layers == ["layer1", "layer3"]
 
 
 @pytest.mark.parametrize("standardise", [False, True])
 def test_rebuilt_encoder_is_the_same(standardise: bool) -> None:
     encoder = _encoder(2, seed=5, standardise=standardise)
-    description = {
-        "backbone": "resnet18",
-        "channels": ["a", "b"],
-        "n_dimensions": 7,
-        "standardise": standardise,
-    }
+    description = describe(encoder, channels=["a", "b"]) | {"backbone": "resnet18"}
     rebuilt = rebuild_encoder(encoder.state_dict(), description)
     tiles = _tiles(2, 2)
     np.testing.assert_array_equal(
@@ -175,10 +266,21 @@ def test_rebuilt_encoder_is_the_same(standardise: bool) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["resnet19", "vit_tiny_patch16_224"])
-def test_other_networks_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=f"train.backbone '{name}' is no ResNet of timm"):
-        create_encoder(backbone=name, n_channels=3, n_dimensions=2, seed=0)
+def test_encoders_of_earlier_versions_are_refused() -> None:
+    description = {"backbone": "resnet18", "channels": ["a"], "standardise": False}
+    with pytest.raises(ValueError, match=r"earlier version.+; train anew, or install"):
+        rebuild_encoder(small_encoder(1, seed=0).state_dict(), description)
+
+
+def test_other_networks_are_refused() -> None:
+    message = "train.backbone 'resnet19' is no network of timm that yields feature maps; try"
+    with pytest.raises(ValueError, match=message):
+        create_encoder(backbone="resnet19", layers=["layer1"], pooling="mean", n_channels=3, seed=0)
+
+
+def test_layers_that_a_backbone_lacks_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"names 'layer5', which the .+ act1, layer1, layer2"):
+        small_encoder(1, seed=0, layers=["layer1", "layer5"])
 
 
 def test_cpu_is_used_where_there_is_no_gpu() -> None:

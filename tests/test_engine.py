@@ -37,7 +37,18 @@ def _in_full(device: torch.device) -> torch.autocast:
 
 def _untrained() -> Encoder:
     """In float64: a rectifier that rounding turns on or off would move a whole gradient."""
-    return create_encoder(backbone="test_resnet", n_channels=1, n_dimensions=4, seed=0).double()
+    return _create(n_channels=1)
+
+
+def _create(n_channels: int) -> Encoder:
+    encoder = create_encoder(
+        backbone="test_resnet",
+        layers=["layer2", "layer3"],
+        pooling="mean_deviation",
+        n_channels=n_channels,
+        seed=0,
+    )
+    return encoder.double()
 
 
 def _lanes() -> list[Tensor]:
@@ -138,7 +149,7 @@ def test_two_processes_step_as_one_does(
             torch.testing.assert_close(state[name], value, rtol=1e-4, atol=1e-5)
 
 
-SHAPE = HeadShape(n_layers=2, n_hidden=6, n_dimensions=4, kept_layers=0)
+SHAPE = HeadShape(n_layers=2, n_hidden=6, n_dimensions=4)
 LOSSES = [name for part in get_args(Loss) for name in (get_args(part) or (part,))]
 
 
@@ -160,10 +171,8 @@ def _learner(loss: Loss) -> Learner:
         teacher_weight=0.5,
         l2_penalty=0.0,
     )
-    encoder = create_encoder(
-        backbone="test_resnet", n_channels=2, n_dimensions=4, projection="none", seed=0
-    ).double()
-    teacher = LabelNetwork(encoder, layer="layer3", n_labels=3)
+    encoder = _create(n_channels=2)
+    teacher = LabelNetwork(encoder, n_labels=3)
     return create_learner(encoder, objective, SHAPE, n_channels=2, seed=0, teacher=teacher)
 
 
@@ -242,7 +251,7 @@ def test_two_processes_learn_by_every_loss_what_one_does(
 
 def test_weights_that_are_not_finite_are_refused(encoder: Encoder) -> None:
     with torch.no_grad():
-        encoder.projection.weight[0, 0] = torch.inf
+        encoder.backbone.network.layer3[0].conv1.weight[0] = torch.inf
     with pytest.raises(
         ValueError, match=r"the weights are not finite at a learning rate of 1; lower"
     ):
@@ -257,12 +266,12 @@ def test_embeddings_come_in_the_order_of_their_triplets(encoder: Encoder) -> Non
     )
     with torch.inference_mode():
         expected = encoder.eval()(torch.from_numpy(members).flatten(0, 1)).unflatten(0, (5, 3))
-    torch.testing.assert_close(embeddings, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(embeddings, expected.float(), rtol=1e-4, atol=1e-5)
 
 
 def test_statistics_are_renewed_for_averaged_weights(encoder: Encoder) -> None:
     """Means over all batches of the first layer's means, whatever it had gathered before."""
-    first = encoder.backbone.bn1
+    first = encoder.backbone.network.bn1
     with torch.no_grad():
         first.running_mean.fill_(50.0)
         first.running_var.fill_(9.0)

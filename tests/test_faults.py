@@ -29,12 +29,12 @@ from fault_points import (
 )
 from instruments.damage import KINDS, damage
 from instruments.small import UNITS, WRITERS, write_small_geotiff
+from small_products import write_untrained
 from tiny_flow import change_params, digests, prepare
 from tiny_flow import run_stage as run_here
 
 from pipeline import embed, fetch, ingest, sample
-from pipeline.core.encoder import create_encoder
-from pipeline.files import encoders, stage, stores, workers
+from pipeline.files import stage, stores, workers
 
 FIRST = datetime(2025, 3, 20, 15)
 N_DAMAGED = 1000
@@ -292,16 +292,14 @@ def _prepare_flow(folder: Path, write_geotiff: Callable[..., Path]) -> None:
     (spoilt,) = write_small_geotiff(folder / "raw", FIRST - timedelta(days=1))
     damage(spoilt, "truncated", rng)
     prepare(folder, {**FLOW, "fetch.local.granules": [str(folder / "raw")]})
-    network = create_encoder(backbone="test_resnet", n_channels=3, n_dimensions=8, seed=0)
-    description = {
-        "backbone": "test_resnet",
-        "channels": ["visible", "near_infrared", "infrared_window"],
-        "n_dimensions": 8,
-        "standardise": False,
-        "tile_size": 32,
-        "days": {},
-    }
-    encoders.write_encoder(folder / "data/encoder", network.state_dict(), description)
+    write_untrained(
+        folder / "data/encoder",
+        channels=["visible", "near_infrared", "infrared_window"],
+        n_dimensions=8,
+        seed=0,
+        tile_size=32,
+        days={},
+    )
     _run_stage(folder, "fetch")
 
 

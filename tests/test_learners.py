@@ -21,9 +21,8 @@ from pipeline.core.objective.queue import far_apart
 N_DIMENSIONS = 6
 LOSSES = [name for part in get_args(choice.Loss) for name in (get_args(part) or (part,))]
 SHAPES = {
-    "Tile2Vec": HeadShape(n_layers=1, n_hidden=7, n_dimensions=N_DIMENSIONS, kept_layers=1),
-    "SimCLR": HeadShape(n_layers=2, n_hidden=7, n_dimensions=N_DIMENSIONS, kept_layers=0),
-    "SimCLRv2": HeadShape(n_layers=3, n_hidden=7, n_dimensions=N_DIMENSIONS, kept_layers=1),
+    "linear": HeadShape(n_layers=1, n_hidden=7, n_dimensions=N_DIMENSIONS),
+    "hidden": HeadShape(n_layers=2, n_hidden=7, n_dimensions=N_DIMENSIONS),
 }
 
 
@@ -47,28 +46,28 @@ def _objective(loss: choice.Loss, **changes: object) -> Objective:
     return Objective(loss=loss, **{**usual, **changes})  # type: ignore[arg-type]
 
 
-def _encoder(shape: HeadShape) -> Encoder:
+def _encoder() -> Encoder:
     return create_encoder(
         backbone="test_resnet",
+        layers=["layer2", "layer3"],
+        pooling="mean_deviation",
         n_channels=2,
-        n_dimensions=shape.kept_width,
-        projection=shape.projection,
         seed=0,
     )
 
 
-def _learner(loss: choice.Loss, shape: str = "SimCLR", **changes: object) -> learners.Learner:
+def _learner(loss: choice.Loss, shape: str = "hidden", **changes: object) -> learners.Learner:
     outline = SHAPES[shape]
     objective = _objective(loss, **changes)
     learner = create_learner(
-        _encoder(outline), objective, outline, n_channels=2, seed=0, teacher=_teacher()
+        _encoder(), objective, outline, n_channels=2, seed=0, teacher=_teacher()
     )
     return learner.train()
 
 
 def _teacher() -> LabelNetwork:
     torch.manual_seed(5)
-    network = LabelNetwork(_encoder(SHAPES["SimCLR"]), layer="layer3", n_labels=3)
+    network = LabelNetwork(_encoder(), n_labels=3)
     torch.nn.init.normal_(network.head.weight)
     return network
 
@@ -113,7 +112,7 @@ def test_every_loss_reaches_every_weight(loss: choice.Loss, shape: str) -> None:
     step = learner(_batch(loss))
     step.loss.backward()
     assert step.loss.ndim == 0
-    assert step.embeddings.shape[1] == learner.encoder.n_dimensions
+    assert step.embeddings.shape[1] == learner.encoder.width
     for name, parameter in learner.named_parameters():
         if parameter.requires_grad:
             assert parameter.grad is not None, name
@@ -138,16 +137,13 @@ def test_steps_of_every_loss_lower_it(loss: choice.Loss) -> None:
     assert np.mean(losses[-3:]) < losses[0]
 
 
-@pytest.mark.parametrize(
-    ("shape", "width", "n_dropped"),
-    [("Tile2Vec", N_DIMENSIONS, 0), ("SimCLR", 96, 2), ("SimCLRv2", 7, 2)],
-)
-def test_the_head_is_dropped_where_its_shape_says(shape: str, width: int, n_dropped: int) -> None:
+@pytest.mark.parametrize(("shape", "n_linear"), [("linear", 1), ("hidden", 2)])
+def test_the_head_lies_between_features_and_loss(shape: str, n_linear: int) -> None:
     learner = _learner("nt_xent", shape)
     step = learner(_batch("nt_xent"))
-    assert step.embeddings.shape == (8, width)
+    assert step.embeddings.shape == (8, learner.encoder.width)
     linear = [layer for layer in learner.head.modules() if isinstance(layer, torch.nn.Linear)]
-    assert len(linear) == n_dropped
+    assert len(linear) == n_linear
     assert learner.project(_tiles(2, 2))[1].shape == (2, 2, N_DIMENSIONS)
 
 
@@ -204,9 +200,9 @@ def test_byol_is_the_plain_formula_and_its_followers_follow() -> None:
         for view in (0, 1)
     ]
     assert float(learner(batch).loss.detach()) == pytest.approx(-np.mean(cosines), rel=1e-4)
-    own = learner.encoder.backbone.conv1[0].weight
+    own = learner.encoder.backbone.network.conv1[0].weight
     for done, momentum in ((0.0, 0.9), (0.5, 0.95), (1.0, 1.0)):
-        weight = learner.target_encoder.backbone.conv1[0].weight
+        weight = learner.target_encoder.backbone.network.conv1[0].weight
         before = weight.clone()
         learner.after_step(None, done)
         torch.testing.assert_close(weight, momentum * before + (1 - momentum) * own)
@@ -419,12 +415,4 @@ def test_what_cannot_be_learnt_is_refused(
 ) -> None:
     usual = {"n_channels": 3, "turns": False, "flips": False, "alters": False}
     with pytest.raises(ValueError, match=message):
-        check_objective(_objective(loss, **changes), SHAPES["SimCLR"], **{**usual, **given})  # type: ignore[arg-type]
-
-
-def test_more_kept_layers_than_layers_are_refused() -> None:
-    shape = HeadShape(n_layers=0, n_hidden=7, n_dimensions=3, kept_layers=1)
-    with pytest.raises(ValueError, match=r"kept_layers 1 is more than train\.head\.n_layers 0"):
-        check_objective(
-            _objective("triplet"), shape, n_channels=3, turns=False, flips=False, alters=False
-        )
+        check_objective(_objective(loss, **changes), **{**usual, **given})  # type: ignore[arg-type]

@@ -8,11 +8,12 @@ import pytest
 import rasterio
 import torch
 import xarray as xr
+from small_products import write_untrained
 
 from pipeline import map_granule
 from pipeline.core import dense as core_dense
 from pipeline.core.device import compute_device
-from pipeline.core.encoder import create_encoder, embed_tiles, fused
+from pipeline.core.encoder import embed_tiles, fused
 from pipeline.files import encoders, stores
 from pipeline.files.base.palette import cluster_colours
 
@@ -70,15 +71,13 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Scenes, an untrained encoder, and clusters around the two textures and one of neither."""
     folder = tmp_path_factory.mktemp("map_granule")
     scenes = _write_scenes(folder / "scenes.zarr")
-    network = create_encoder(backbone="test_resnet", n_channels=3, n_dimensions=8, seed=0)
-    description = {
-        "backbone": "test_resnet",
-        "channels": CHANNELS,
-        "n_dimensions": 8,
-        "standardise": False,
-        "tile_size": TILE_SIZE,
-    }
-    encoders.write_encoder(folder / "encoder", network.state_dict(), description)
+    network = write_untrained(
+        folder / "encoder",
+        channels=CHANNELS,
+        n_dimensions=8,
+        seed=0,
+        tile_size=TILE_SIZE,
+    )
     colour = scenes.colour.values[1]
     pure = np.stack([colour[:, 8:24, left : left + TILE_SIZE] for left in (4, 8, 36, 40)])
     vectors = embed_tiles(fused(network), pure, device=compute_device())
@@ -106,7 +105,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     split = np.array(["train", "train", "train", "test", "test"], object)
     stores.write_product(
-        xr.Dataset(coords={**tiles, "split": ("tile", split)}),
+        xr.Dataset(coords={**tiles, "split": ("tile", split)}, attrs={"n_orientations": 1}),
         folder / "embeddings.zarr",
         None,
     )

@@ -7,10 +7,11 @@ import pytest
 import rasterio
 import torch
 import xarray as xr
+from small_products import write_untrained
 
 from pipeline import map_labels
 from pipeline.core.classification.probe import fit_probe
-from pipeline.core.encoder import create_encoder, embed_tiles
+from pipeline.core.encoder import pool_tiles
 from pipeline.files import classifiers, encoders, stores
 
 PARAMS = map_labels.MapLabelsParams(
@@ -55,24 +56,21 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         },
     )
     stores.write_product(scenes, folder / "scenes.zarr", None)
-    network = create_encoder(backbone="resnet10t", n_channels=3, n_dimensions=8, seed=0)
-    description = {
-        "backbone": "resnet10t",
-        "channels": CHANNELS,
-        "n_dimensions": 8,
-        "standardise": False,
-        "tile_size": SIZE,
-    }
-    encoders.write_encoder(folder / "encoder", network.state_dict(), description)
+    network = write_untrained(
+        folder / "encoder",
+        channels=CHANNELS,
+        n_dimensions=8,
+        seed=0,
+        tile_size=SIZE,
+    )
     left = np.array([0, 4, 8, 16, 32, 36, 44, 56])
     tiles = np.stack([scenes.colour.values[0][:, 8:24, at : at + SIZE] for at in left])
-    features = embed_tiles(network.eval(), tiles, device=torch.device("cpu"), layer="layer3")
+    features = pool_tiles(network, tiles, device=torch.device("cpu"))
     labels = (left >= BORDER).astype(int)
     probe = fit_probe(features, labels, np.zeros(8, int), n_labels=2, strengths=[1.0])
     arrays = {name: a for name, a in dataclasses.asdict(probe).items() if name != "temperature"}
     about = {
         "labels": ["stripes", "checks"],
-        "layer": "layer3",
         "temperature": probe.temperature,
         "encoder": encoders.digest(folder / "encoder"),
         "days": ["2020-01-01", "2020-01-02"],
@@ -122,7 +120,7 @@ def test_shares_of_labels_add_up(folder: Path) -> None:
     assert shares.granule.tolist() == NAMES[1:]
     np.testing.assert_allclose(shares[["stripes", "checks", "none"]].sum(axis=1), 1, atol=2e-4)
     assert (shares.stripes > 0.3).all()
-    assert (shares.checks > 0.5).all()
+    assert (shares.checks > 0.4).all()
 
 
 def test_without_a_name_the_granule_of_map_granule_is_taken(

@@ -14,9 +14,9 @@ TILE_SIZE = 16
 PARAMS = plot_classifier.PlotClassifierParams(n_confused=2)
 CONFUSED = (5, 9, 17)  # tiles that are taken for the label after theirs, ever more surely
 ROWS = [
-    Classifier(MAJORITY, "", True, "", None),
-    Classifier("own", "layer4", True, "", None),
-    Classifier("ImageNet", "layer4", True, "no weights", None),
+    Classifier(MAJORITY, MAJORITY, True, "", None),
+    Classifier("own frozen", "own", True, "", None),
+    Classifier("ImageNet frozen", "ImageNet", True, "no weights", None),
 ]
 
 
@@ -54,7 +54,7 @@ def _write_classifier(folder: Path, scenes: Path, confused: tuple[int, ...] = CO
         label=("tile", np.array(NAMES, object)[labels]),
     ).assign_attrs(tile_size=TILE_SIZE, n_tiles=32, n_days=4)
     stores.write_product(product, folder / "scores.nc", None)
-    classifiers.write_classifier(folder, {"weights": np.zeros((1, 1))}, {"layer": "layer4"})
+    classifiers.write_classifier(folder, {"weights": np.zeros((1, 1))}, {})
 
 
 def _record(monkeypatch: pytest.MonkeyPatch, *names: str) -> list[Mock]:
@@ -75,14 +75,14 @@ def test_figures_are_drawn_of_what_has_scores(
     plot_classifier.run(PARAMS, tmp_path / "classifier", toy_scenes, tmp_path / "figures")
     panels = intervals.call_args.args[0]
     assert list(panels) == ["balanced accuracy", "macro f1"]
-    assert list(panels["macro f1"]) == [MAJORITY, "own layer4 frozen"]
+    assert list(panels["macro f1"]) == [MAJORITY, "own frozen"]
     assert panels["balanced accuracy"][MAJORITY][0] == 0.25
     assert intervals.call_args.kwargs["title"].startswith("32 labelled tiles of 4 days")
     [(name, matrix)] = confusion.call_args.args[0].items()
-    assert name == "own layer4 frozen"
+    assert name == "own frozen"
     assert matrix.sum() - np.trace(matrix) == len(CONFUSED)
     [(name, row)] = reliability.call_args.args[0].items()
-    assert name == "own layer4 frozen"
+    assert name == "own frozen"
     assert row.n_tiles.sum() == 32
 
 

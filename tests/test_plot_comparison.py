@@ -11,13 +11,13 @@ from pipeline.files import figures, stores
 COUNTS = [5, 10]
 
 
-def _row(network: str, probe: float, unfrozen: float) -> table.Row:
+def _row(name: str, probe: float, unfrozen: float) -> table.Row:
     spread = np.array([-0.02, 0.0, 0.02, 0.0])
     values = {table.PROBE: probe + spread, table.SHORTCUT: 0.3 + spread}
     values[table.UNFROZEN] = unfrozen + spread
-    values = {name: each[None] for name, each in values.items()}
+    values = {measure: each[None] for measure, each in values.items()}
     efficiency = np.stack([probe - 0.2 + spread, np.full(4, np.nan)])[:, None]
-    return table.Row(network, "layer3", values, efficiency, 3.14, 1000, network == "b")
+    return table.Row(name, values, efficiency, 3.14, 1000, name == "b")
 
 
 @pytest.fixture
@@ -37,14 +37,14 @@ def test_rows_are_drawn_with_what_they_scored(
     monkeypatch.setattr(figures, "comparison", drawn)
     plot_comparison.run(comparison, tmp_path / "figures")
     rows, about = drawn.call_args.args[0], drawn.call_args.kwargs
-    assert list(rows) == ["a, layer3", "b, layer3 (tuned)"]
-    assert rows["a, layer3"].frozen[0] == pytest.approx(0.7)
-    low, high = rows["a, layer3"].unfrozen[1:]
+    assert list(rows) == ["a", "b (tuned)"]
+    assert rows["a"].frozen[0] == pytest.approx(0.7)
+    low, high = rows["a"].unfrozen[1:]
     assert low < 0.8 < high
-    assert rows["b, layer3 (tuned)"].unfrozen is None
-    assert list(rows["b, layer3 (tuned)"].others) == [table.SHORTCUT]
-    assert rows["b, layer3 (tuned)"].efficiency[5][0] == pytest.approx(0.4)
-    assert np.isnan(rows["b, layer3 (tuned)"].efficiency[10]).all()
+    assert rows["b (tuned)"].unfrozen is None
+    assert list(rows["b (tuned)"].others) == [table.SHORTCUT]
+    assert rows["b (tuned)"].efficiency[5][0] == pytest.approx(0.4)
+    assert np.isnan(rows["b (tuned)"].efficiency[10]).all()
     assert about["chance"] == 0.25
     assert about["title"] == "40 labelled tiles of 8 days that no encoder was trained on"
 

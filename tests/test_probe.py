@@ -54,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "row": ("tile", 0 * scene),
         "column": ("tile", 0 * scene),
     }
-    sizes = {"tile_size": TILE_SIZE, "stride": TILE_SIZE}
+    sizes = {"tile_size": TILE_SIZE, "stride": TILE_SIZE, "n_orientations": 1}
     embedding = embed_tiles(network, colour, device=compute_device())
     source = xr.Dataset({"embedding": (("tile", "dimension"), embedding)}, places, sizes)
     stores.write_product(source, path / "embeddings.zarr", None)

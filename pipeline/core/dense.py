@@ -1,6 +1,6 @@
 """What tiles at a small stride tell of every pixel of a scene."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from pipeline.core.device import compute_device
-from pipeline.core.encoder import Encoder, embed_tiles, fused, rebuild_encoder
+from pipeline.core.encoder import Encoder, fused, rebuild_encoder
 from pipeline.core.threads import keep_latest
 from pipeline.core.tile import grid_tiles, shape_on_earth
 
@@ -82,40 +81,37 @@ def lay_tiles(
 
 
 def split_places(places: IntArray) -> list[IntArray]:
-    """Blocks of tiles for `embed_block`."""
+    """Blocks of tiles for `describe_block`."""
     return np.split(places, range(TILES_AT_ONCE, len(places), TILES_AT_ONCE))
 
 
-def embed_block(
+def describe_block(
     places: IntArray,
     *,
     colour: xr.DataArray,
     tile_size: int,
     encoder: Stored,
-    layer: str | None = None,
+    describe: Callable[[Encoder, NDArray[np.uint8]], FloatArray],
 ) -> FloatArray:
-    """Embeddings, or features of a layer, of tiles cut from the lines that hold them.
+    """What `describe` says of tiles cut from the lines that hold them.
 
     Args:
         places: First (row, column), shape (tile, 2).
         colour: Of one scene, (channel, row, column).
         tile_size: Edge of a tile.
         encoder: Read for the first block and kept.
-        layer: As of `embed_tiles`.
+        describe: `embed_tiles` or `pool_tiles`.
     """
     row, column = places.T
     lines = colour.isel(row=slice(row.min(), row.max() + tile_size)).values
     windows = sliding_window_view(lines, (tile_size, tile_size), axis=(1, 2))
     tiles = windows[:, row - row.min(), column].swapaxes(0, 1)  # (tile, channel, row, column)
-    network = _read_network(encoder, fuse=layer is None)
-    return embed_tiles(network, tiles, device=compute_device(), layer=layer)
+    return describe(_read_network(encoder), tiles)
 
 
 @keep_latest
-def _read_network(encoder: Stored, *, fuse: bool) -> Encoder:
-    """Fused, it is faster, and has no layers to look at."""
-    network = rebuild_encoder(*encoder.read())
-    return fused(network) if fuse else network.eval()
+def _read_network(encoder: Stored) -> Encoder:
+    return fused(rebuild_encoder(*encoder.read()))
 
 
 def nearest_tiles(

@@ -1,64 +1,120 @@
-"""The ResNet that turns a tile into its embedding."""
+"""The network that turns a tile into its embedding."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import timm
 import torch
 from numpy.typing import NDArray
-from timm.models.resnet import ResNet
+from timm.models import is_model_in_modules
+from timm.models.efficientnet import EfficientNet
 from torch import Tensor, nn
 from torch.backends import cudnn
 from torch.fx.experimental.optimization import fuse
 
+from pipeline.core.pooling import Pooling, pool
 from pipeline.core.threads import side_by_side
+from pipeline.core.tile import orientations
 
-LAYERS = ("layer1", "layer2", "layer3", "layer4")
-EMBEDDING = "embedding"  # named as a layer, it is the vector before it comes to unit length
 COLOUR_MEAN = 127.5
 COLOUR_DEVIATION = 63.75
-ONE_PIXEL_AT_LAYER4 = 16  # edge of tiles of which the layers before leave one pixel
+LEAST_DEVIATION = 1.0  # of a channel, not to magnify the noise of one that is flat
+ONE_PIXEL_AT_LAST = 16  # edge of tiles of which a ResNet's last but one layer leaves one pixel
+PROBED_SIZE = 64  # edge of a tile, to learn how many features there are
 
 
-# What an encoder keeps of the layers behind its backbone: nothing, one linear layer, or one of a
-# multi-layer head, with batch normalisation and a rectifier.
-Projection = Literal["none", "linear", "hidden"]
+class Backbone(nn.Module):
+    """A network of timm up to the last of the layers that are looked at; any tile size.
+
+    Attributes:
+        layers: Their names, in the network's order.
+    """
+
+    def __init__(self, network: nn.Module, layers: Sequence[str]) -> None:
+        super().__init__()
+        self.network = network
+        self._more: dict[str, bool] = {}
+        known = [stage["module"] for stage in network.feature_info]  # type: ignore[union-attr]
+        if isinstance(network, EfficientNet):
+            # By default timm counts blocks that halve the maps alone.
+            known = ["conv_stem", *(f"blocks.{number}" for number in range(len(network.blocks)))]
+            self._more = {"extra_blocks": True}
+        if unknown := [layer for layer in layers if layer not in known]:
+            raise ValueError(
+                f"train.embedding.layers names {unknown[0]!r}, which the backbone lacks; it has "
+                f"{', '.join(known)}"
+            )
+        self._indices = sorted({known.index(layer) for layer in layers})
+        self.layers = [known[index] for index in self._indices]
+        network.prune_intermediate_layers(self._indices, prune_norm=True, **self._more)  # type: ignore[operator]
+
+    def forward(self, colours: Tensor) -> list[Tensor]:
+        """Feature maps (tile, channel, row, column) of each layer."""
+        maps: list[Tensor] = self.network.forward_intermediates(  # type: ignore[operator]
+            colours, indices=self._indices, intermediates_only=True, **self._more
+        )
+        return maps
 
 
 class Encoder(nn.Module):
-    """ResNet, global average pooling and a projection; any tile size and channel count.
+    """A backbone, of which the embedding is what several layers show, pooled.
+
+    Features are standardised by the means and deviations of training tiles, reduced to principal
+    components, which are not whitened, and brought to unit length. While they are trained they are
+    standardised by those of the micro-batch and not reduced.
 
     Colours are normalised inside, so that tiles go in as stored: 0 … 255. With `standardise` each
     channel of each tile comes to mean 0 and deviation 1, so that what is left of it is contrast
     and shape.
 
-    Source: Jean et al. (2019), doi:10.1609/aaai.v33i01.33013967; without a projection Chen et al.
-    (2020), arXiv:2002.05709; with a hidden layer Chen et al. (2020), arXiv:2006.10029.
+    Sources: Jean et al. (2019), doi:10.1609/aaai.v33i01.33013967, for the embedding; for textures
+    in deviations of middle layers Huang & Belongie (2017), doi:10.1109/ICCV.2017.167.
+
+    Attributes:
+        layers: Those that are pooled.
+        width: Number of features, all layers together.
+        keeps_statistics: Whether batch normalisation of the backbone stays in evaluation mode when
+            trained, as suits weights that were given.
     """
 
     mean: Tensor
     deviation: Tensor
+    axes: Tensor
 
     def __init__(
-        self,
-        backbone: nn.Module,
-        *,
-        n_dimensions: int,
-        projection: Projection,
-        mean: float | Sequence[float],
-        deviation: float | Sequence[float],
-        standardise: bool,
+        self, backbone: Backbone, *, pooling: Pooling, n_channels: int, standardise: bool
     ) -> None:
         super().__init__()
         self.backbone = backbone
+        self.pooling = pooling
         self.standardise = standardise
-        n_features = int(backbone.num_features)  # type: ignore[arg-type]
-        self.n_dimensions = n_features if projection == "none" else n_dimensions
-        self.projection = _create_projection(projection, n_features, n_dimensions)
-        self.set_colours(mean, deviation)
+        self.keeps_statistics = False
+        self.set_colours(COLOUR_MEAN, COLOUR_DEVIATION)
+        self.eval()
+        with torch.no_grad():
+            parts = self._pool_layers(torch.zeros(1, n_channels, PROBED_SIZE, PROBED_SIZE))
+        self._widths = [part.shape[1] for part in parts]
+        self.train()
+        self.standard = nn.BatchNorm1d(self.width, affine=False)
+        self.register_buffer("axes", torch.empty(0, self.width))
+
+    @property
+    def layers(self) -> list[str]:
+        """Those that are pooled."""
+        return self.backbone.layers
+
+    @property
+    def width(self) -> int:
+        """Number of features, all layers together."""
+        return sum(self._widths)
+
+    @property
+    def n_dimensions(self) -> int:
+        """Length of an embedding."""
+        return len(self.axes) or self.width
 
     def set_colours(
         self, mean: float | Sequence[float], deviation: float | Sequence[float]
@@ -67,38 +123,83 @@ class Encoder(nn.Module):
         self.register_buffer("mean", torch.as_tensor(mean).float().reshape(-1, 1, 1))
         self.register_buffer("deviation", torch.as_tensor(deviation).float().reshape(-1, 1, 1))
 
+    def fit_colours(self, tiles: NDArray[np.uint8]) -> None:
+        """Normalise by the mean and deviation of each channel of training tiles from now on.
+
+        Args:
+            tiles: Shape (tile, channel, row, column).
+        """
+        mean, deviation = (
+            reduce((0, 2, 3), dtype=np.float64) for reduce in (tiles.mean, tiles.std)
+        )
+        self.set_colours(mean.tolist(), np.maximum(deviation, LEAST_DEVIATION).tolist())
+
+    def fit(self, features: Tensor, *, n_dimensions: int) -> None:
+        """Standardise and reduce as these features of training tiles suggest, from now on.
+
+        Args:
+            features: Of `pool_tiles`, (tile, feature), at least two tiles.
+            n_dimensions: Principal components that are kept; 0 for the features themselves.
+        """
+        values = features.double().cpu()
+        variance, mean = torch.var_mean(values, dim=0, correction=0)
+        self.standard.running_mean.copy_(mean)  # type: ignore[union-attr]
+        self.standard.running_var.copy_(variance)  # type: ignore[union-attr]
+        axes = torch.empty(0, self.width)
+        if 0 < n_dimensions < self.width:
+            scaled = (values - mean) / (variance + self.standard.eps).sqrt()
+            _, vectors = torch.linalg.eigh(scaled.mT @ scaled)
+            axes = vectors.flip(1)[:, :n_dimensions].mT  # of the largest variance first
+            largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))
+            axes = axes * largest.sign()  # one of two signs, which the decomposition leaves open
+        self.axes = axes.to(self.mean)
+
+    def train(self, mode: bool = True) -> "Encoder":
+        """Training mode, in which batch normalisation may have to keep its statistics."""
+        super().train(mode)
+        if self.keeps_statistics:
+            for module in self.backbone.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
+
     def forward(self, tiles: Tensor, *, unit_length: bool = True) -> Tensor:
         """Embeddings (tile, dimension) of tiles (tile, channel, row, column).
 
         Those that products hold are of unit length; only training sees the vectors before that.
         """
-        with _sound_precision(tiles):
-            vectors: Tensor = self.projection(self.backbone(self._normalise(tiles))).float()
+        return self.embed_features(self.pool(tiles), unit_length=unit_length)
+
+    def embed_features(self, features: Tensor, *, unit_length: bool = True) -> Tensor:
+        """Embeddings (tile, dimension) of the features (tile, feature) of `pool`."""
+        with torch.autocast(features.device.type, enabled=False):
+            vectors: Tensor = self.standard(features)
+            if len(self.axes):
+                vectors = vectors @ self.axes.mT
         return nn.functional.normalize(vectors, dim=1) if unit_length else vectors
 
-    def features(self, tiles: Tensor, layer: str) -> Tensor:
-        """Average-pooled output of `layer`, one of layer1 … layer4, float32 (tile, width).
+    def pool(self, tiles: Tensor, layer: str | None = None) -> Tensor:
+        """Features (tile, feature) of all layers, or of one of them, as they come."""
+        parts = self._pool_layers(tiles)
+        return torch.cat(parts, dim=1) if layer is None else parts[self.layers.index(layer)]
 
-        The layer called `embedding` is the vector before it comes to unit length.
-        """
-        if layer == EMBEDDING:
-            vectors: Tensor = self(tiles, unit_length=False)
-            return vectors
-        resnet = self.backbone
+    def _pool_layers(self, tiles: Tensor) -> list[Tensor]:
         with _sound_precision(tiles):
-            colours = self._normalise(tiles)
-            activations = resnet.maxpool(resnet.act1(resnet.bn1(resnet.conv1(colours))))  # type: ignore[operator]
-            for name in LAYERS[: LAYERS.index(layer) + 1]:
-                activations = getattr(resnet, name)(activations)
-            pooled: Tensor = activations.mean((2, 3)).float()
-        return pooled
+            maps = self.backbone(self._normalise(tiles))
+        with torch.autocast(tiles.device.type, enabled=False):
+            return [pool(_single(each), self.pooling) for each in maps]
 
     def _normalise(self, tiles: Tensor) -> Tensor:
         colours = tiles.to(memory_format=torch.channels_last).float()
         if self.standardise:
             deviation, mean = torch.std_mean(colours, dim=(2, 3), keepdim=True, correction=0)
-            return (colours - mean) / deviation.clamp_min(1.0)  # not to magnify flat tiles' noise
+            return (colours - mean) / deviation.clamp_min(LEAST_DEVIATION)
         return (colours - self.mean) / self.deviation
+
+
+def _single(maps: Tensor) -> Tensor:
+    """In single precision at least."""
+    return maps.to(torch.promote_types(maps.dtype, torch.float32))
 
 
 def _sound_precision(tiles: Tensor) -> AbstractContextManager[None]:
@@ -106,63 +207,61 @@ def _sound_precision(tiles: Tensor) -> AbstractContextManager[None]:
 
     There oneDNN's gradients of convolutions in bfloat16 are now and then not finite.
     """
-    if tiles.device.type != "cpu" or min(tiles.shape[-2:]) > ONE_PIXEL_AT_LAYER4:
+    if tiles.device.type != "cpu" or min(tiles.shape[-2:]) > ONE_PIXEL_AT_LAST:
         return nullcontext()
     return torch.autocast("cpu", enabled=False)
-
-
-def _create_projection(projection: Projection, n_features: int, n_dimensions: int) -> nn.Module:
-    match projection:
-        case "none":
-            return nn.Identity()
-        case "linear":
-            return nn.Linear(n_features, n_dimensions)
-        case "hidden":
-            linear = nn.Linear(n_features, n_dimensions, bias=False)
-            return nn.Sequential(linear, nn.BatchNorm1d(n_dimensions), nn.ReLU())
 
 
 def create_encoder(
     *,
     backbone: str,
+    layers: Sequence[str],
+    pooling: Pooling,
     n_channels: int,
-    n_dimensions: int,
     seed: int,
-    projection: Projection = "linear",
-    mean: float | Sequence[float] = COLOUR_MEAN,
-    deviation: float | Sequence[float] = COLOUR_DEVIATION,
     standardise: bool = False,
 ) -> Encoder:
     """An untrained encoder; one seed gives the same weights everywhere.
 
     Args:
-        backbone: timm's name of a ResNet.
+        backbone: timm's name of a network that yields feature maps.
+        layers: Of the backbone, by timm's names; what lies beyond the last is left out.
+        pooling: Of their feature maps.
         n_channels: Channels of a tile.
-        n_dimensions: Length of an embedding; without a projection it is the backbone's width.
-        projection: What follows the pooling.
         seed: Of the weights; the global random state stays as it was.
-        mean: Colour that becomes 0, of all channels or of each.
-        deviation: Distance in colour that becomes 1.
-        standardise: Whether mean and deviation are each tile's own instead.
+        standardise: Whether each tile is normalised by its own colours.
 
     Raises:
-        ValueError: If timm has no such ResNet.
+        ValueError: If timm has no such network, or it no such layer.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        known = timm.is_model(backbone)
-        resnet = timm.create_model(backbone, num_classes=0, in_chans=n_channels) if known else None
-        if not isinstance(resnet, ResNet):
-            raise ValueError(f"train.backbone {backbone!r} is no ResNet of timm; try 'resnet18'")
+        network = _create_network(backbone, n_channels)
         encoder = Encoder(
-            resnet,
-            n_dimensions=n_dimensions,
-            projection=projection,
-            mean=mean,
-            deviation=deviation,
+            Backbone(network, layers),
+            pooling=pooling,
+            n_channels=n_channels,
             standardise=standardise,
         )
     return encoder.to(memory_format=torch.channels_last)
+
+
+def _create_network(backbone: str, n_channels: int) -> nn.Module:
+    any_size: dict[str, Any] = {}
+    if timm.is_model(backbone):
+        if is_model_in_modules(backbone, ("vision_transformer", "eva")):
+            any_size = {"dynamic_img_size": True, "dynamic_img_pad": True}
+        elif is_model_in_modules(backbone, ("swin_transformer",)):
+            any_size = {"strict_img_size": False}
+        network: nn.Module = timm.create_model(
+            backbone, num_classes=0, in_chans=n_channels, **any_size
+        )
+        if hasattr(network, "forward_intermediates") and hasattr(network, "feature_info"):
+            return network
+    raise ValueError(
+        f"train.backbone {backbone!r} is no network of timm that yields feature maps; try "
+        "'resnet18'"
+    )
 
 
 def autocast(device: torch.device) -> AbstractContextManager[None]:
@@ -180,7 +279,10 @@ def fused(encoder: Encoder) -> Encoder:
     It takes up to a tenth less time; embeddings differ by rounding.
     """
     copied = deepcopy(encoder).eval()
-    copied.backbone = fuse(copied.backbone).to(memory_format=torch.channels_last)
+    if any(type(module) is nn.BatchNorm2d for module in copied.backbone.modules()):
+        traced: Any = fuse(copied.backbone).to(memory_format=torch.channels_last)
+        traced.layers = copied.layers
+        copied.backbone = traced
     return copied
 
 
@@ -189,10 +291,10 @@ def embed_tiles(
     tiles: NDArray[np.uint8],
     *,
     device: torch.device,
+    n_orientations: int = 1,
     batch_size: int = 32,
-    layer: str | None = None,
 ) -> NDArray[np.float32]:
-    """Embeddings of tiles, or pooled features of one layer, without gradients.
+    """Embeddings of tiles, without gradients, (tile, dimension).
 
     In float32 on every device: in bfloat16, which training uses, 1 to 2 % of tiles would be of
     another cluster.
@@ -201,39 +303,87 @@ def embed_tiles(
         encoder: Put on `device` and in evaluation mode here.
         tiles: Shape (tile, channel, row, column), 0 … 255.
         device: Where to compute.
+        n_orientations: 1 for tiles as they are; 4 or 8 for the mean over quarter turns, or over
+            these with and without mirroring, before it comes to unit length.
         batch_size: Tiles a forward pass.
-        layer: None for embeddings, else the layer of `Encoder.features`.
-
-    Returns:
-        Shape (tile, dimension).
     """
-    encoder = encoder.to(device).eval()
-    forward: Callable[[Tensor], Tensor] = (
-        encoder if layer is None else lambda batch: encoder.features(batch, layer)
-    )
 
-    def embed(first: int) -> NDArray[np.float32]:
+    def embed(batch: NDArray[np.uint8]) -> Tensor:
+        turned = orientations(batch)[:n_orientations]
+        vectors = [encoder(_on(device, each), unit_length=False) for each in turned]
+        return nn.functional.normalize(torch.stack(vectors).mean(dim=0), dim=1)
+
+    return _in_batches(encoder, tiles, embed, device=device, batch_size=batch_size)
+
+
+def pool_tiles(
+    encoder: Encoder,
+    tiles: NDArray[np.uint8],
+    *,
+    device: torch.device,
+    layer: str | None = None,
+    batch_size: int = 32,
+) -> NDArray[np.float32]:
+    """Features of tiles, of all layers or of one, as `Encoder.pool`; otherwise as `embed_tiles`."""
+
+    def pool_batch(batch: NDArray[np.uint8]) -> Tensor:
+        return encoder.pool(_on(device, batch), layer)
+
+    return _in_batches(encoder, tiles, pool_batch, device=device, batch_size=batch_size)
+
+
+def _in_batches(
+    encoder: Encoder,
+    tiles: NDArray[np.uint8],
+    function: Callable[[NDArray[np.uint8]], Tensor],
+    *,
+    device: torch.device,
+    batch_size: int,
+) -> NDArray[np.float32]:
+    encoder.to(device).eval()
+
+    def compute(first: int) -> NDArray[np.float32]:
         with torch.inference_mode(), cudnn.flags(allow_tf32=False):
-            batch = torch.from_numpy(tiles[first : first + batch_size])
-            vectors: NDArray[np.float32] = (
-                forward(batch.to(device, non_blocking=True)).cpu().numpy()
-            )
-        return vectors
+            found: NDArray[np.float32] = function(tiles[first : first + batch_size]).cpu().numpy()
+        return found
 
-    return np.concatenate(list(side_by_side(embed, range(0, len(tiles), batch_size), device)))
+    return np.concatenate(list(side_by_side(compute, range(0, len(tiles), batch_size), device)))
+
+
+def _on(device: torch.device, tiles: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(tiles)).to(device, non_blocking=True)
+
+
+def describe_encoder(encoder: Encoder, *, backbone: str) -> dict[str, Any]:
+    """What `rebuild_encoder` needs to know beside the weights and the channels."""
+    return {
+        "backbone": backbone,
+        "layers": encoder.layers,
+        "pooling": encoder.pooling,
+        "standardise": encoder.standardise,
+    }
 
 
 def rebuild_encoder(weights: Mapping[str, Tensor], description: Mapping[str, Any]) -> Encoder:
-    """The encoder which a training run wrote as `weights` and `description`."""
+    """The encoder which a training run wrote as `weights` and `description`.
+
+    Raises:
+        ValueError: If it is of a version whose encoders were made otherwise.
+    """
+    if "layers" not in description:
+        raise ValueError(
+            "the encoder is of an earlier version, whose embeddings were of the last layer alone; "
+            "train anew, or install the version that made it"
+        )
     encoder = create_encoder(
         backbone=description["backbone"],
+        layers=description["layers"],
+        pooling=description["pooling"],
         n_channels=len(description["channels"]),
-        n_dimensions=description["n_dimensions"],
-        projection=description.get("projection", "linear"),  # the only one there was before
         seed=0,
-        mean=weights["mean"].flatten().tolist(),
-        deviation=weights["deviation"].flatten().tolist(),
         standardise=description["standardise"],
     )
+    for name in ("mean", "deviation", "axes"):
+        encoder.register_buffer(name, weights[name].clone())
     encoder.load_state_dict(dict(weights))
-    return encoder
+    return encoder.eval()

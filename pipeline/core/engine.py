@@ -162,7 +162,7 @@ def embed_triplets(
         triplets, tiles = batch
         with torch.inference_mode(), autocast(device):
             members = on_device(tiles, device)
-            vectors = encoder(members.flatten(0, 1)).unflatten(0, members.shape[:2])
+            vectors = encoder(members.flatten(0, 1)).float().unflatten(0, members.shape[:2])
         return torch.from_numpy(triplets).to(device), vectors
 
     for triplets, vectors in side_by_side(embed, batches, device):

@@ -1,6 +1,6 @@
 """What an encoder is held against: features of tiles that have learnt nothing of clouds."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.core.classification.probe import pixel_statistics
 from pipeline.core.device import compute_device
-from pipeline.core.encoder import create_encoder, embed_tiles, rebuild_encoder
+from pipeline.core.encoder import Encoder, create_encoder, pool_tiles, rebuild_encoder
 from pipeline.core.representations import INITIAL, STATISTICS, UNTRAINED
 
 FloatArray = NDArray[np.floating]
@@ -21,6 +21,7 @@ def reference_features(
     description: Mapping[str, Any],
     initial: Mapping[str, torch.Tensor] | None,
     *,
+    embed: Callable[[Encoder, NDArray[np.uint8]], FloatArray],
     seed: int,
 ) -> dict[str, FloatArray]:
     """Features (tile, feature) of `STATISTICS`, `UNTRAINED` and, of given weights, `INITIAL`.
@@ -29,23 +30,26 @@ def reference_features(
         tiles: Shape (tile, channel, row, column).
         description: Of the own encoder.
         initial: Weights from which it was trained.
+        embed: `embed_tiles` as of the own embeddings.
         seed: Of the untrained encoder.
     """
     untrained = create_encoder(
         backbone=description["backbone"],
+        layers=description["layers"],
+        pooling=description["pooling"],
         n_channels=len(description["channels"]),
-        n_dimensions=description["n_dimensions"],
         seed=seed,
         standardise=description["standardise"],
     )
-    device = compute_device()
+    untrained.fit_colours(tiles)
+    features = pool_tiles(untrained, tiles, device=compute_device())
+    untrained.fit(torch.from_numpy(features), n_dimensions=description["n_dimensions"])
     found: dict[str, FloatArray] = {
         STATISTICS: StandardScaler().fit_transform(pixel_statistics(tiles)),
-        UNTRAINED: embed_tiles(untrained, tiles, device=device),
+        UNTRAINED: embed(untrained, tiles),
     }
     if initial is not None:
-        network = rebuild_encoder(initial, description)
-        found[INITIAL] = embed_tiles(network, tiles, device=device)
+        found[INITIAL] = embed(rebuild_encoder(initial, description), tiles)
     return found
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from pipeline.core.augmentation import Augmentations
 from pipeline.core.objective.choice import HeadShape, Loss, Objective, Views
 from pipeline.core.objective.triplet import Distance, Negatives
+from pipeline.core.pooling import Pooling
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -35,12 +36,21 @@ class ObjectiveParams:
 
 
 @dataclass(frozen=True)
+class EmbeddingParams:
+    """What of the backbone the embedding is made of; `n_dimensions` 0 for all features."""
+
+    layers: Annotated[tuple[str, ...], Field(min_length=1)]
+    pooling: Pooling
+    n_dimensions: NonNegativeInt
+
+
+@dataclass(frozen=True)
 class HeadParams:
-    """The layers behind the backbone; `train.n_dimensions` is the width of the last."""
+    """The layers between the features and the loss."""
 
     n_layers: PositiveInt
     n_hidden: PositiveInt
-    kept_layers: Annotated[int, Field(ge=0, le=1)]
+    n_dimensions: PositiveInt
 
 
 @dataclass(frozen=True)
@@ -57,8 +67,7 @@ class TrainParams:
 
     backbone: str
     init: Annotated[str, Field(min_length=1)]
-    initial_share: Share
-    n_dimensions: PositiveInt
+    embedding: EmbeddingParams
     head: HeadParams
     views: Views
     loss: Loss
@@ -90,8 +99,8 @@ class TrainParams:
 
     @property
     def head_shape(self) -> HeadShape:
-        """The layers behind the backbone."""
-        return HeadShape(n_dimensions=self.n_dimensions, **dataclasses.asdict(self.head))
+        """The layers between the features and the loss."""
+        return HeadShape(**dataclasses.asdict(self.head))
 
     @property
     def least(self) -> dict[str, float]:

@@ -30,7 +30,6 @@ class TrainingRun:
         network: As it is trained, `engine.parallel` of the learner.
         optimizer: Of its parameters.
         keeps_last: Whether the last epoch counts as the best.
-        initial: Weights of the encoder that it was given to start from, by name.
         history: What was measured before training and after each epoch.
         best: Weights of the encoder in the best epoch so far.
     """
@@ -39,7 +38,6 @@ class TrainingRun:
     network: nn.Module
     optimizer: torch.optim.AdamW
     keeps_last: bool
-    initial: Mapping[str, Tensor]
     history: list[dict[str, float]] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
 
@@ -104,13 +102,12 @@ def start(
     learning_rate: float,
     weight_decay: float,
     keeps_last: bool,
-    initial: Mapping[str, Tensor],
 ) -> TrainingRun:
     """A run that has not begun."""
     optimizer = torch.optim.AdamW(
         _trained(learner), lr=learning_rate, weight_decay=weight_decay, fused=True
     )
-    return TrainingRun(learner, parallel(learner), optimizer, keeps_last, initial)
+    return TrainingRun(learner, parallel(learner), optimizer, keeps_last)
 
 
 def fingerprint(

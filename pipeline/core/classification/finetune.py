@@ -50,7 +50,6 @@ def probabilities_by_fine_tuning(
     train: IntArray,
     test: IntArray,
     *,
-    layer: str,
     settings: FineTuning,
     seed: int,
     device: torch.device,
@@ -65,7 +64,6 @@ def probabilities_by_fine_tuning(
         labels: Number of each tile's label, shape (tile,).
         train: Indices of the training tiles, at least 2.
         test: Indices of the tested tiles.
-        layer: As of `fine_tune`.
         settings: How.
         seed: As of `fine_tune`.
         device: Where to compute.
@@ -75,7 +73,6 @@ def probabilities_by_fine_tuning(
         tiles[train],
         labels[train],
         n_labels=int(labels.max()) + 1,
-        layer=layer,
         settings=settings,
         seed=seed,
         device=device,
@@ -89,24 +86,22 @@ def fine_tune(
     labels: IntArray,
     *,
     n_labels: int,
-    layer: str,
     settings: FineTuning,
     seed: int,
     device: torch.device,
 ) -> LabelNetwork:
-    """A copy of `encoder` with a linear head, trained end to end on labelled tiles.
+    """A copy of `encoder` with a linear head on its features, trained end to end on labelled tiles.
 
     Args:
         encoder: Where training starts; it stays as it is.
         tiles: At least 2, shape (tile, channel, row, column).
         labels: Number of each tile's label, shape (tile,).
         n_labels: There are.
-        layer: Layer whose pooled features the linear head sees, or `embedding`.
         settings: How.
         seed: Order of the tiles, turns and flips.
         device: Where to compute.
     """
-    network = LabelNetwork(encoder, layer=layer, n_labels=n_labels).to(device)
+    network = LabelNetwork(encoder, n_labels=n_labels).to(device)
     groups = [
         {"params": network.encoder.parameters(), "lr": settings.learning_rate},
         {"params": network.head.parameters(), "lr": settings.head_learning_rate},

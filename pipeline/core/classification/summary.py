@@ -30,7 +30,7 @@ def find_splits(
 
 def flatten(table: xr.Dataset) -> pd.DataFrame:
     """One line per classifier: means with ends of intervals, differences, note."""
-    columns = {name: table[name].values for name in ("encoder", "layer", "frozen")}
+    columns = {name: table[name].values for name in ("encoder", "frozen")}
     for metric in METRICS:
         for statistic, suffix in (("mean", ""), ("low", "_low"), ("high", "_high")):
             columns[metric + suffix] = table[statistic].sel(metric=metric).values.round(DIGITS)

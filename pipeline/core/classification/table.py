@@ -31,7 +31,6 @@ UNSCORED = -1
 INTERVAL = "95 % interval, corrected resampled t (doi:10.1023/A:1024068626366)"
 COORDINATES = {
     "encoder": "network, or what stands in its place",
-    "layer": "layer whose features are classified",
     "frozen": "the network was not trained on labels",
     "note": "why there is no score",
 }

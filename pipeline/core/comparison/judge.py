@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler, normalize
 
 from pipeline.core.comparison import measures, table
 
@@ -15,8 +16,32 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 Tiles = NDArray[np.uint8]
 
-EFFICIENCY, FEATURES = "efficiency", "features"
+EFFICIENCY, EMBEDDING = "efficiency", "embedding"
 SHRUNK_TO = 32  # pixels along a tile's edge
+
+
+@dataclass(frozen=True)
+class Representation:
+    """What tiles look like to a row.
+
+    Attributes:
+        features: Takes tiles to the features (tile, feature) that classifiers see.
+        embed: Takes these to the vectors (tile, dimension) of unit length by which tiles are
+            clustered and compared.
+    """
+
+    features: Callable[[Tiles], FloatArray]
+    embed: Callable[[FloatArray], FloatArray]
+
+
+def seen_by_features(compute: Callable[[Tiles], FloatArray], fitted: Tiles) -> Representation:
+    """By features that no network is needed for, standardised by training tiles."""
+    scaler = StandardScaler().fit(compute(fitted))
+
+    def embed(features: FloatArray) -> FloatArray:
+        return np.asarray(normalize(scaler.transform(features)))
+
+    return Representation(compute, embed)
 
 
 @dataclass(frozen=True)
@@ -33,7 +58,7 @@ class Task:
         groups: Number of each tile's region, season or platform, by its name, (tile,).
         target: Property of the tiles that may be a shortcut, (tile,).
         cluster_counts: For which k clusters are compared with labels.
-        n_nearest: Of k-NN.
+        n_nearest: Tiles whose labels are compared with a tile's own.
         label_counts: Of the label efficiency.
         strengths: Regularisations that probes choose from.
         seed: Of k-means and of the few labels drawn.
@@ -54,22 +79,29 @@ class Task:
     seed: int
 
 
-def measure(features_of: Callable[[Tiles], FloatArray], task: Task) -> dict[str, FloatArray]:
-    """Every measure of the features that `features_of` has for tiles, by name.
+def measure(representation: Representation, task: Task) -> dict[str, FloatArray]:
+    """Every measure of what tiles look like, by name.
 
     Returns:
-        Shape (fold,) each; `efficiency` (count, fold), and `features` (tile, feature) themselves.
+        Shape (fold,) each; `efficiency` (count, fold), and `embedding` (tile, dimension) itself.
     """
-    features = features_of(task.tiles)
-    copies = np.stack([features_of(turned) for turned in turned_tiles(task.tiles)], axis=1)
+    features = representation.features(task.tiles)
+    embedding = representation.embed(features)
+    copies = np.stack(
+        [
+            representation.embed(representation.features(turned))
+            for turned in turned_tiles(task.tiles)
+        ],
+        axis=1,
+    )
     label, day, train, test = task.label, task.day, task.train, task.test
     values = {
         table.PROBE: measures.probe(features, label, day, train, test, strengths=task.strengths),
-        table.NEAREST: measures.nearest(features, label, train, test, n_nearest=task.n_nearest),
+        table.NEAREST: measures.precision(embedding, label, train, test, n_nearest=task.n_nearest),
     }
     for k in task.cluster_counts:
         rand, information = measures.cluster_agreement(
-            features, label, train, test, k=k, seed=task.seed
+            embedding, label, train, test, k=k, seed=task.seed
         )
         values |= {f"ARI, k = {k}": rand, f"NMI, k = {k}": information}
     once = slice(task.n_folds)  # of one repeat alone, since it takes a fit for each of the groups
@@ -79,8 +111,8 @@ def measure(features_of: Callable[[Tiles], FloatArray], task: Task) -> dict[str,
         )
         values[f"{name} held out"] = _pad(held_out, len(train))
     values |= {
-        table.INVARIANCE: measures.turning_invariance(features, copies, test),
-        table.SHORTCUT: measures.shortcut(features, task.target, train, test),
+        table.INVARIANCE: measures.turning_invariance(embedding, copies, test),
+        table.SHORTCUT: measures.shortcut(embedding, task.target, train, test),
         EFFICIENCY: measures.label_efficiency(
             features,
             label,
@@ -91,21 +123,21 @@ def measure(features_of: Callable[[Tiles], FloatArray], task: Task) -> dict[str,
             strengths=task.strengths,
             seed=task.seed,
         ),
-        FEATURES: features,
+        EMBEDDING: embedding,
     }
     return values
 
 
-def measure_stability(features: Sequence[FloatArray], task: Task) -> dict[str, FloatArray]:
-    """Stability of the clusters of features of several trainings, (seed, fold), by name.
+def measure_stability(embeddings: Sequence[FloatArray], task: Task) -> dict[str, FloatArray]:
+    """Stability of the clusters of embeddings of several trainings, (seed, fold), by name.
 
     Args:
-        features: Of each training, (tile, feature); each is compared with the next, or one with
+        embeddings: Of each training, (tile, dimension); each is compared with the next, or one with
             itself, so that only the days differ.
         task: What they are judged on.
     """
     once = slice(task.n_folds)
-    others = [*features[1:], features[0]]
+    others = [*embeddings[1:], embeddings[0]]
 
     def compare(k: int, each: FloatArray, other: FloatArray) -> FloatArray:
         found = measures.stability(
@@ -115,7 +147,7 @@ def measure_stability(features: Sequence[FloatArray], task: Task) -> dict[str, F
 
     return {
         f"stability, k = {k}": np.stack(
-            [compare(k, each, other) for each, other in zip(features, others, strict=True)]
+            [compare(k, each, other) for each, other in zip(embeddings, others, strict=True)]
         )
         for k in task.cluster_counts
     }

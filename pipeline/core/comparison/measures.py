@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -101,15 +101,25 @@ def probe_held_out(
     return np.array(scores)
 
 
-def nearest(
-    features: FloatArray, labels: IntArray, train: BoolArray, test: BoolArray, *, n_nearest: int
+def precision(
+    embeddings: FloatArray, labels: IntArray, train: BoolArray, test: BoolArray, *, n_nearest: int
 ) -> FloatArray:
-    """Balanced accuracy of the labels of the nearest fitted tiles by cosine, (fold,)."""
+    """Fraction of the nearest tiles that have the tile's own label, (fold,).
+
+    The nearest of a tested tile are searched for among the fitted ones, which are of other days.
+
+    Args:
+        embeddings: Of unit length, (tile, dimension).
+        labels: Number of each tile's label, (tile,).
+        train: Of `draw_tested_folds`, (fold, tile).
+        test: Likewise.
+        n_nearest: So many of each tile.
+    """
     scores = []
     for fitted, tested in zip(train, test, strict=True):
-        classifier = KNeighborsClassifier(n_nearest, metric="cosine", algorithm="brute")
-        predicted = classifier.fit(features[fitted], labels[fitted]).predict(features[tested])
-        scores.append(score_fold(labels[tested], predicted, int(labels.max()) + 1))
+        search = NearestNeighbors(n_neighbors=n_nearest).fit(embeddings[fitted])
+        found = labels[fitted][search.kneighbors(embeddings[tested], return_distance=False)]
+        scores.append((found == labels[tested][:, None]).mean())
     return np.array(scores)
 
 
@@ -161,25 +171,31 @@ def label_efficiency(
 
 
 def cluster_agreement(
-    features: FloatArray, labels: IntArray, train: BoolArray, test: BoolArray, *, k: int, seed: int
+    embeddings: FloatArray,
+    labels: IntArray,
+    train: BoolArray,
+    test: BoolArray,
+    *,
+    k: int,
+    seed: int,
 ) -> tuple[FloatArray, FloatArray]:
     """Adjusted Rand index and normalised mutual information of k clusters and labels, (fold,) each.
 
-    Clusters are fitted to the standardised features of the fitted tiles, without labels.
+    Clusters are fitted to the embeddings of the fitted tiles, without labels.
 
     Sources: Hubert and Arabie (1985), doi:10.1007/BF01908075; Vinh et al. (2010),
     https://www.jmlr.org/papers/v11/vinh10a.html.
     """
     rand, information = [], []
     for fold, (fitted, tested) in enumerate(zip(train, test, strict=True)):
-        found = _clusters_of(features[fitted], features[tested], k=k, seed=seed + fold)
+        found = _clusters_of(embeddings[fitted], embeddings[tested], k=k, seed=seed + fold)
         rand.append(adjusted_rand_score(labels[tested], found))
         information.append(normalized_mutual_info_score(labels[tested], found))
     return np.array(rand), np.array(information)
 
 
 def stability(
-    features: FloatArray,
+    embeddings: FloatArray,
     others: FloatArray,
     days: IntArray,
     train: BoolArray,
@@ -190,11 +206,11 @@ def stability(
 ) -> FloatArray:
     """Adjusted Rand index of tested tiles in clusters of two trainings and halves of days, (fold,).
 
-    Of the days that a fold is fitted on, one half gives clusters of `features`, the other those of
-    `others`; both are asked for the tested tiles.
+    Of the days that a fold is fitted on, one half gives clusters of `embeddings`, the other those
+    of `others`; both are asked for the tested tiles.
 
     Args:
-        features: Of an encoder, (tile, feature).
+        embeddings: Of an encoder, (tile, dimension).
         others: Of the same network trained anew, or once more of the same encoder.
         days: Number of each tile's day, (tile,).
         train: Of `draw_tested_folds`, (fold, tile).
@@ -210,37 +226,32 @@ def stability(
         in_first = np.isin(days, fitted_days[: len(fitted_days) // 2])
         first, second = (
             _clusters_of(each[fitted & half], each[tested], k=k, seed=seed + fold)
-            for each, half in ((features, in_first), (others, ~in_first))
+            for each, half in ((embeddings, in_first), (others, ~in_first))
         )
         values.append(adjusted_rand_score(first, second))
     return np.array(values)
 
 
 def _clusters_of(fitted: FloatArray, tested: FloatArray, *, k: int, seed: int) -> IntArray:
-    """Clusters of tested features, by k-means of standardised features fitted without labels."""
-    model = make_pipeline(StandardScaler(), KMeans(k, n_init=N_STARTS, random_state=seed))
-    return np.asarray(model.fit(fitted).predict(tested))
+    """Clusters of tested embeddings, by k-means fitted to others without labels."""
+    return np.asarray(KMeans(k, n_init=N_STARTS, random_state=seed).fit(fitted).predict(tested))
 
 
-def turning_invariance(features: FloatArray, copies: FloatArray, test: BoolArray) -> FloatArray:
+def turning_invariance(embeddings: FloatArray, copies: FloatArray, test: BoolArray) -> FloatArray:
     """How little turning and mirroring moves a tile, (fold,): 1 not at all, 0 as far as any other.
 
-    1 minus the mean squared distance of copies to their tiles, over that of two different tiles;
-    features are standardised.
+    1 minus the mean squared distance of copies to their tiles, over that of two different tiles.
 
     Args:
-        features: Shape (tile, feature).
-        copies: Of turned and mirrored tiles, (tile, orientation, feature).
+        embeddings: Shape (tile, dimension).
+        copies: Of turned and mirrored tiles, (tile, orientation, dimension).
         test: Tiles of each fold, (fold, tile).
     """
-    scaler = StandardScaler().fit(features)
-    tiles = scaler.transform(features)
-    moved = scaler.transform(copies.reshape(-1, copies.shape[-1])).reshape(copies.shape)
-    moved_by = np.square(moved - tiles[:, None]).sum(axis=2).mean(axis=1)  # (tile,)
+    moved_by = np.square(copies - embeddings[:, None]).sum(axis=2).mean(axis=1)  # (tile,)
     values = []
     for tested in test:
         # Two different tiles of n lie apart, squared, by twice the variance times n / (n - 1).
-        apart = 2 * tiles[tested].var(axis=0, ddof=1).sum()
+        apart = 2 * embeddings[tested].var(axis=0, ddof=1).sum()
         values.append(1 - moved_by[tested].mean() / apart)
     return np.array(values)
 

@@ -12,7 +12,7 @@ from pipeline.core.comparison.pairs import compare_pairs, estimate
 
 FloatArray = NDArray[np.floating]
 
-PROBE, NEAREST, UNFROZEN = "linear probe", "k-NN", "unfrozen"
+PROBE, NEAREST, UNFROZEN = "linear probe", "precision of the nearest", "unfrozen"
 INVARIANCE, SHORTCUT = "turning invariance", "shortcut R²"
 TESTED_MEASURES = (PROBE, UNFROZEN)  # of which rows are compared in pairs
 DIGITS = 4
@@ -39,8 +39,7 @@ class Row:
     """One row of the table.
 
     Attributes:
-        network: What the features are of.
-        layer: Layer of it; empty where there is no network.
+        name: What identifies it.
         values: By measure, (seed, fold) each, NaN on folds that were not computed.
         efficiency: Of `label_efficiency`, (count, seed, fold).
         minutes: Of one training; 0 where there was none.
@@ -48,18 +47,12 @@ class Row:
         is_tuned: Whether its settings were chosen by scores, on days that are not tested.
     """
 
-    network: str
-    layer: str
+    name: str
     values: dict[str, FloatArray]
     efficiency: FloatArray
     minutes: float = 0.0
     n_tiles_seen: int = 0
     is_tuned: bool = False
-
-    @property
-    def name(self) -> str:
-        """What identifies the row."""
-        return f"{self.network}, {self.layer}" if self.layer else self.network
 
 
 def tabulate(rows: Sequence[Row], *, counts: Sequence[int], n_folds: int) -> xr.Dataset:
@@ -112,8 +105,6 @@ def tabulate(rows: Sequence[Row], *, counts: Sequence[int], n_folds: int) -> xr.
             "measure": measures,
             "tested_measure": list(pairs),
             "count": list(counts),
-            "network": ("row", [row.network for row in rows]),
-            "layer": ("row", [row.layer for row in rows]),
             "tuned": ("row", [int(row.is_tuned) for row in rows], {"units": "1"}),
             "minutes": ("row", [row.minutes for row in rows], {"units": "min"}),
             "n_tiles_seen": ("row", [row.n_tiles_seen for row in rows], {"units": "1"}),

@@ -7,7 +7,7 @@ import torch
 from lightly.loss import BarlowTwinsLoss
 from torch import Tensor, nn
 
-from pipeline.core.encoder import Encoder, Projection
+from pipeline.core.encoder import Encoder
 from pipeline.core.label_network import LabelNetwork
 from pipeline.core.objective.distillation import Distillation
 from pipeline.core.objective.learner import Learner, MicroBatch, ViewLearner, create_head
@@ -91,33 +91,19 @@ def tiles_per_triplet(loss: Loss) -> int:
 
 @dataclass(frozen=True)
 class HeadShape:
-    """The layers behind the backbone.
+    """The layers between an encoder's features and the loss; they are dropped after training.
 
     Those before the last are followed by batch normalisation and a rectifier.
 
     Attributes:
-        n_layers: In all.
+        n_layers: In all, at least one.
         n_hidden: Width of those before the last.
         n_dimensions: Width of the last.
-        kept_layers: So many, none or one, belong to the encoder; the others are dropped.
     """
 
     n_layers: int
     n_hidden: int
     n_dimensions: int
-    kept_layers: int
-
-    @property
-    def projection(self) -> Projection:
-        """What the encoder keeps."""
-        if self.kept_layers == 0:
-            return "none"
-        return "linear" if self.n_layers == 1 else "hidden"
-
-    @property
-    def kept_width(self) -> int:
-        """Width of the layer that the encoder keeps."""
-        return self.n_dimensions if self.n_layers == 1 else self.n_hidden
 
 
 def create_learner(
@@ -132,20 +118,18 @@ def create_learner(
     """`encoder` with the untrained layers that the objective wants behind it.
 
     Args:
-        encoder: With the projection of `shape`.
+        encoder: What is kept.
         objective: What is minimised.
         shape: Of the head.
         n_channels: Of a tile.
         seed: Of the weights; the global random state stays as it was.
         teacher: Of distillation.
     """
-    n_left = shape.n_layers - shape.kept_layers
-    n_inputs, n_outputs = encoder.n_dimensions, shape.n_dimensions
+    n_outputs = shape.n_dimensions
 
-    def head(n_outputs: int, *, n_inputs: int = n_inputs, n_layers: int = n_left) -> nn.Module:
-        return create_head(n_inputs, n_outputs, n_layers=n_layers, n_hidden=shape.n_hidden)
+    def head(n_outputs: int, *, n_inputs: int = encoder.width) -> nn.Module:
+        return create_head(n_inputs, n_outputs, n_layers=shape.n_layers, n_hidden=shape.n_hidden)
 
-    n_asking = max(1, n_left)  # layers of a task whose answers have a width of their own
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         match objective.loss:
@@ -178,21 +162,20 @@ def create_learner(
                     temperature=objective.temperature,
                 )
             case "rotation":
-                return Rotation(encoder, head(N_TURNS, n_layers=n_asking))
+                return Rotation(encoder, head(N_TURNS))
             case "relative_position":
-                joint = head(N_DIRECTIONS, n_inputs=2 * n_inputs, n_layers=n_asking)
-                return RelativePosition(encoder, joint)
+                return RelativePosition(encoder, head(N_DIRECTIONS, n_inputs=2 * encoder.width))
             case "distillation":
                 assert teacher is not None
                 return Distillation(
                     encoder,
-                    head(teacher.head.out_features, n_layers=n_asking),
+                    head(teacher.head.out_features),
                     teacher=teacher,
                     temperature=objective.temperature,
                     teacher_weight=objective.teacher_weight,
                 )
             case "colour":
-                return Colour(encoder, head(n_channels * COLOUR_GRID**2, n_layers=n_asking))
+                return Colour(encoder, head(n_channels * COLOUR_GRID**2))
             case _:
                 return ViewLearner(
                     encoder,
@@ -231,7 +214,6 @@ def _criterion(objective: Objective) -> TripletLoss | PairLoss | _BarlowTwins:
 
 def check_objective(
     objective: Objective,
-    shape: HeadShape,
     *,
     n_channels: int,
     turns: bool,
@@ -242,22 +224,15 @@ def check_objective(
 
     Args:
         objective: What is minimised.
-        shape: Of the head.
         n_channels: Of a tile.
         turns: Whether augmentations turn tiles.
         flips: Whether they mirror them.
         alters: Whether they do anything.
 
     Raises:
-        ValueError: If a pretext task has no answer, both views are the same, or more layers are
-            kept than there are.
+        ValueError: If a pretext task has no answer, or both views are the same.
     """
     loss = objective.loss
-    if shape.kept_layers > shape.n_layers:
-        raise ValueError(
-            f"train.head.kept_layers {shape.kept_layers} is more than train.head.n_layers "
-            f"{shape.n_layers}; lower it"
-        )
     if loss in ("rotation", "relative_position") and turns:
         raise ValueError(
             f"train.loss {loss} asks how tiles lie, which augmentations must not change; set "

@@ -46,7 +46,7 @@ class Step(NamedTuple):
 
     Attributes:
         loss: A mean over the micro-batch.
-        embeddings: Of all views, before they come to unit length, (tile, dimension), detached.
+        embeddings: Of all views, before they come to unit length, (tile, feature), detached.
         keys: What `Learner.after_step` is to be given of all micro-batches, (triplet, dimension).
     """
 
@@ -81,7 +81,7 @@ class Learner(nn.Module):
         """
 
     def project(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings and outputs of the head, (tile, view, dimension) each, float32."""
+        """Embeddings and outputs of the head, (triplet, view, …) each, float32."""
         return project(self.encoder, self.head, tiles)
 
 
@@ -123,9 +123,7 @@ def project(encoder: nn.Module, head: nn.Module, tiles: Tensor) -> tuple[Tensor,
 
 
 def create_head(n_inputs: int, n_outputs: int, *, n_layers: int, n_hidden: int) -> nn.Module:
-    """Linear layers, batch normalisation and a rectifier between them; nothing for no layers."""
-    if n_layers == 0:
-        return nn.Identity()
+    """Linear layers, batch normalisation and a rectifier between them."""
     widths = [n_inputs, *[n_hidden] * (n_layers - 1)]
     hidden = [
         (first, second, nn.BatchNorm1d(second), nn.ReLU()) for first, second in pairwise(widths)

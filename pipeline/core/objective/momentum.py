@@ -35,8 +35,7 @@ class MomentumLearner(Learner):
         """Let the followers come nearer, and keep this share of their weights."""
         with torch.no_grad():
             update_momentum(self.encoder, self.target_encoder, momentum)
-            if any(True for _ in self.head.parameters()):
-                update_momentum(self.head, self.target_head, momentum)
+            update_momentum(self.head, self.target_head, momentum)
 
     @torch.no_grad()
     def targets(self, tiles: Tensor) -> Tensor:
