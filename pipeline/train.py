@@ -84,7 +84,7 @@ def run(
         with curves_in(curves) if first else nullcontext() as written:
             for entry in training.history:
                 _log_epoch(written, entry)
-            while not _finished(training, params):
+            while training.epoch < params.n_epochs:
                 train_loss = train_epoch(training, params, splits["train"], views)
                 judged = judge(splits["validation"])
                 training.close_epoch({**judged, "train_loss": train_loss})
@@ -95,13 +95,13 @@ def run(
                         checkpoint, training.tensors(), {"fingerprint": fingerprint, **state}
                     )
                 _log_epoch(written, training.history[-1])
-        training.encoder.load_state_dict(training.best)
+        training.encoder.load_state_dict(training.average.module.state_dict())
+        engine.renew_statistics(training.encoder, fitted)
         fit(n_dimensions=params.embedding.n_dimensions)
-        epoch = training.best_epoch
         results = {
             "untrained": training.history[0],
-            "validation": {"epoch": epoch, **judge(splits["validation"])},
-            "test": {"epoch": epoch, **judge(splits["test"])},
+            "validation": {"epoch": training.epoch, **judge(splits["validation"])},
+            "test": {"epoch": training.epoch, **judge(splits["test"])},
         }
         if not first:
             return
@@ -164,7 +164,7 @@ def start(params: TrainParams, fitted: NDArray[np.uint8]) -> TrainingRun:
         learner.to(compute_device()),
         learning_rate=params.learning_rate,
         weight_decay=params.weight_decay,
-        keeps_last=params.keep == "last",
+        averaging=params.averaging,
     )
 
 
@@ -269,15 +269,6 @@ def view_maker(
     )
 
 
-def _finished(training: TrainingRun, params: TrainParams) -> bool:
-    if training.epoch == 0:
-        return False
-    if training.epoch - training.best_epoch >= params.patience:
-        log.info("no better epoch than %d for %d epochs", training.best_epoch, params.patience)
-        return True
-    return training.epoch >= params.n_epochs
-
-
 def train_epoch(
     training: TrainingRun, params: TrainParams, tiles: stores.TripletTiles, views: ViewMaker
 ) -> float:
@@ -299,6 +290,7 @@ def train_epoch(
         training.learner,
         training.network,
         training.optimizer,
+        training.average,
         lanes,
         _shown(sizes, f"epoch {training.epoch + 1} of {params.n_epochs}"),
         n_triplets=tiles.shape[0],

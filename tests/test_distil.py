@@ -17,7 +17,7 @@ from pipeline.core.label_network import LabelNetwork
 from pipeline.files import encoders
 
 CPU = torch.device("cpu")
-STUDENT = _changed(PARAMS, loss="distillation", teacher_weight=1.0, keep="last")
+STUDENT = _changed(PARAMS, loss="distillation", teacher_weight=1.0)
 
 
 @pytest.fixture(scope="module")

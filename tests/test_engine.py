@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from pipeline.core import engine
 from pipeline.core.encoder import Encoder, create_encoder
@@ -68,6 +69,7 @@ def _train(encoder: Encoder, *, max_gradient_norm: float = 0.0) -> float:
         learner,
         engine.parallel(learner),
         torch.optim.SGD(encoder.parameters(), lr=1.0),
+        AveragedModel(encoder),
         [micro_batches(_lanes()[number]) for number in engine.own_lanes(SIZES.shape[1])],
         SIZES,
         n_triplets=int(SIZES.sum()),
@@ -200,6 +202,7 @@ def _train_learner(learner: Learner, loss: Loss) -> float:
         learner,
         engine.parallel(learner),
         torch.optim.SGD(parameters, lr=0.1),
+        AveragedModel(learner.encoder),
         [lane(number) for number in engine.own_lanes(2)],
         sizes,
         n_triplets=int(sizes.sum()),
@@ -281,11 +284,16 @@ def test_statistics_are_renewed_for_averaged_weights(encoder: Encoder) -> None:
         seen.append(inputs[0].detach())
 
     handle = first.register_forward_pre_hook(remember)
-    engine.renew_statistics(encoder, [iter([MicroBatch(tiles)]) for tiles in _lanes()])
+    tiles = torch.randint(256, (200, 1, 32, 32), generator=torch.Generator().manual_seed(0))
+    engine.renew_statistics(encoder, tiles.to(torch.uint8).numpy())
     handle.remove()
-    assert len(seen) == 4
+    assert [len(each) for each in seen] == [100, 100]
     means = torch.stack([each.mean((0, 2, 3)) for each in seen])
     variances = torch.stack([each.var((0, 2, 3)) for each in seen])
     torch.testing.assert_close(first.running_mean, means.mean(dim=0))
     torch.testing.assert_close(first.running_var, variances.mean(dim=0))
     assert first.momentum == 0.1
+    encoder.keeps_statistics = True
+    before = first.running_mean.clone()
+    engine.renew_statistics(encoder, np.zeros((4, 1, 32, 32), np.uint8))
+    assert torch.equal(first.running_mean, before)

@@ -208,7 +208,7 @@ def _stages_to_run(flow: Path, dvc: Dvc) -> set[str]:
             {
                 "fetch.goes.satellite": 18,
                 "ingest.presets.true_colour.physics": "Blue is the sea.",
-                "train.recipes.from_weights.keep": "best",
+                "train.recipes.from_weights.n_epochs": 9,
             },
             set(),
         ),

@@ -23,6 +23,7 @@ import yaml
 from fault_points import SECONDS, FaultPoint, run_stage
 from safetensors.torch import save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.optim.swa_utils import AveragedModel
 
 from pipeline import train
 from pipeline.core import engine
@@ -84,8 +85,7 @@ PARAMS = TrainParams(
     ),
     shortcuts=ShortcutParams(standardise=False, equalised_share=0.0),
     n_epochs=3,
-    keep="best",
-    patience=3,
+    averaging=0.9,
     min_effective_rank=1.1,
     min_participation_ratio=0.0,
     min_spread=0.001,
@@ -341,7 +341,7 @@ def test_a_resumed_run_of_every_kind_of_loss_ends_the_same(
     run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, loss: Loss
 ) -> None:
     _write_two_channels(tmp_path / "two.zarr")
-    params = replace(_of_loss(loss), n_epochs=2, micro_batches=2, keep="last")
+    params = replace(_of_loss(loss), n_epochs=2, micro_batches=2)
     _check_resumption(run, monkeypatch, params, str(tmp_path / "two.zarr"))
 
 
@@ -443,7 +443,7 @@ def test_a_run_goes_on_with_other_limits_of_progress(
 ) -> None:
     caplog.set_level("INFO", logger="pipeline")
     first = run(replace(PARAMS, n_epochs=1), "resumed")
-    run(replace(PARAMS, n_epochs=1, patience=9, min_spread=0.0, min_effective_rank=0.0), "resumed")
+    run(replace(PARAMS, n_epochs=1, min_spread=0.0, min_effective_rank=0.0), "resumed")
     assert "resuming after epoch 1" in caplog.text
     assert len(json.loads((first / "train.json").read_text())) == len(SPLITS)
 
@@ -515,32 +515,30 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(
     assert _same(_weights(whole / "data"), _weights(folder / "data"))
 
 
-def test_the_best_epoch_is_kept_and_training_stops_when_it_stays_the_best(
+def test_the_mean_of_the_weights_is_kept(
     run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # untrained, epochs 1 to 4, the best once more and on test
-    accuracies = iter([0.9, 0.5, 0.8, 0.7, 0.8, 0.75, 0.6])
-    seen = []
-    judge = train._judge
+    """The fraction of the mean that stays after n steps is min(0.5, (1 + n) / (10 + n))."""
+    name = "network.layer3.0.conv1.weight"
+    seen: list[torch.Tensor] = []
+    update = AveragedModel.update_parameters
 
-    def judged(tiles: Any, *, params: Any, encoder: Any) -> dict[str, float]:
-        seen.append({name: value.clone() for name, value in encoder.state_dict().items()})
-        return {
-            **judge(tiles, params=params, encoder=encoder),
-            "triplet_accuracy": next(accuracies),
-            "loss": 0.5,
-        }
+    def remember(self: AveragedModel, encoder: Any) -> None:
+        seen.append(encoder.backbone.get_parameter(name).detach().clone())
+        update(self, encoder)
 
-    monkeypatch.setattr(train, "_judge", judged)
-    folder = run(replace(PARAMS, n_epochs=9, patience=2))
-    results = json.loads((folder / "train.json").read_text())
-    assert results["validation"]["epoch"] == results["test"]["epoch"] == 2
-    assert results["validation"]["triplet_accuracy"] == 0.75
-    assert results["validation"].keys() == results["test"].keys()
-    assert len(seen) == 7
-    name = "backbone.network.layer3.0.conv1.weight"
-    assert torch.equal(_weights(folder)[name], seen[2][name])
-    assert not torch.equal(_weights(folder)[name], seen[4][name])
+    monkeypatch.setattr(AveragedModel, "update_parameters", remember)
+    found = _weights(run(replace(PARAMS, n_epochs=2, averaging=0.5)))
+    expected = seen[0]
+    for n_steps, weights in enumerate(seen[1:], 1):
+        share = min(0.5, (1 + n_steps) / (10 + n_steps))
+        expected = share * expected + (1 - share) * weights
+    assert len(seen) == 2 * 11
+    torch.testing.assert_close(found[f"backbone.{name}"], expected)
+    assert not torch.allclose(expected, seen[-1], atol=1e-6)
+    seen.clear()
+    last = _weights(run(replace(PARAMS, n_epochs=2, averaging=0.0), "last"))
+    torch.testing.assert_close(last[f"backbone.{name}"], seen[-1])
 
 
 def test_collapse_ends_a_run_with_a_sentence(run: Callable[..., Path], tmp_path: Path) -> None:
@@ -579,7 +577,7 @@ IN_TURN = set(zip(OF_VIEWS, itertools.cycle(VIEWS), strict=False))
 def test_every_loss_tells_textures_apart_with_every_kind_of_views(
     run: Callable[..., Path], loss: Loss, views: Views
 ) -> None:
-    params = replace(_of_loss(loss), views=views, keep="last")
+    params = replace(_of_loss(loss), views=views)
     results = json.loads((run(params) / "train.json").read_text())
     assert results["test"]["epoch"] == params.n_epochs
     assert results["test"]["triplet_accuracy"] > 0.95
@@ -588,7 +586,7 @@ def test_every_loss_tells_textures_apart_with_every_kind_of_views(
 @pytest.mark.parametrize("loss", PRETEXTS)
 def test_every_pretext_task_is_learnt(run: Callable[..., Path], tmp_path: Path, loss: Loss) -> None:
     _write_two_channels(tmp_path / "two.zarr")
-    folder = run(replace(_of_loss(loss), keep="last"), triplets=str(tmp_path / "two.zarr"))
+    folder = run(replace(_of_loss(loss)), triplets=str(tmp_path / "two.zarr"))
     lines = (folder / "curves/plots/metrics/train_loss.tsv").read_text().splitlines()
     losses = [float(line.split("\t")[-1]) for line in lines[1:]]
     assert losses[-1] < losses[0] - 0.05

@@ -10,6 +10,7 @@ of one lane wait for each other hundreds of times a step, for milliseconds each 
 processes use the cores as well; lanes meet once a step.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -20,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import update_bn
+from torch.optim.swa_utils import AveragedModel, update_bn
 
 from pipeline.core.encoder import Encoder, autocast
 from pipeline.core.objective.learner import Learner, MicroBatch, Step
@@ -31,6 +32,7 @@ from pipeline.core.threads import sharing_cores, side_by_side
 TakeSteps = Callable[[Sequence[float]], list[Step]]
 
 CHECK_EVERY = 200  # batches
+RENEWED_AT_ONCE = 128  # tiles
 
 
 def own_lanes(n_lanes: int) -> list[int]:
@@ -65,6 +67,7 @@ def train_epoch(
     learner: Learner,
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
+    average: AveragedModel,
     lanes: Sequence[Iterator[MicroBatch]],
     batches: Iterable[NDArray[np.int64]],
     *,
@@ -80,6 +83,7 @@ def train_epoch(
         learner: What is trained.
         network: `parallel` of it.
         optimizer: Of its parameters.
+        average: Of the encoder's weights over the steps; takes up each of them.
         lanes: Micro-batches of each lane of this process.
         batches: Triplets of each micro-batch, those of every lane of all processes, (lane,) each.
         n_triplets: Of the epoch.
@@ -110,6 +114,7 @@ def train_epoch(
             if max_gradient_norm:
                 nn.utils.clip_grad_norm_(learner.parameters(), max_gradient_norm)
             optimizer.step()
+            average.update_parameters(learner.encoder)
             learner.after_step(_gather([step.keys for step in steps], sizes), done(number))
             if (number + 1) % CHECK_EVERY == 0:
                 seen = torch.cat([step.embeddings for step in steps])
@@ -122,22 +127,24 @@ def train_epoch(
     return float(summed(total) / n_triplets)
 
 
-def renew_statistics(encoder: Encoder, lanes: Iterable[Iterator[MicroBatch]]) -> None:
+def renew_statistics(encoder: Encoder, tiles: NDArray[np.uint8]) -> None:
     """Compute the means and variances of batch normalisation anew, for weights just averaged.
 
-    Those that training gathered, or their average, are of other activations.
+    Those that training gathered, or their average, are of other activations, and of tiles that
+    were cropped and altered. Where they were given with the weights they stay.
 
     Args:
         encoder: Of the averaged weights; changed in place.
-        lanes: Micro-batches of each lane of this process, seen in training mode.
+        tiles: Of training, (tile, channel, row, column), seen in batches in training mode.
 
     Source: Izmailov et al. (2018), arXiv:1803.05407, section 3.2.
     """
+    if encoder.keeps_statistics:
+        return
     device = next(encoder.parameters()).device
+    batches = torch.from_numpy(tiles).tensor_split(math.ceil(len(tiles) / RENEWED_AT_ONCE))
     with autocast(device):
-        update_bn((batch.tiles.flatten(0, 1) for lane in lanes for batch in lane), encoder, device)
-    statistics = _statistics(encoder)
-    _average(statistics, [statistics])
+        update_bn(batches, encoder, device)
 
 
 def embed_triplets(

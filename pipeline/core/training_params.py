@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -75,8 +75,7 @@ class TrainParams:
     augmentations: Augmentations
     shortcuts: ShortcutParams
     n_epochs: PositiveInt
-    keep: Literal["best", "last"]
-    patience: PositiveInt
+    averaging: Annotated[float, Field(ge=0, lt=1)]
     min_effective_rank: NonNegativeFloat
     min_participation_ratio: NonNegativeFloat
     min_spread: NonNegativeFloat

@@ -10,15 +10,14 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from pipeline.core.encoder import Encoder
 from pipeline.core.engine import parallel
 from pipeline.core.objective.learner import Learner
 from pipeline.core.training_params import TrainParams
 
-HARMLESS = (  # parameters that change no weight
-    *("patience", "min_effective_rank", "min_participation_ratio", "min_spread"),
-)
+HARMLESS = ("min_effective_rank", "min_participation_ratio", "min_spread")  # change no weight
 
 
 @dataclass
@@ -29,21 +28,19 @@ class TrainingRun:
         learner: What is trained.
         network: As it is trained, `engine.parallel` of the learner.
         optimizer: Of its parameters.
-        keeps_last: Whether the last epoch counts as the best.
+        average: The encoder with the mean of its weights over the latest steps, which is kept.
         history: What was measured before training and after each epoch.
-        best: Weights of the encoder in the best epoch so far.
     """
 
     learner: Learner
     network: nn.Module
     optimizer: torch.optim.AdamW
-    keeps_last: bool
+    average: AveragedModel
     history: list[dict[str, float]] = field(default_factory=list)
-    best: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def encoder(self) -> Encoder:
-        """What is kept of the learner."""
+        """The one that is trained."""
         return self.learner.encoder
 
     @property
@@ -51,27 +48,16 @@ class TrainingRun:
         """Epochs done."""
         return len(self.history) - 1
 
-    @property
-    def best_epoch(self) -> int:
-        """That of the highest validation triplet accuracy, and of these of the lowest loss."""
-        if self.keeps_last:
-            return self.epoch
-        ranks = [(entry["triplet_accuracy"], -entry["loss"]) for entry in self.history[1:]]
-        return 1 + ranks.index(max(ranks))
-
     def close_epoch(self, entry: Mapping[str, float]) -> None:
-        """Take up what was measured after an epoch; keep the weights if they are the best."""
+        """Take up what was measured after an epoch."""
         self.history.append({"epoch": self.epoch + 1, **entry})
-        if self.epoch and self.best_epoch == self.epoch:
-            state = self.encoder.state_dict()
-            self.best = {name: value.detach().clone() for name, value in state.items()}
 
     def tensors(self) -> dict[str, Tensor]:
         """All that a run needs to go on but its history, to be written as a checkpoint."""
         moments = self.optimizer.state_dict()["state"]
         return {
             **{f"learner.{name}": value for name, value in self.learner.state_dict().items()},
-            **{f"best.{name}": value for name, value in self.best.items()},
+            **{f"average.{name}": value for name, value in self.average.state_dict().items()},
             **{
                 f"optimizer.{index}.{name}": value
                 for index, values in moments.items()
@@ -82,7 +68,7 @@ class TrainingRun:
     def resume(self, tensors: Mapping[str, Tensor], history: list[dict[str, float]]) -> None:
         """Come to the state of a checkpoint."""
         self.learner.load_state_dict(_under("learner", tensors))
-        self.best = _under("best", tensors)
+        self.average.load_state_dict(_under("average", tensors))
         self.history = history
         parameters = _trained(self.learner)
         moments: dict[int, dict[str, Any]] = {}
@@ -101,13 +87,29 @@ def start(
     *,
     learning_rate: float,
     weight_decay: float,
-    keeps_last: bool,
+    averaging: float,
 ) -> TrainingRun:
-    """A run that has not begun."""
+    """A run that has not begun.
+
+    Args:
+        learner: What is trained.
+        learning_rate: Of AdamW.
+        weight_decay: Of AdamW.
+        averaging: Fraction of the mean of weights that stays in a step; less at first, so that
+            the mean does not lag behind. 0 for the weights themselves.
+
+    Source: Izmailov et al. (2018), arXiv:1803.05407, for means of weights; Polyak & Juditsky
+    (1992), doi:10.1137/0330046, for those of every step.
+    """
+
+    def mean(average: Tensor, weight: Tensor, n_steps: Tensor | int) -> Tensor:
+        return torch.lerp(weight, average, min(averaging, (1 + n_steps) / (10 + n_steps)))
+
     optimizer = torch.optim.AdamW(
         _trained(learner), lr=learning_rate, weight_decay=weight_decay, fused=True
     )
-    return TrainingRun(learner, parallel(learner), optimizer, keeps_last)
+    average = AveragedModel(learner.encoder, avg_fn=mean)
+    return TrainingRun(learner, parallel(learner), optimizer, average)
 
 
 def fingerprint(
