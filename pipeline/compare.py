@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import torch
 import xarray as xr
 import yaml
 from numpy.typing import NDArray
@@ -21,8 +20,19 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.core.augmentation import THERMAL
 from pipeline.core.classification.finetune import FineTuning, probabilities_by_fine_tuning
-from pipeline.core.classification.probe import pixel_statistics
 from pipeline.core.comparison import table
+from pipeline.core.comparison.baselines import (
+    Baseline,
+    JoinedBaseline,
+    NetworkBaseline,
+    ShuffledBaseline,
+    TextureBaseline,
+    create_network,
+    join,
+    seen_by_network,
+    seen_by_texture,
+    shuffle,
+)
 from pipeline.core.comparison.folds import draw_tested_folds, score_fold
 from pipeline.core.comparison.judge import (
     EFFICIENCY,
@@ -31,15 +41,11 @@ from pipeline.core.comparison.judge import (
     Task,
     measure,
     measure_stability,
-    pixel_components,
-    seen_by_features,
 )
 from pipeline.core.comparison.table import Row
 from pipeline.core.device import compute_device
-from pipeline.core.encoder import Encoder, create_encoder, pool_tiles, rebuild_encoder
+from pipeline.core.encoder import rebuild_encoder
 from pipeline.core.objective.choice import tiles_per_triplet
-from pipeline.core.pooling import Pooling
-from pipeline.core.pretrained import start_from
 from pipeline.core.threads import sharing_cores
 from pipeline.core.triplet import SPLITS
 from pipeline.files import encoders, stage, stores
@@ -59,23 +65,6 @@ REGION_DEGREES = 30  # edge of the cells of latitude and longitude that count as
 
 
 @dataclass(frozen=True)
-class FeaturesBaseline:
-    """Features that no network is needed for."""
-
-    features: Literal["pixel statistics", "principal components"]
-
-
-@dataclass(frozen=True)
-class NetworkBaseline:
-    """A network as it is: untrained, or off the shelf; as in section `train`."""
-
-    backbone: str
-    init: Annotated[str, Field(min_length=1)]
-    layers: Annotated[tuple[str, ...], Field(min_length=1)]
-    pooling: Pooling
-
-
-@dataclass(frozen=True)
 class CompareParams:
     """Section `compare` of params.yaml."""
 
@@ -86,14 +75,14 @@ class CompareParams:
     n_seeds: PositiveInt
     objectives: dict[str, dict[str, Any]]
     tuned: tuple[str, ...]
-    baselines: dict[str, FeaturesBaseline | NetworkBaseline]
+    baselines: dict[str, Baseline]
+    orientations: Literal[1, 4, 8]
     n_folds: Annotated[int, Field(ge=2)]
     n_repeats: PositiveInt
     n_unfrozen_repeats: NonNegativeInt
     n_nearest: PositiveInt
     cluster_counts: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
     label_counts: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
-    n_components: PositiveInt
     regularisation: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
     fine_tuning: FineTuning
     seed: NonNegativeInt
@@ -115,12 +104,13 @@ def run(
     chosen = _choose_rows(params, rows)
     names, task = _prepare(params, source, rejected, root)
     judge = Judge(params, task, _digest(params, task), runs)
+    fitted = _training_tiles(source, root, task.tiles.shape[-1], params.seed)
     found: list[Row] = []
     for name in chosen:
         if name in params.objectives:
             found.append(_judge_objective(judge, name, scenes, rejected, triplets))
-        elif row := _judge_baseline(judge, name, source, root):
-            found.append(row)
+        elif seen := _see_baseline(params, name, fitted):
+            found.append(judge.judge(name, seen))
     product = table.tabulate(found, counts=params.label_counts, n_folds=params.n_folds)
     tested = task.test.any(axis=0)
     product.attrs |= {
@@ -152,6 +142,13 @@ def _choose_rows(params: CompareParams, rows: str) -> list[str]:
         raise ValueError(
             f"compare.tuned names {unknown[0]!r}, which compare.objectives lacks; remove it"
         )
+    for name, baseline in params.baselines.items():
+        for part in _parts(baseline):
+            if part not in params.baselines or _parts(params.baselines[part]):
+                raise ValueError(
+                    f"compare.baselines has {name!r} of {part!r}, which is no texture or network "
+                    "among them; correct it"
+                )
     asked = [name.strip() for name in rows.split(",") if name.strip()] or known
     unknown = [name for name in asked if name not in known]
     if unknown:
@@ -160,6 +157,16 @@ def _choose_rows(params: CompareParams, rows: str) -> list[str]:
             f"{', '.join(known)}"
         )
     return asked
+
+
+def _parts(baseline: Baseline) -> tuple[str, ...]:
+    """Baselines that one is made of."""
+    match baseline:
+        case JoinedBaseline(joined):
+            return joined
+        case ShuffledBaseline(of):
+            return (of,)
+    return ()
 
 
 def _seeds_in_words(params: CompareParams) -> str:
@@ -207,6 +214,7 @@ def _prepare(
         groups=_group(source, labelled.place),
         target=target,
         cluster_counts=params.cluster_counts,
+        n_orientations=params.orientations,
         n_nearest=params.n_nearest,
         label_counts=params.label_counts,
         strengths=params.regularisation,
@@ -276,52 +284,33 @@ class Judge:
         row = "".join(letter if letter.isalnum() else "_" for letter in name)
         return self.runs / row / f"seed_{number}"
 
-    def encoders(
-        self, name: str, trained: Sequence[Encoder], made_of: Sequence[str], **about: Any
-    ) -> Row:
-        """The row of a network.
+    def judge(self, name: str, trained: Sequence[Representation], **about: Any) -> Row:
+        """The row of a network or other features, by what each of its trainings sees.
 
         Args:
             name: Of the row.
-            trained: The network from each seed, or the one there is.
-            made_of: What tells networks of one name apart, of each.
+            trained: From each seed, or the one there is.
             about: Further fields of the row.
         """
-        row = self.frozen(name, [_seen_by(each) for each in trained], made_of, **about)
-        if self.params.n_unfrozen_repeats:
-            row.values[table.UNFROZEN] = np.stack(
-                [
-                    self._fine_tune(
-                        name,
-                        trained[number % len(trained)],
-                        made_of[number % len(made_of)],
-                        number,
-                    )
-                    for number in range(self.params.n_seeds)
-                ]
-            )
-        return row
-
-    def frozen(
-        self,
-        name: str,
-        representations: Sequence[Representation],
-        made_of: Sequence[str],
-        **about: Any,
-    ) -> Row:
-        """The row of features that stay as they are, of each training; as of `encoders`."""
         every = []
-        for number, (each, digest) in enumerate(zip(representations, made_of, strict=True)):
+        for number, each in enumerate(trained):
             judged = partial(self._measure, each, name, number)
-            every.append(self._once(self.folder(name, number) / "frozen.npz", digest, judged))
+            every.append(self._once(self.folder(name, number) / "frozen.npz", each.made_of, judged))
         together = [done.pop(EMBEDDING) for done in every]
         stability = self._once(
             self.folder(name) / "stability.npz",
-            f"{len(together)} {''.join(made_of)}",
+            f"{len(together)} {''.join(each.made_of for each in trained)}",
             partial(measure_stability, together, self.task),
         )
         efficiency = np.stack([done.pop(EFFICIENCY) for done in every], axis=1)
         values = {measured: np.stack([done[measured] for done in every]) for measured in every[0]}
+        if self.params.n_unfrozen_repeats and trained[0].encoder:
+            values[table.UNFROZEN] = np.stack(
+                [
+                    self._fine_tune(name, trained[number % len(trained)], number)
+                    for number in range(self.params.n_seeds)
+                ]
+            )
         return Row(name, values | stability, efficiency, **about)
 
     def _measure(
@@ -341,16 +330,15 @@ class Judge:
             keep(path, self.digest + made_of, done)
         return done
 
-    def _fine_tune(self, name: str, encoder: Encoder, made_of: str, number: int) -> FloatArray:
+    def _fine_tune(self, name: str, start: Representation, number: int) -> FloatArray:
         """Balanced accuracy of the network trained on labels, (fold,), NaN on folds left out."""
         params, task, device = self.params, self.task, compute_device()
+        assert start.encoder is not None
+        tune = partial(probabilities_by_fine_tuning, start.encoder, task.tiles, task.label)
 
         def fit(fold: int) -> float:
             def compute() -> dict[str, FloatArray]:
-                told = probabilities_by_fine_tuning(
-                    encoder,
-                    task.tiles,
-                    task.label,
+                told = tune(
                     np.flatnonzero(task.train[fold]),
                     np.flatnonzero(task.test[fold]),
                     settings=params.fine_tuning,
@@ -361,7 +349,7 @@ class Judge:
                 return {table.UNFROZEN: np.array(score_fold(truth, told.argmax(axis=1), n_labels))}
 
             kept = self.folder(name, number) / f"unfrozen_{fold}.npz"
-            return float(self._once(kept, made_of, compute)[table.UNFROZEN])
+            return float(self._once(kept, start.made_of, compute)[table.UNFROZEN])
 
         scores = np.full(len(task.test), np.nan)
         n_fits = min(params.n_unfrozen_repeats * params.n_folds, len(scores))
@@ -388,7 +376,7 @@ def _judge_objective(judge: Judge, name: str, scenes: Path, rejected: Path, trip
     if section["loss"] == "distillation":
         tested = root.time.values[root.split.values == params.tested].astype("M8[D]")
         made_of.append(_check_teacher(Path(section["objective"]["teacher"]), tested))
-    minutes, trained, digests = [], [], []
+    minutes, trained = [], []
     for number in range(params.n_seeds):
         seeded = section | {"seed": section["seed"] + number}
         folder = judge.folder(name, number)
@@ -402,12 +390,11 @@ def _judge_objective(judge: Judge, name: str, scenes: Path, rejected: Path, trip
                 rejected=rejected,
             )
         )
-        trained.append(rebuild_encoder(*encoders.read_encoder(folder / "data/encoder")))
-        digests.append(encoders.digest(folder / "data/encoder"))
-    return judge.encoders(
+        encoder = rebuild_encoder(*encoders.read_encoder(folder / "data/encoder"))
+        trained.append(seen_by_network(encoder))
+    return judge.judge(
         name,
         trained,
-        digests,
         minutes=float(np.mean(minutes)),
         n_tiles_seen=section["n_epochs"] * n_triplets * tiles_per_triplet(section["loss"]),
         is_tuned=name in params.tuned,
@@ -503,56 +490,29 @@ def _check_teacher(folder: Path, tested: NDArray[np.datetime64]) -> str:
     return encoders.digest(folder)
 
 
-def _judge_baseline(judge: Judge, name: str, source: xr.Dataset, root: xr.Dataset) -> Row | None:
-    """The row of a baseline; None where its weights are not to be had."""
-    params, baseline = judge.params, judge.params.baselines[name]
-    fitted = _training_tiles(source, root, judge.task.tiles.shape[-1], params.seed)
-    if isinstance(baseline, FeaturesBaseline):
-        compute: Callable[[NDArray[np.uint8]], FloatArray] = pixel_statistics
-        if baseline.features == "principal components":
-            compute = pixel_components(fitted, n_components=params.n_components, seed=params.seed)
-        return judge.frozen(name, [seen_by_features(compute, fitted)], [baseline.features])
-    weights, reason = read_imagenet(
-        baseline.init, baseline.backbone, key=f"init of {name!r} in compare.baselines"
-    )
-    if weights is None and baseline.init != "none":
-        log.warning("%s is left out: %s", name, reason)
-        return None
-    networks = []
-    for number in range(1 if weights else params.n_seeds):
-        encoder = create_encoder(
-            backbone=baseline.backbone,
-            layers=baseline.layers,
-            pooling=baseline.pooling,
-            n_channels=fitted.shape[1],
-            seed=params.seed + number,
-        )
-        if weights:
-            start_from(encoder, weights)
-        else:
-            encoder.fit_colours(fitted)
-        features = pool_tiles(encoder, fitted, device=compute_device())
-        encoder.fit(torch.from_numpy(features), n_dimensions=0)
-        networks.append(encoder)
-    return judge.encoders(name, networks, [_digest_weights(each) for each in networks])
-
-
-def _seen_by(encoder: Encoder) -> Representation:
-    device = compute_device()
-
-    def embed(features: FloatArray) -> FloatArray:
-        with torch.inference_mode():
-            vectors = encoder.embed_features(torch.from_numpy(features).to(device))
-        return vectors.cpu().numpy()
-
-    return Representation(partial(pool_tiles, encoder, device=device), embed)
-
-
-def _digest_weights(encoder: Encoder) -> str:
-    made_of = hashlib.sha256(repr((encoder.layers, encoder.pooling)).encode())
-    for value in encoder.state_dict().values():
-        made_of.update(value.cpu().numpy().tobytes())
-    return made_of.hexdigest()
+def _see_baseline(
+    params: CompareParams, name: str, fitted: NDArray[np.uint8]
+) -> list[Representation]:
+    """What tiles look like to a baseline, from each seed; nothing where weights cannot be had."""
+    match params.baselines[name]:
+        case TextureBaseline(texture):
+            return [seen_by_texture(texture, fitted, seed=params.seed)]
+        case ShuffledBaseline(of):
+            return [shuffle(each, seed=params.seed) for each in _see_baseline(params, of, fitted)]
+        case JoinedBaseline(joined):
+            parts = [_see_baseline(params, each, fitted) for each in joined]
+            return [join(seeds, fitted) for seeds in zip(*parts, strict=False)]
+        case NetworkBaseline() as baseline:
+            key = f"init of {name!r} in compare.baselines"
+            weights, reason = read_imagenet(baseline.init, baseline.backbone, key=key)
+            if weights is None and baseline.init != "none":
+                log.warning("%s is left out: %s", name, reason)
+                return []
+            seeds = range(params.seed, params.seed + (1 if weights else params.n_seeds))
+            return [
+                seen_by_network(create_network(baseline, weights, fitted, seed=seed))
+                for seed in seeds
+            ]
 
 
 def _training_tiles(

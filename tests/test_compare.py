@@ -24,6 +24,12 @@ from test_train import _changed
 from pipeline import compare, sample
 from pipeline.core.classification.finetune import FineTuning
 from pipeline.core.comparison import table
+from pipeline.core.comparison.baselines import (
+    JoinedBaseline,
+    NetworkBaseline,
+    ShuffledBaseline,
+    TextureBaseline,
+)
 from pipeline.files import encoders, stage, stores
 
 ROOT = Path(__file__).parents[1]
@@ -32,6 +38,7 @@ GRID = 3  # tiles along the edge of a scene
 N_DAYS = 12
 NAMES = ["checks", "stripes"]
 SPLIT_OF_DAY = ["train"] * 5 + ["validation"] * 3 + ["test"] * 4
+UNTRAINED = NetworkBaseline("test_resnet", "none", ("layer3",), "mean", "training")
 PARAMS = compare.CompareParams(
     labels="labels.csv",
     max_invalid_share=0.0,
@@ -44,17 +51,17 @@ PARAMS = compare.CompareParams(
         "NT-Xent": {"loss": "nt_xent", "head": {"n_layers": 2}},
     },
     baselines={
-        "pixel statistics": compare.FeaturesBaseline("pixel statistics"),
-        "principal components": compare.FeaturesBaseline("principal components"),
-        "untrained": compare.NetworkBaseline("test_resnet", "none", ("layer3",), "mean"),
+        "pixel statistics": TextureBaseline("pixel statistics"),
+        "principal components": TextureBaseline("principal components"),
+        "untrained": UNTRAINED,
     },
+    orientations=4,
     n_folds=2,
     n_repeats=2,
     n_unfrozen_repeats=1,
     n_nearest=3,
     cluster_counts=(2, 3),
     label_counts=(2, 500),
-    n_components=4,
     regularisation=(1.0, 100.0),
     fine_tuning=FineTuning(
         n_epochs=2,
@@ -264,10 +271,10 @@ def test_networks_off_the_shelf_are_rows_where_their_weights_are_at_hand(
     save_file(weights, project / "given.safetensors")
     layers = ("layer1", "layer3")
     baselines = {
-        "given": compare.NetworkBaseline(
-            "test_resnet", str(project / "given.safetensors"), layers, "mean_deviation"
+        "given": NetworkBaseline(
+            "test_resnet", str(project / "given.safetensors"), layers, "mean_deviation", "network"
         ),
-        "gone": compare.NetworkBaseline("test_resnet", "timm", layers, "mean"),
+        "gone": NetworkBaseline("test_resnet", "timm", layers, "mean", "network"),
     }
     params = replace(ONE_ROW, objectives={}, baselines=baselines)
     found = _run(project, inputs, params)
@@ -277,6 +284,24 @@ def test_networks_off_the_shelf_are_rows_where_their_weights_are_at_hand(
     frozen = found.value.sel(measure=table.PROBE, row="given")
     assert np.isfinite(frozen[0]).all()
     assert np.isnan(frozen[1]).all()
+
+
+def test_controls_are_made_of_other_baselines(project: Path, inputs: Path) -> None:
+    """Checks and stripes are told by a texture, also beside colours, and not once shuffled."""
+    baselines = {
+        "colours": TextureBaseline("pixel statistics"),
+        "patterns": TextureBaseline("local binary patterns"),
+        "both": JoinedBaseline(("colours", "patterns")),
+        "shuffled": ShuffledBaseline("patterns"),
+    }
+    params = replace(ONE_ROW, objectives={}, baselines=baselines, n_unfrozen_repeats=0)
+    probe = _run(project, inputs, params)["mean"].sel(measure=table.PROBE).to_series()
+    assert probe["patterns"] > 0.95
+    assert probe["both"] > 0.95
+    assert probe["shuffled"] < 0.8
+    wrong = replace(params, baselines={**baselines, "none": ShuffledBaseline("both")})
+    with pytest.raises(ValueError, match="has 'none' of 'both', which is no texture or network"):
+        _run(project, inputs, wrong)
 
 
 def test_what_was_done_is_not_done_again(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.core.comparison import folds, judge, measures, pairs, table
+from pipeline.core.comparison import baselines, folds, measures, pairs, table
 
 N_DAYS = 24
 RNG = np.random.default_rng(0)
@@ -220,16 +220,10 @@ def test_the_table_holds_means_intervals_and_pairs() -> None:
     assert flat.loc["a", "linear probe low"] < 0.7 < flat.loc["a", "linear probe high"]
 
 
-def test_turned_tiles_are_the_seven_other_symmetries() -> None:
-    tile = np.arange(9, dtype=np.uint8).reshape(1, 1, 3, 3)
-    turned = [each.tobytes() for each in judge.turned_tiles(tile)]
-    assert len({tile.tobytes(), *turned}) == 8
-
-
 def test_pixels_are_averaged() -> None:
     tiles = np.zeros((1, 1, 64, 64), np.uint8)
     tiles[0, 0, 0, 0] = 100
-    shrunk = judge.shrunk_pixels(tiles)
+    shrunk = baselines.shrunk_pixels(tiles)
     assert shrunk.shape == (1, 32 * 32)
     assert shrunk[0, 0] == 25
     assert shrunk[0, 1:].sum() == 0

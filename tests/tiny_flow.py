@@ -58,19 +58,19 @@ TINY: dict[str, Any] = {
     "finetune.fine_tuning.n_epochs": 1,
     "compare.objectives": {"triplet": {}},
     "compare.baselines": {
-        "pixel statistics": {"features": "pixel statistics"},
+        "pixel statistics": {"texture": "pixel statistics"},
         "untrained": {
             "backbone": "test_resnet",
             "init": "none",
             "layers": ["layer1"],
             "pooling": "mean",
+            "colours": "training",
         },
     },
     "compare.n_tiles_seen": 64,
     "compare.n_folds": 2,
     "compare.n_repeats": 1,
     "compare.label_counts": [5],
-    "compare.n_components": 4,
     "compare.fine_tuning.n_epochs": 1,
 }
 

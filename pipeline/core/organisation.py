@@ -79,18 +79,24 @@ ATTRIBUTES = {
 }
 
 
-def measure_tiles(clouds: FloatArray, pixel_km: FloatArray, *, smallest_object: int) -> FloatArray:
+def measure_tiles(
+    clouds: FloatArray, pixel_km: FloatArray, *, smallest_object: int, at_random: bool = True
+) -> FloatArray:
     """Metrics of tiles, shape (tile, metric); NaN where a pixel of the tile is not told.
 
     Args:
         clouds: 1 where there is cloud, 0 where not, NaN untold, shape (tile, row, column).
         pixel_km: Edge of a pixel in each tile, shape (tile,).
         smallest_object: In pixels; smaller ones do not count.
+        at_random: Whether objects are placed at random for comparison, which takes most of the
+            time; where not, metrics that need it are NaN.
     """
     found = np.full((len(clouds), len(ATTRIBUTES)), np.nan)
     for tile, (cloud, edge) in enumerate(zip(clouds, pixel_km, strict=True)):
         if np.isfinite(cloud).all():
-            metrics = organisation(cloud > 0, pixel_km=edge, smallest_object=smallest_object)
+            metrics = organisation(
+                cloud > 0, pixel_km=edge, smallest_object=smallest_object, at_random=at_random
+            )
             found[tile] = list(metrics.values())
     return found
 
@@ -111,7 +117,9 @@ def pixel_edges_km(
     return np.asarray(np.sqrt(across * down) / (tile_size - 1))
 
 
-def organisation(cloudy: BoolArray, *, pixel_km: float, smallest_object: int) -> dict[str, float]:
+def organisation(
+    cloudy: BoolArray, *, pixel_km: float, smallest_object: int, at_random: bool = True
+) -> dict[str, float]:
     """The metrics named in `ATTRIBUTES`; NaN where a mask does not have one.
 
     Pixels that share an edge are of one object. A mask without objects has but their number and
@@ -122,6 +130,7 @@ def organisation(cloudy: BoolArray, *, pixel_km: float, smallest_object: int) ->
         cloudy: Where there is cloud, shape (row, column).
         pixel_km: Edge of a pixel.
         smallest_object: In pixels; smaller ones are taken out of the mask first.
+        at_random: As of `measure_tiles`.
 
     Source: the package cloudmetrics, but for I_org and the open sky.
     """
@@ -139,11 +148,11 @@ def organisation(cloudy: BoolArray, *, pixel_km: float, smallest_object: int) ->
                 "orientation": mask_metrics.orientation(mask),
             }
         if n_objects > 1:
-            lies, at_random = iorg(objects), iorg_at_random(objects)
+            lies, scattered = iorg(objects), iorg_at_random(objects) if at_random else np.nan
             found |= {
                 "iorg": lies,
-                "iorg_at_random": at_random,
-                "iorg_departure": lies - at_random,
+                "iorg_at_random": scattered,
+                "iorg_departure": lies - scattered,
                 "scai": object_metrics.scai(objects, reference_lengthscale=len(mask)),
                 "cop": object_metrics.cop(objects),
             }

@@ -1,15 +1,14 @@
 """All that a row of the comparison is judged by, on features that stay as they are."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
-from sklearn.preprocessing import StandardScaler, normalize
 
 from pipeline.core.comparison import measures, table
+from pipeline.core.encoder import Encoder
+from pipeline.core.tile import orientations
 
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.int64]
@@ -17,7 +16,6 @@ BoolArray = NDArray[np.bool_]
 Tiles = NDArray[np.uint8]
 
 EFFICIENCY, EMBEDDING = "efficiency", "embedding"
-SHRUNK_TO = 32  # pixels along a tile's edge
 
 
 @dataclass(frozen=True)
@@ -28,20 +26,14 @@ class Representation:
         features: Takes tiles to the features (tile, feature) that classifiers see.
         embed: Takes these to the vectors (tile, dimension) of unit length by which tiles are
             clustered and compared.
+        made_of: Changes with what it is.
+        encoder: That it is of, if any.
     """
 
     features: Callable[[Tiles], FloatArray]
     embed: Callable[[FloatArray], FloatArray]
-
-
-def seen_by_features(compute: Callable[[Tiles], FloatArray], fitted: Tiles) -> Representation:
-    """By features that no network is needed for, standardised by training tiles."""
-    scaler = StandardScaler().fit(compute(fitted))
-
-    def embed(features: FloatArray) -> FloatArray:
-        return np.asarray(normalize(scaler.transform(features)))
-
-    return Representation(compute, embed)
+    made_of: str
+    encoder: Encoder | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +50,7 @@ class Task:
         groups: Number of each tile's region, season or platform, by its name, (tile,).
         target: Property of the tiles that may be a shortcut, (tile,).
         cluster_counts: For which k clusters are compared with labels.
+        n_orientations: Of a tile, whose features are averaged: 1, 4 or 8.
         n_nearest: Tiles whose labels are compared with a tile's own.
         label_counts: Of the label efficiency.
         strengths: Regularisations that probes choose from.
@@ -73,6 +66,7 @@ class Task:
     groups: Mapping[str, IntArray]
     target: FloatArray
     cluster_counts: Sequence[int]
+    n_orientations: int
     n_nearest: int
     label_counts: Sequence[int]
     strengths: Sequence[float]
@@ -85,15 +79,12 @@ def measure(representation: Representation, task: Task) -> dict[str, FloatArray]
     Returns:
         Shape (fold,) each; `efficiency` (count, fold), and `embedding` (tile, dimension) itself.
     """
-    features = representation.features(task.tiles)
+    of_each = [
+        representation.features(np.ascontiguousarray(turned)) for turned in orientations(task.tiles)
+    ]
+    features = np.mean(of_each[: task.n_orientations], axis=0)
     embedding = representation.embed(features)
-    copies = np.stack(
-        [
-            representation.embed(representation.features(turned))
-            for turned in turned_tiles(task.tiles)
-        ],
-        axis=1,
-    )
+    single, *copies = (representation.embed(each) for each in of_each)
     label, day, train, test = task.label, task.day, task.train, task.test
     values = {
         table.PROBE: measures.probe(features, label, day, train, test, strengths=task.strengths),
@@ -111,7 +102,7 @@ def measure(representation: Representation, task: Task) -> dict[str, FloatArray]
         )
         values[f"{name} held out"] = _pad(held_out, len(train))
     values |= {
-        table.INVARIANCE: measures.turning_invariance(embedding, copies, test),
+        table.INVARIANCE: measures.turning_invariance(single, np.stack(copies, axis=1), test),
         table.SHORTCUT: measures.shortcut(embedding, task.target, train, test),
         EFFICIENCY: measures.label_efficiency(
             features,
@@ -155,35 +146,3 @@ def measure_stability(embeddings: Sequence[FloatArray], task: Task) -> dict[str,
 
 def _pad(of_folds: FloatArray, n_folds: int) -> FloatArray:
     return np.pad(of_folds, (0, n_folds - len(of_folds)), constant_values=np.nan)
-
-
-def turned_tiles(tiles: Tiles) -> Iterator[Tiles]:
-    """The seven other ways in which square tiles (…, channel, row, column) can lie."""
-    for number in range(1, 8):
-        flipped = tiles[..., ::-1] if number >= 4 else tiles
-        yield np.ascontiguousarray(np.rot90(flipped, number % 4, (2, 3)))
-
-
-def pixel_components(
-    fitted: Tiles, *, n_components: int, seed: int
-) -> Callable[[Tiles], FloatArray]:
-    """What takes tiles to their principal components, (tile, component).
-
-    Args:
-        fitted: Tiles that components are of, (tile, channel, row, column).
-        n_components: At most.
-        seed: Of the solver.
-    """
-    pixels = shrunk_pixels(fitted)
-    components = PCA(min(n_components, *pixels.shape), random_state=seed).fit(pixels)
-
-    def project(tiles: Tiles) -> FloatArray:
-        return np.asarray(components.transform(shrunk_pixels(tiles)), np.float32)
-
-    return project
-
-
-def shrunk_pixels(tiles: Tiles) -> FloatArray:
-    """Pixels of tiles that were averaged to 32 by 32, (tile, value)."""
-    shrunk = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(tiles).float(), SHRUNK_TO)
-    return shrunk.flatten(1).numpy()
