@@ -64,7 +64,9 @@ def _train(encoder: Encoder, *, max_gradient_norm: float = 0.0) -> float:
     def micro_batches(members: Tensor) -> Iterator[MicroBatch]:
         yield MicroBatch(members)
 
-    learner = ViewLearner(encoder, torch.nn.Identity(), _criterion, l2_penalty=0.0)
+    learner = ViewLearner(
+        encoder, torch.nn.Identity(), _criterion, l2_penalty=0.0, local_weight=0.0
+    )
     return engine.train_epoch(
         learner,
         engine.parallel(learner),
@@ -171,6 +173,8 @@ def _learner(loss: Loss) -> Learner:
         n_prototypes=5,
         n_crops=0,
         teacher_weight=0.5,
+        local_weight=0.0,
+        retain_weight=0.0,
         l2_penalty=0.0,
     )
     encoder = _create(n_channels=2)

@@ -1,5 +1,6 @@
 import copy
 import math
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -13,7 +14,7 @@ from pipeline.core.objective import choice
 from pipeline.core.objective import learner as learners
 from pipeline.core.objective.choice import HeadShape, Objective, check_objective, create_learner
 from pipeline.core.objective.learner import MicroBatch
-from pipeline.core.objective.momentum import Byol, Moco
+from pipeline.core.objective.momentum import Byol, Dino, Moco
 from pipeline.core.objective.pretext import COLOUR_GRID, directions, take_colour, turn
 from pipeline.core.objective.prototypes import Swav
 from pipeline.core.objective.queue import far_apart
@@ -41,6 +42,8 @@ def _objective(loss: choice.Loss, **changes: object) -> Objective:
         "n_prototypes": 5,
         "n_crops": 0,
         "teacher_weight": 1.0,
+        "local_weight": 0.0,
+        "retain_weight": 0.0,
         "l2_penalty": 0.0,
     }
     return Objective(loss=loss, **{**usual, **changes})  # type: ignore[arg-type]
@@ -112,7 +115,7 @@ def test_every_loss_reaches_every_weight(loss: choice.Loss, shape: str) -> None:
     step = learner(_batch(loss))
     step.loss.backward()
     assert step.loss.ndim == 0
-    assert step.embeddings.shape[1] == learner.encoder.width
+    assert step.features.shape[2] == learner.encoder.width
     for name, parameter in learner.named_parameters():
         if parameter.requires_grad:
             assert parameter.grad is not None, name
@@ -123,6 +126,9 @@ def test_every_loss_reaches_every_weight(loss: choice.Loss, shape: str) -> None:
 def test_steps_of_every_loss_lower_it(loss: choice.Loss) -> None:
     learner = _learner(loss)
     batch = _batch(loss)
+    if isinstance(learner, Dino):  # until the mean is found, all answers are alike
+        for _ in range(50):
+            learner.after_step(learner(batch).keys, 1.0)
     trained = [parameter for parameter in learner.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=2e-3)
     losses = []
@@ -141,7 +147,7 @@ def test_steps_of_every_loss_lower_it(loss: choice.Loss) -> None:
 def test_the_head_lies_between_features_and_loss(shape: str, n_linear: int) -> None:
     learner = _learner("nt_xent", shape)
     step = learner(_batch("nt_xent"))
-    assert step.embeddings.shape == (8, learner.encoder.width)
+    assert step.features.shape == (4, 2, learner.encoder.width)
     linear = [layer for layer in learner.head.modules() if isinstance(layer, torch.nn.Linear)]
     assert len(linear) == n_linear
     assert learner.project(_tiles(2, 2))[1].shape == (2, 2, N_DIMENSIONS)
@@ -177,6 +183,160 @@ def test_barlow_twins_is_the_plain_formula() -> None:
             correlation = float((first[:, i] * second[:, j]).mean())
             expected += (1 - correlation) ** 2 if i == j else 0.01 * correlation**2
     assert float(learner(batch).loss.detach()) == pytest.approx(expected, rel=1e-4)
+
+
+def test_vicreg_is_the_plain_formula() -> None:
+    learner = _learner("vicreg")
+    batch = _batch("vicreg")
+    first, second = learner.project(batch.tiles)[1].detach().numpy().transpose(1, 0, 2)
+    expected = 25 * np.square(first - second).mean()
+    for view in (first, second):
+        deviation = np.sqrt(view.var(axis=0, ddof=1) + 1e-4)
+        expected += 25 * np.maximum(0, 1 - deviation).mean() / 2
+        covariance = np.cov(view.T)
+        expected += np.square(covariance - np.diag(covariance.diagonal())).sum() / N_DIMENSIONS
+    assert float(learner(batch).loss.detach()) == pytest.approx(expected, rel=1e-3)
+
+
+def test_dino_is_the_plain_formula_and_takes_a_running_mean_off() -> None:
+    learner = _learner("dino", momentum=0.8)
+    assert isinstance(learner, Dino)
+    for parameter in learner.target_encoder.parameters():
+        parameter.mul_(1.1)
+    crops = _tiles(4, 1, seed=1)[..., :16, :16]
+    batch = MicroBatch(_tiles(4, 2), crops)
+    learner.criterion.center.copy_(torch.linspace(-0.1, 0.1, 5).reshape(1, 1, 5))
+    state = copy.deepcopy(learner.state_dict())
+    views = torch.cat([learner.project(batch.tiles)[1], learner.project(crops)[1]], dim=1)
+    views = views.detach().numpy()
+    learner.load_state_dict(state)
+    targets = learner.targets(batch.tiles).numpy()
+    learner.load_state_dict(state)
+    assert np.abs(views).max() <= 1  # cosines
+    centre = np.linspace(-0.1, 0.1, 5)
+    losses = []
+    for target in (0, 1):
+        shares = np.exp((targets[:, target] - centre) / 0.08)
+        shares /= shares.sum(axis=1, keepdims=True)
+        for view in {0, 1, 2} - {target}:
+            logits = views[:, view] / 0.2
+            log_shares = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+            losses.append(-(shares * log_shares).sum(axis=1).mean())
+    step = learner(batch)
+    assert float(step.loss.detach()) == pytest.approx(np.mean(losses), rel=1e-4)
+    np.testing.assert_array_equal(learner.criterion.center.flatten(), centre.astype(np.float32))
+    own = learner.encoder.backbone.network.conv1[0].weight
+    before = learner.target_encoder.backbone.network.conv1[0].weight.clone()
+    learner.after_step(step.keys, 0.5)
+    after = learner.target_encoder.backbone.network.conv1[0].weight
+    torch.testing.assert_close(after, 0.9 * before + 0.1 * own)
+    expected = 0.9 * centre + 0.1 * targets.mean(axis=(0, 1))
+    np.testing.assert_allclose(learner.criterion.center.flatten(), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["triplet", "nt_xent", "vicreg"])
+def test_small_crops_stand_for_the_second_view(loss: choice.Loss) -> None:
+    learner = _learner(loss)
+    assert isinstance(learner, learners.ViewLearner)
+    batch = replace(_batch(loss), crops=_tiles(4, 3, seed=7)[..., :16, :16])
+    assert batch.crops is not None
+    outputs = learner.project(batch.tiles)[1].detach()
+    small = learner.project(batch.crops)[1].detach()
+    losses = [learner.criterion(outputs, batch)]
+    for crop in small.unbind(1):
+        views = torch.cat([outputs[:, :1], crop[:, None], outputs[:, 2:]], dim=1)
+        losses.append(learner.criterion(views, batch))
+    assert len({round(float(each), 6) for each in losses}) == 4
+    torch.testing.assert_close(learner(batch).loss.detach(), torch.stack(losses).mean())
+
+
+def test_small_crops_are_told_what_the_followers_see() -> None:
+    """Of BYOL and MoCo; that of DINO and SwAV is in their formulas."""
+    crops = _tiles(4, 2, seed=7)[..., :16, :16]
+    byol, batch = _learner("byol"), replace(_batch("byol"), crops=crops)
+    assert isinstance(byol, Byol)
+    outputs, small = byol.project(batch.tiles)[1], byol.project(crops)[1]
+    predictions = byol.predictor(outputs.flatten(0, 1)).unflatten(0, (4, 2))
+    first, second = byol.targets(batch.tiles).unbind(1)
+    pairs = [(predictions[:, 0], second), (predictions[:, 1], first)]
+    pairs += [(byol.predictor(crop), first) for crop in small.unbind(1)]
+    cosines = [torch.cosine_similarity(*pair).mean() for pair in pairs]
+    torch.testing.assert_close(byol(batch).loss, -torch.stack(cosines).mean())
+    moco, batch = _learner("moco"), replace(_batch("moco"), crops=crops)
+    assert isinstance(moco, Moco)
+    queries = torch.cat([moco.project(batch.tiles[:, :1])[1], moco.project(crops)[1]], dim=1)
+    queries = torch.nn.functional.normalize(queries, dim=2)
+    keys = torch.nn.functional.normalize(moco.targets(batch.tiles[:, 1:])[:, 0], dim=1)
+    queue = torch.nn.functional.normalize(moco.queue.bank, dim=1)
+    positive = torch.einsum("tvd,td->tv", queries, keys)
+    logits = torch.cat([positive[..., None], queries @ queue.T], dim=2) / 0.2
+    expected = -logits.log_softmax(dim=2)[..., 0].mean()
+    torch.testing.assert_close(moco(batch).loss, expected)
+
+
+def test_quarters_are_samples_of_their_own() -> None:
+    """Held to those of the other view, away from all but those of tiles that may be near."""
+    learner = _learner("infonce", local_weight=1.0)
+    tiles = _tiles(3, 2)
+    near = torch.ones(6, 6, dtype=torch.bool)
+    near[:2, :2] = near[2:4, 2:4] = near[4:, 4:] = False  # views of one triplet
+    near[0:2, 2:4] = near[2:4, 0:2] = False  # the first two triplets are of one place
+    batch = MicroBatch(tiles, may_be_negative=near)
+    found = float(learner(batch).loss.detach())
+    maps = learner.encoder.backbone(learner.encoder._normalise(tiles.flatten(0, 1)))
+    parts = []
+    for below, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        pooled = []
+        for each in maps:
+            half = each.shape[2] // 2
+            quarter = each[:, :, below * half :, right * half :][:, :, :half, :half]
+            deviation = (quarter.var((2, 3), correction=0) + 1e-6).sqrt()
+            pooled += [quarter.mean((2, 3)), deviation]
+        parts.append(torch.cat(pooled, dim=1))
+    quarters = torch.stack(parts, dim=1)  # (tile, quarter, feature)
+    flat = quarters.flatten(0, 1)
+    flat = (flat - flat.mean(0)) / (flat.var(0, correction=0) + 1e-5).sqrt()
+    outputs = torch.nn.functional.normalize(learner.head(flat), dim=1).detach().numpy()
+    vectors = outputs.reshape(3, 2, 4, N_DIMENSIONS)  # (triplet, view, quarter, dimension)
+    losses = []
+    for triplet in range(3):
+        for quarter in range(4):
+            anchor = vectors[triplet, 0, quarter]
+            positive = math.exp(anchor @ vectors[triplet, 1, quarter] / 0.2)
+            others = [t for t in range(3) if t != triplet and {t, triplet} != {0, 1}]
+            negatives = [
+                math.exp(anchor @ vectors[other, 1, each] / 0.2)
+                for other in others
+                for each in range(4)
+            ]
+            losses.append(-math.log(positive / (positive + sum(negatives))))
+    assert found == pytest.approx(np.mean(losses), rel=1e-3)
+
+
+def test_tiles_whose_maps_have_no_quarters_are_refused() -> None:
+    learner = _learner("nt_xent", local_weight=0.5)
+    with pytest.raises(ValueError, match=r"tiles of 16 pixels have no quarters; set train\.obj"):
+        learner(MicroBatch(_tiles(4, 2)[..., :16, :16]))
+
+
+def test_features_that_were_there_are_retained() -> None:
+    plain, held = _learner("nt_xent"), _learner("nt_xent", retain_weight=0.5)
+    batch = _batch("nt_xent")
+    assert held.initial is not None
+    assert not held.initial.training
+    assert not any(parameter.requires_grad for parameter in held.initial.parameters())
+    with torch.no_grad():
+        held.encoder.eval()  # as where statistics are kept: nothing has been lost yet
+        features = learners.standardise(held.encoder.pool(batch.tiles.flatten(0, 1)))
+        lost = learners.features_lost(features.unflatten(0, (4, 2)), batch.tiles, held.initial)
+        assert float(lost) == pytest.approx(0, abs=1e-6)
+        held.train()
+        before = held.initial.pool(batch.tiles.flatten(0, 1))
+        before = (before - before.mean(0)) / (before.var(0, correction=0) + 1e-5).sqrt()
+        now = plain.project(batch.tiles)[0].flatten(0, 1)
+    expected = 0.5 * (now - before).square().mean()
+    difference = held(batch).loss.detach() - plain(batch).loss.detach()
+    torch.testing.assert_close(difference, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_byol_is_the_plain_formula_and_its_followers_follow() -> None:
@@ -407,6 +567,7 @@ def test_colours_are_taken_from_tiles_and_asked_for() -> None:
         ("relative_position", {}, {"flips": True}, r"set train\.augmentations\.flip to 0"),
         ("relative_position", {"views": "both"}, {}, r"train\.views is both; set it to neighbour"),
         ("colour", {}, {"n_channels": 1}, r"tiles of one channel have no colour"),
+        ("swav", {"local_weight": 0.5}, {}, r"swav compares no quarters of tiles; set train\.obj"),
         ("nt_xent", {"views": "augmented"}, {}, r"both views are the same; turn some on"),
     ],
 )

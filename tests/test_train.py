@@ -65,6 +65,8 @@ PARAMS = TrainParams(
         labels="none",
         teacher="none",
         teacher_weight=1.0,
+        local_weight=0.0,
+        retain_weight=0.0,
         l2_penalty=0.0,
     ),
     augmentations=Augmentations(

@@ -46,6 +46,8 @@ def _objective(loss: Loss, views: Views = "neighbour", n_crops: int = 0) -> Obje
         n_prototypes=4,
         n_crops=n_crops,
         teacher_weight=1.0,
+        local_weight=0.0,
+        retain_weight=0.0,
         l2_penalty=0.0,
     )
 
@@ -121,13 +123,14 @@ def test_views_of_one_tile_are_altered_each_for_itself() -> None:
     assert not any(torch.equal(first, second) for first, second in batch.tiles)
 
 
-def test_swav_sees_small_crops_too() -> None:
-    _, batch = _views(_members(5, size=64), _objective("swav", n_crops=3))
+@pytest.mark.parametrize("loss", ["swav", "triplet", "dino"])
+def test_small_crops_are_seen_too(loss: Loss) -> None:
+    _, batch = _views(_members(5, size=64), _objective(loss, n_crops=3))
     assert batch.crops is not None
     assert batch.crops.shape == (5, 3, 2, 32, 32)
-    assert _views(_members(5), _objective("swav"))[1].crops is None
+    assert _views(_members(5), _objective(loss))[1].crops is None
     with pytest.raises(ValueError, match=r"half a tile of 63 pixels have less than 32; set"):
-        _views(_members(2, size=63), _objective("swav", n_crops=1))
+        _views(_members(2, size=63), _objective(loss, n_crops=1))
 
 
 def test_pretext_tasks_have_answers() -> None:

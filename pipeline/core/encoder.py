@@ -23,6 +23,7 @@ COLOUR_MEAN = 127.5
 COLOUR_DEVIATION = 63.75
 LEAST_DEVIATION = 1.0  # of a channel, not to magnify the noise of one that is flat
 ONE_PIXEL_AT_LAST = 16  # edge of tiles of which a ResNet's last but one layer leaves one pixel
+N_QUARTERS = 4  # of a tile, by halves of its rows and columns
 PROBED_SIZE = 64  # edge of a tile, to learn how many features there are
 
 
@@ -183,11 +184,36 @@ class Encoder(nn.Module):
         parts = self._pool_layers(tiles)
         return torch.cat(parts, dim=1) if layer is None else parts[self.layers.index(layer)]
 
+    def pool_quarters(self, tiles: Tensor) -> Tensor:
+        """Features of each quarter of tiles, of all layers, (tile, quarter, feature).
+
+        Raises:
+            ValueError: If a map is so small that it has no quarters.
+        """
+        parts = []
+        for maps in self._maps(tiles):
+            if min(maps.shape[2:]) < 2:
+                raise ValueError(
+                    f"the feature maps of tiles of {tiles.shape[-1]} pixels have no quarters; set "
+                    "train.objective.local_weight to 0, or name earlier train.embedding.layers"
+                )
+            halves = [
+                half for rows in maps.tensor_split(2, dim=2) for half in rows.tensor_split(2, dim=3)
+            ]
+            parts.append(torch.stack([self._pool_maps(half) for half in halves], dim=1))
+        return torch.cat(parts, dim=2)
+
     def _pool_layers(self, tiles: Tensor) -> list[Tensor]:
+        return [self._pool_maps(maps) for maps in self._maps(tiles)]
+
+    def _maps(self, tiles: Tensor) -> list[Tensor]:
         with _sound_precision(tiles):
-            maps = self.backbone(self._normalise(tiles))
-        with torch.autocast(tiles.device.type, enabled=False):
-            return [pool(_single(each), self.pooling) for each in maps]
+            maps: list[Tensor] = self.backbone(self._normalise(tiles))
+        return maps
+
+    def _pool_maps(self, maps: Tensor) -> Tensor:
+        with torch.autocast(maps.device.type, enabled=False):
+            return pool(_single(maps), self.pooling)
 
     def _normalise(self, tiles: Tensor) -> Tensor:
         colours = tiles.to(memory_format=torch.channels_last).float()

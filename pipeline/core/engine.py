@@ -117,7 +117,7 @@ def train_epoch(
             average.update_parameters(learner.encoder)
             learner.after_step(_gather([step.keys for step in steps], sizes), done(number))
             if (number + 1) % CHECK_EVERY == 0:
-                seen = torch.cat([step.embeddings for step in steps])
+                seen = torch.cat([step.features.detach().flatten(0, 1) for step in steps])
                 check(nn.functional.normalize(seen, dim=1))
     if not all(parameter.isfinite().all() for parameter in learner.parameters()):
         raise ValueError(

@@ -32,6 +32,8 @@ class ObjectiveParams:
     labels: Annotated[str, Field(min_length=1)]
     teacher: Annotated[str, Field(min_length=1)]
     teacher_weight: Share
+    local_weight: Share
+    retain_weight: NonNegativeFloat
     l2_penalty: NonNegativeFloat
 
 

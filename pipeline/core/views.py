@@ -15,7 +15,7 @@ from pipeline.core.augmentation import (
     equalise_members,
     local_crops,
 )
-from pipeline.core.objective.choice import Objective
+from pipeline.core.objective.choice import WITHOUT_VIEWS, Objective
 from pipeline.core.objective.learner import MicroBatch
 from pipeline.core.objective.pretext import directions, take_colour, turn
 from pipeline.core.triplet import MEMBERS, may_be_negative
@@ -97,8 +97,8 @@ class ViewMaker:
                 targets = directions(self._offsets(triplets)).to(device)
             case "colour":
                 views, targets = take_colour(views)
-            case "swav" if objective.n_crops:
-                crops = self._crops(shown[:, 1], generator)
+        if objective.n_crops and objective.loss not in WITHOUT_VIEWS:
+            crops = self._crops(shown[:, 1], generator)
         allowed = None
         if objective.compares_batch:
             allowed = torch.from_numpy(self.may_be_negative(triplets, chosen)).to(device)

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-from lightly.loss import BarlowTwinsLoss
+from lightly.loss import BarlowTwinsLoss, VICRegLoss
 from torch import Tensor, nn
 
 from pipeline.core.encoder import Encoder
 from pipeline.core.label_network import LabelNetwork
 from pipeline.core.objective.distillation import Distillation
 from pipeline.core.objective.learner import Learner, MicroBatch, ViewLearner, create_head
-from pipeline.core.objective.momentum import Byol, Moco
+from pipeline.core.objective.momentum import Byol, Dino, Moco
 from pipeline.core.objective.pairs import PairLoss, PairName
 from pipeline.core.objective.pretext import (
     COLOUR_GRID,
@@ -25,12 +25,14 @@ from pipeline.core.objective.prototypes import Swav
 from pipeline.core.objective.triplet import Distance, Negatives, TripletLoss
 
 ALONE = ("rotation", "colour", "distillation")  # losses which look at one view at a time
+WITHOUT_VIEWS = (*ALONE, "relative_position")  # losses which compare no views
+WHOLE = (*WITHOUT_VIEWS, "byol", "moco", "dino", "swav")  # losses which look at no quarters
 
 Views = Literal["neighbour", "augmented", "both"]
 PretextName = Literal["rotation", "relative_position", "colour"]
-Loss = Literal[
-    "triplet", PairName, "barlow_twins", "byol", "moco", "swav", PretextName, "distillation"
-]
+Dimensions = Literal["barlow_twins", "vicreg"]  # losses that compare dimensions, not tiles
+Followers = Literal["byol", "moco", "dino"]  # losses with a second network
+Loss = Literal["triplet", PairName, Dimensions, Followers, "swav", PretextName, "distillation"]
 
 
 @dataclass(frozen=True)
@@ -45,14 +47,17 @@ class Objective:
         negatives: Of triplet.
         guard_hours: So many hours apart …
         guard_km: … or so many km two tiles must be to be negatives of each other.
-        temperature: Of the losses with a softmax or a sigmoid, swav and distillation.
+        temperature: Of the losses with a softmax or a sigmoid, dino, swav and distillation.
         redundancy_weight: Of barlow_twins: λ of the correlations off the diagonal.
-        momentum: Of byol and moco.
+        momentum: Of byol, moco and dino.
         queue_length: Of moco and swav, tiles.
-        n_prototypes: Of swav.
-        n_crops: Of swav, small ones of each triplet.
+        n_prototypes: Of dino and swav.
+        n_crops: Small ones of each triplet, of all losses that compare views.
         teacher_weight: Of distillation: share of the loss that is not of true labels.
-        l2_penalty: Of triplet, the losses of pairs and barlow_twins.
+        local_weight: Of triplet and the losses of pairs and of dimensions: fraction of the loss
+            that is of quarters of tiles.
+        retain_weight: Of all: of how far features have gone from those before training.
+        l2_penalty: Of triplet and the losses of pairs and of dimensions.
     """
 
     loss: Loss
@@ -69,6 +74,8 @@ class Objective:
     n_prototypes: int
     n_crops: int
     teacher_weight: float
+    local_weight: float
+    retain_weight: float
     l2_penalty: float
 
     @property
@@ -125,84 +132,112 @@ def create_learner(
         seed: Of the weights; the global random state stays as it was.
         teacher: Of distillation.
     """
-    n_outputs = shape.n_dimensions
-
-    def head(n_outputs: int, *, n_inputs: int = encoder.width) -> nn.Module:
-        return create_head(n_inputs, n_outputs, n_layers=shape.n_layers, n_hidden=shape.n_hidden)
-
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        match objective.loss:
-            case "byol":
-                return Byol(
-                    encoder,
-                    head(n_outputs),
-                    n_dimensions=n_outputs,
-                    n_hidden=shape.n_hidden,
-                    momentum=objective.momentum,
-                )
-            case "moco":
-                return Moco(
-                    encoder,
-                    head(n_outputs),
-                    n_dimensions=n_outputs,
-                    queue_length=objective.queue_length,
-                    temperature=objective.temperature,
-                    momentum=objective.momentum,
-                    guard_hours=objective.guard_hours,
-                    guard_km=objective.guard_km,
-                )
-            case "swav":
-                return Swav(
-                    encoder,
-                    head(n_outputs),
-                    n_dimensions=n_outputs,
-                    n_prototypes=objective.n_prototypes,
-                    queue_length=objective.queue_length,
-                    temperature=objective.temperature,
-                )
-            case "rotation":
-                return Rotation(encoder, head(N_TURNS))
-            case "relative_position":
-                return RelativePosition(encoder, head(N_DIRECTIONS, n_inputs=2 * encoder.width))
-            case "distillation":
-                assert teacher is not None
-                return Distillation(
-                    encoder,
-                    head(teacher.head.out_features),
-                    teacher=teacher,
-                    temperature=objective.temperature,
-                    teacher_weight=objective.teacher_weight,
-                )
-            case "colour":
-                return Colour(encoder, head(n_channels * COLOUR_GRID**2))
-            case _:
-                return ViewLearner(
-                    encoder,
-                    head(n_outputs),
-                    _criterion(objective),
-                    l2_penalty=objective.l2_penalty,
-                )
+        learner = _create_untrained(encoder, objective, shape, n_channels, teacher)
+    learner.retain(objective.retain_weight)
+    return learner
 
 
-class _BarlowTwins:
-    """Source: Zbontar et al. (2021), arXiv:2103.03230."""
+def _create_untrained(
+    encoder: Encoder,
+    objective: Objective,
+    shape: HeadShape,
+    n_channels: int,
+    teacher: LabelNetwork | None,
+) -> Learner:
+    n_outputs = shape.n_dimensions
 
-    def __init__(self, redundancy_weight: float) -> None:
-        self._loss = BarlowTwinsLoss(redundancy_weight)
+    def head(n_outputs: int = n_outputs, *, n_inputs: int = encoder.width) -> nn.Module:
+        return create_head(n_inputs, n_outputs, n_layers=shape.n_layers, n_hidden=shape.n_hidden)
+
+    match objective.loss:
+        case "byol":
+            return Byol(
+                encoder,
+                head(),
+                n_dimensions=n_outputs,
+                n_hidden=shape.n_hidden,
+                momentum=objective.momentum,
+            )
+        case "moco":
+            return Moco(
+                encoder,
+                head(),
+                n_dimensions=n_outputs,
+                queue_length=objective.queue_length,
+                temperature=objective.temperature,
+                momentum=objective.momentum,
+                guard_hours=objective.guard_hours,
+                guard_km=objective.guard_km,
+            )
+        case "dino":
+            return Dino(
+                encoder,
+                head(),
+                n_dimensions=n_outputs,
+                n_prototypes=objective.n_prototypes,
+                temperature=objective.temperature,
+                momentum=objective.momentum,
+            )
+        case "swav":
+            return Swav(
+                encoder,
+                head(),
+                n_dimensions=n_outputs,
+                n_prototypes=objective.n_prototypes,
+                queue_length=objective.queue_length,
+                temperature=objective.temperature,
+            )
+        case "rotation":
+            return Rotation(encoder, head(N_TURNS))
+        case "relative_position":
+            return RelativePosition(encoder, head(N_DIRECTIONS, n_inputs=2 * encoder.width))
+        case "distillation":
+            assert teacher is not None
+            return Distillation(
+                encoder,
+                head(teacher.head.out_features),
+                teacher=teacher,
+                temperature=objective.temperature,
+                teacher_weight=objective.teacher_weight,
+            )
+        case "colour":
+            return Colour(encoder, head(n_channels * COLOUR_GRID**2))
+        case _:
+            return ViewLearner(
+                encoder,
+                head(),
+                _criterion(objective),
+                l2_penalty=objective.l2_penalty,
+                local_weight=objective.local_weight,
+            )
+
+
+class _OfDimensions:
+    """A loss of the dimensions of both views, without negatives.
+
+    Sources: Zbontar et al. (2021), arXiv:2103.03230, for barlow_twins; Bardes et al. (2022),
+    arXiv:2105.04906, for vicreg, with the weights of the paper.
+    """
+
+    def __init__(self, loss: nn.Module) -> None:
+        self._loss = loss
 
     def __call__(self, vectors: Tensor, batch: MicroBatch) -> Tensor:  # noqa: ARG002
         loss: Tensor = self._loss(*vectors.unbind(1))
         return loss
 
 
-def _criterion(objective: Objective) -> TripletLoss | PairLoss | _BarlowTwins:
+def _criterion(objective: Objective) -> TripletLoss | PairLoss | _OfDimensions:
     if objective.loss == "triplet":
         return TripletLoss(
             distance=objective.distance, margin=objective.margin, negatives=objective.negatives
         )
     if objective.loss == "barlow_twins":
-        return _BarlowTwins(objective.redundancy_weight)
+        return _OfDimensions(BarlowTwinsLoss(objective.redundancy_weight))
+    if objective.loss == "vicreg":
+        return _OfDimensions(VICRegLoss())
     assert objective.loss in get_args(PairName)
     return PairLoss(
         objective.loss,  # type: ignore[arg-type]
@@ -247,6 +282,11 @@ def check_objective(
         raise ValueError(
             f"train.loss relative_position asks where the neighbour is, and train.views is "
             f"{objective.views}; set it to neighbour"
+        )
+    if objective.local_weight and loss in WHOLE:
+        raise ValueError(
+            f"train.loss {loss} compares no quarters of tiles; set train.objective.local_weight "
+            f"{objective.local_weight} to 0"
         )
     if loss == "colour" and n_channels == 1:
         raise ValueError("tiles of one channel have no colour; change train.loss or ingest.preset")

@@ -49,9 +49,9 @@ class Distillation(Learner):
         self.teacher.eval()
         return self
 
-    def forward(self, batch: MicroBatch) -> Step:
+    def compare(self, batch: MicroBatch) -> Step:
         """The loss of a micro-batch."""
-        embeddings, outputs = self.project(batch.tiles)
+        features, outputs = self.project(batch.tiles)
         scores = outputs.flatten(0, 1)
         with torch.no_grad():
             told = self.teacher(batch.tiles.flatten(0, 1))
@@ -62,7 +62,7 @@ class Distillation(Learner):
             if known.any():
                 of_labels = cross_entropy(scores[known], labels[known])
                 loss = self.teacher_weight * loss + (1 - self.teacher_weight) * of_labels
-        return Step(loss, embeddings.detach().flatten(0, 1))
+        return Step(loss, features)
 
 
 def distillation_loss(scores: Tensor, told: Tensor, *, temperature: float) -> Tensor:

@@ -5,13 +5,15 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
+import torch
 from lightly.models.modules.heads import ProjectionHead
 from lightly.models.utils import deactivate_requires_grad
 from torch import Tensor, nn
+from torch.nn.functional import batch_norm, mse_loss
 
-from pipeline.core.encoder import Encoder, autocast
+from pipeline.core.encoder import N_QUARTERS, Encoder, autocast
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -46,12 +48,12 @@ class Step(NamedTuple):
 
     Attributes:
         loss: A mean over the micro-batch.
-        embeddings: Of all views, before they come to unit length, (tile, feature), detached.
+        features: Standardised features of the first views, (triplet, view, feature).
         keys: What `Learner.after_step` is to be given of all micro-batches, (triplet, dimension).
     """
 
     loss: Tensor
-    embeddings: Tensor
+    features: Tensor
     keys: Tensor | None = None
 
 
@@ -60,17 +62,41 @@ class Learner(nn.Module):
 
     Attributes:
         encoder: What is kept.
-        head: Takes its vectors to those that the loss compares.
+        head: Takes its features to the vectors that the loss compares.
+        retain_weight: Of what `features_lost` adds to the loss.
+        initial: The encoder as it was, where this is not 0.
     """
 
     def __init__(self, encoder: Encoder, head: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head
+        self.retain_weight = 0.0
+        self.initial: Encoder | None = None
 
-    @abstractmethod
+    def retain(self, weight: float) -> None:
+        """Let the loss hold on to the features there are now."""
+        self.retain_weight = weight
+        self.initial = without_gradients(self.encoder).eval() if weight else None
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode for all but the encoder as it was."""
+        super().train(mode)
+        if self.initial is not None:
+            self.initial.eval()
+        return self
+
     def forward(self, batch: MicroBatch) -> Step:
         """The loss of a micro-batch."""
+        step = self.compare(batch)
+        if self.initial is None:
+            return step
+        lost = features_lost(step.features, batch.tiles, self.initial)
+        return step._replace(loss=step.loss + self.retain_weight * lost)
+
+    @abstractmethod
+    def compare(self, batch: MicroBatch) -> Step:
+        """The loss of a micro-batch, whatever features it had before."""
 
     def after_step(self, keys: Tensor | None, done: float) -> None:
         """Follow the step of the optimizer.
@@ -81,16 +107,43 @@ class Learner(nn.Module):
         """
 
     def project(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings and outputs of the head, (triplet, view, …) each, float32."""
+        """Features and outputs of the head, (triplet, view, …) each, float32."""
         return project(self.encoder, self.head, tiles)
+
+
+def features_lost(features: Tensor, tiles: Tensor, initial: Encoder) -> Tensor:
+    """How far features have gone from those of an encoder as it was.
+
+    The mean squared difference of features that are standardised over the micro-batch: 0 where all
+    vary as they did, 2 where none does.
+
+    Args:
+        features: Standardised, (triplet, view, feature).
+        tiles: Views of triplets, of which the first are compared.
+        initial: Of the features before.
+    """
+    shown = tiles[:, : features.shape[1]].flatten(0, 1)
+    with torch.no_grad(), autocast(tiles.device):
+        before = standardise(initial.pool(shown))
+    return mse_loss(features.flatten(0, 1), before)
+
+
+def standardise(features: Tensor) -> Tensor:
+    """Features (tile, feature) of mean 0 and variance 1 over the micro-batch."""
+    return batch_norm(features, None, None, training=True)
 
 
 class ViewLearner(Learner):
     """A learner whose loss compares the outputs for the views of triplets.
 
+    Small crops stand for the second view, each in turn. With a `local_weight` the quarters of a
+    tile are compared, too: pooled by themselves, each is held to one of the other view and away
+    from those of other tiles, so that a tile is four samples and has one texture throughout.
+
     Attributes:
         criterion: Takes outputs (triplet, view, dimension) and the micro-batch to the loss.
         l2_penalty: Added to it, on the mean squared length of the outputs.
+        local_weight: Fraction of the loss that is of the quarters.
     """
 
     def __init__(
@@ -100,26 +153,56 @@ class ViewLearner(Learner):
         criterion: Callable[[Tensor, MicroBatch], Tensor],
         *,
         l2_penalty: float,
+        local_weight: float,
     ) -> None:
         super().__init__(encoder, head)
         self.criterion = criterion
         self.l2_penalty = l2_penalty
+        self.local_weight = local_weight
 
-    def forward(self, batch: MicroBatch) -> Step:
+    def compare(self, batch: MicroBatch) -> Step:
         """The loss of a micro-batch."""
-        embeddings, outputs = self.project(batch.tiles)
-        loss = self.criterion(outputs, batch)
+        features, outputs = self.project(batch.tiles)
+        losses = [self.criterion(outputs, batch)]
+        if batch.crops is not None:
+            for crop in self.project(batch.crops)[1].unbind(1):
+                views = outputs.clone()
+                views[:, 1] = crop
+                losses.append(self.criterion(views, batch))
+        loss = torch.stack(losses).mean()
+        if self.local_weight:
+            loss = torch.lerp(loss, self._compare_quarters(batch), self.local_weight)
         loss = loss + self.l2_penalty * outputs.square().sum(dim=-1).mean()
-        return Step(loss, embeddings.detach().flatten(0, 1))
+        return Step(loss, features)
+
+    def _compare_quarters(self, batch: MicroBatch) -> Tensor:
+        with autocast(batch.tiles.device):
+            quarters = self.encoder.pool_quarters(batch.tiles.flatten(0, 1))
+            outputs = self.head(standardise(quarters.flatten(0, 1)))
+        outputs = outputs.float().unflatten(0, (*batch.tiles.shape[:2], N_QUARTERS))
+        return self.criterion(outputs.transpose(1, 2).flatten(0, 1), _of_quarters(batch))
+
+
+def _of_quarters(batch: MicroBatch) -> MicroBatch:
+    """What a loss sees of quarters of tiles, in the order (triplet, quarter, view)."""
+    allowed = batch.may_be_negative
+    if allowed is not None:
+        n_triplets, n_views = batch.tiles.shape[:2]
+        number = torch.arange(n_triplets * n_views, device=allowed.device)
+        tile = number.view(n_triplets, 1, n_views).expand(-1, N_QUARTERS, -1).flatten()
+        allowed = allowed[tile[:, None], tile]
+    tiles = batch.tiles.repeat_interleave(N_QUARTERS, dim=0)
+    targets = None if batch.targets is None else batch.targets.repeat_interleave(N_QUARTERS)
+    return MicroBatch(tiles, targets=targets, may_be_negative=allowed)
 
 
 def project(encoder: nn.Module, head: nn.Module, tiles: Tensor) -> tuple[Tensor, Tensor]:
-    """Embeddings and outputs of `head` for tiles (triplet, view, …), float32."""
+    """Standardised features and outputs of `head` for tiles (triplet, view, …), float32."""
     with autocast(tiles.device):
-        embeddings = encoder(tiles.flatten(0, 1), unit_length=False)
-        outputs = head(embeddings)
+        features = encoder(tiles.flatten(0, 1), unit_length=False)
+        outputs = head(features)
     shape = tiles.shape[:2]
-    return embeddings.float().unflatten(0, shape), outputs.float().unflatten(0, shape)
+    return features.float().unflatten(0, shape), outputs.float().unflatten(0, shape)
 
 
 def create_head(n_inputs: int, n_outputs: int, *, n_layers: int, n_hidden: int) -> nn.Module:

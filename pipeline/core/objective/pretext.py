@@ -61,12 +61,12 @@ def take_colour(tiles: Tensor) -> tuple[Tensor, Tensor]:
 class Rotation(Learner):
     """Tells by how many quarter turns each view was turned; see `turn`."""
 
-    def forward(self, batch: MicroBatch) -> Step:
+    def compare(self, batch: MicroBatch) -> Step:
         """The loss of a micro-batch."""
         assert batch.targets is not None
-        embeddings, outputs = self.project(batch.tiles)
+        features, outputs = self.project(batch.tiles)
         loss = cross_entropy(outputs.flatten(0, 1), batch.targets.flatten())
-        return Step(loss, embeddings.detach().flatten(0, 1))
+        return Step(loss, features)
 
 
 class RelativePosition(Learner):
@@ -76,19 +76,19 @@ class RelativePosition(Learner):
         super().__init__(encoder, nn.Identity())
         self.joint_head = head
 
-    def forward(self, batch: MicroBatch) -> Step:
+    def compare(self, batch: MicroBatch) -> Step:
         """The loss of a micro-batch."""
         assert batch.targets is not None
-        embeddings, _ = self.project(batch.tiles)
-        loss = cross_entropy(self.joint_head(embeddings.flatten(1)), batch.targets)
-        return Step(loss, embeddings.detach().flatten(0, 1))
+        features, _ = self.project(batch.tiles)
+        loss = cross_entropy(self.joint_head(features.flatten(1)), batch.targets)
+        return Step(loss, features)
 
 
 class Colour(Learner):
     """Tells the colours of grey tiles, cell by cell; see `take_colour`."""
 
-    def forward(self, batch: MicroBatch) -> Step:
+    def compare(self, batch: MicroBatch) -> Step:
         """The loss of a micro-batch."""
         assert batch.targets is not None
-        embeddings, outputs = self.project(batch.tiles)
-        return Step(mse_loss(outputs, batch.targets), embeddings.detach().flatten(0, 1))
+        features, outputs = self.project(batch.tiles)
+        return Step(mse_loss(outputs, batch.targets), features)

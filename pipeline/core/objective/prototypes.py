@@ -40,16 +40,16 @@ class Swav(Learner):
         normalize_weight(self.prototypes.weight)
         self.criterion = SwaVLoss(temperature)
 
-    def forward(self, batch: MicroBatch) -> Step:
+    def compare(self, batch: MicroBatch) -> Step:
         """The loss of a micro-batch."""
-        embeddings, outputs = self.project(batch.tiles)
+        features, outputs = self.project(batch.tiles)
         small = [] if batch.crops is None else self._similarities(self.project(batch.crops)[1])
         queued = None
         if self.n_queued >= len(self.queue.bank):
             queued = self._similarities(self.queue.bank.unflatten(1, (2, -1)))
         loss = self.criterion(self._similarities(outputs), small, queued)
         keys = normalize(outputs.detach(), dim=2).flatten(1)
-        return Step(loss.squeeze(), embeddings.detach().flatten(0, 1), keys)
+        return Step(loss.squeeze(), features, keys)
 
     def after_step(self, keys: Tensor | None, done: float) -> None:  # noqa: ARG002
         """Bring the prototypes back to unit length, and put the batch's vectors into the queue."""
