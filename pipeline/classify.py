@@ -32,7 +32,12 @@ from pipeline.core.classification.summary import (
 )
 from pipeline.core.classification.table import tabulate
 from pipeline.core.device import compute_device
-from pipeline.core.encoder import create_encoder, pool_tiles, rebuild_encoder
+from pipeline.core.encoder import (
+    create_encoder,
+    pool_tiles,
+    rebuild_encoder,
+    renew_statistics,
+)
 from pipeline.core.pretrained import start_from
 from pipeline.core.threads import sharing_cores
 from pipeline.files import classifiers, encoders, stage, stores
@@ -180,6 +185,7 @@ def _list_starts(
     )
     untrained = create()
     untrained.fit_colours(tiles)
+    renew_statistics(untrained, tiles)
     starts = [Start("untrained", untrained)]
     if initial is not None:
         starts.append(Start("before training", rebuild_encoder(initial, description)))

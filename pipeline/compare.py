@@ -334,7 +334,9 @@ class Judge:
         """Balanced accuracy of the network trained on labels, (fold,), NaN on folds left out."""
         params, task, device = self.params, self.task, compute_device()
         assert start.encoder is not None
-        tune = partial(probabilities_by_fine_tuning, start.encoder, task.tiles, task.label)
+        tune = partial(
+            probabilities_by_fine_tuning, start.encoder, task.tiles, task.label, task.day
+        )
 
         def fit(fold: int) -> float:
             def compute() -> dict[str, FloatArray]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt
 
-from pipeline.core.classification.finetune import FineTuning, fine_tune, tell_probabilities
+from pipeline.core.classification.finetune import FineTuning, fine_tune, predict_probabilities
 from pipeline.core.classification.scores import METRICS, count_confusions, score
 from pipeline.core.classification.share import draw_share
 from pipeline.core.classification.summary import find_splits
@@ -60,6 +60,7 @@ def run(
         rebuild_encoder(weights, description),
         labelled.tiles[train],
         labelled.label[train],
+        np.unique(labelled.day[train], return_inverse=True)[1],
         n_labels=len(labelled.names),
         settings=params.fine_tuning,
         seed=params.seed,
@@ -67,8 +68,14 @@ def run(
     )
     results: dict[str, Any] = {"n_labels": len(train), "n_tested": len(test)}
     if len(test):
-        told = tell_probabilities(network, labelled.tiles[test], device).argmax(axis=1)
-        confusions = count_confusions(labelled.label[test], told, len(labelled.names))
+        probabilities = predict_probabilities(
+            network,
+            labelled.tiles[test],
+            device,
+            n_orientations=params.fine_tuning.orientations,
+        )
+        predicted = probabilities.argmax(axis=1)
+        confusions = count_confusions(labelled.label[test], predicted, len(labelled.names))
         results |= dict(zip(METRICS, score(confusions).round(4).tolist(), strict=True))
         log.info("balanced accuracy on test days %.3f", results["balanced_accuracy"])
     else:

@@ -17,7 +17,13 @@ from pipeline.core import engine, lane, training_run
 from pipeline.core.annotation import label_members
 from pipeline.core.augmentation import ColourScale
 from pipeline.core.device import compute_device
-from pipeline.core.encoder import Encoder, create_encoder, describe_encoder, pool_tiles
+from pipeline.core.encoder import (
+    Encoder,
+    create_encoder,
+    describe_encoder,
+    pool_tiles,
+    renew_statistics,
+)
 from pipeline.core.judgement import check_collapse, collapse_measures, judge_triplets
 from pipeline.core.label_network import LabelNetwork, rebuild_label_network
 from pipeline.core.objective.choice import check_objective, create_learner
@@ -96,7 +102,7 @@ def run(
                     )
                 _log_epoch(written, training.history[-1])
         training.encoder.load_state_dict(training.average.module.state_dict())
-        engine.renew_statistics(training.encoder, fitted)
+        renew_statistics(training.encoder, fitted)
         fit(n_dimensions=params.embedding.n_dimensions)
         results = {
             "untrained": training.history[0],

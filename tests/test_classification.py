@@ -1,5 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -28,6 +30,7 @@ from pipeline.core.classification import (
 from pipeline.core.classification.folds import check_days, draw_folds
 from pipeline.core.device import compute_device
 from pipeline.core.encoder import Encoder, create_encoder, pool_tiles
+from pipeline.core.label_network import LabelNetwork
 
 WEIGHTS = Path(__file__).parents[2] / "shared/data/weights"
 CPU = torch.device("cpu")
@@ -35,9 +38,15 @@ FINE_TUNING = finetune.FineTuning(
     n_epochs=8,
     batch_size=16,
     learning_rate=2e-3,
+    layer_decay=0.9,
     head_learning_rate=3e-3,
     weight_decay=0.01,
     warm_up_share=0.1,
+    label_smoothing=0.1,
+    averaging=0.9,
+    validation_share=0.3,
+    patience=3,
+    orientations=4,
 )
 
 
@@ -289,6 +298,7 @@ def test_fine_tuning_learns_textures_and_leaves_its_start_alone() -> None:
             encoder,
             tiles,
             labels,
+            np.arange(160) // 10,
             train,
             test,
             settings=FINE_TUNING,
@@ -310,6 +320,7 @@ def test_fine_tuning_computes_on_the_device_there_is() -> None:
         encoder.to(compute_device()),
         tiles,
         labels,
+        np.arange(24) // 4,
         np.arange(17),  # one more than a batch
         np.arange(17, 24),
         settings=replace(FINE_TUNING, n_epochs=1),
@@ -318,6 +329,98 @@ def test_fine_tuning_computes_on_the_device_there_is() -> None:
     )
     assert told.shape == (7, 2)
     np.testing.assert_allclose(told.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_fine_tuning_starts_from_logistic_regression() -> None:
+    tiles, labels = _draw_stripes(60, np.random.default_rng(4))
+    days = np.arange(60) // 6
+    encoder = small_encoder(3, seed=1)
+    network = LabelNetwork(encoder, n_labels=3)  # the last of which is never seen
+    finetune._start_from_probe(network, tiles, labels, days, CPU)
+    features = pool_tiles(encoder, tiles, device=CPU)
+    expected = probe.fit_probe(features, labels, days, n_labels=3, strengths=finetune.STRENGTHS)
+    found = finetune._scores(network, tiles, CPU, n_orientations=1).numpy()
+    np.testing.assert_allclose(found[:, :2], expected.scores(features)[:, :2], atol=0.05)
+    np.testing.assert_allclose(found[:, 2], finetune.UNKNOWN)
+
+
+def test_earlier_layers_learn_more_slowly() -> None:
+    tiles, labels = _draw_stripes(40, np.random.default_rng(5))
+    start = small_encoder(3, seed=1)
+    moved = {}
+    for decay in (1.0, 0.5):
+        settings = replace(FINE_TUNING, n_epochs=1, layer_decay=decay, averaging=0.0)
+        network = finetune.fine_tune(
+            start,
+            tiles,
+            labels,
+            np.zeros(40, int),  # of one day, so that none is set aside
+            n_labels=2,
+            settings=settings,
+            seed=0,
+            device=CPU,
+        )
+        after = dict(network.encoder.named_parameters())
+        steps = {
+            name: (after[name] - value).abs().mean() for name, value in start.named_parameters()
+        }
+        first, last = (f"backbone.network.{name}.weight" for name in ("conv1.0", "layer3.0.conv1"))
+        moved[decay] = steps[first] / steps[last]
+    assert moved[0.5] < 0.5 * moved[1.0]
+
+
+@pytest.mark.parametrize("rate", [1e-3, 10.0])
+def test_fine_tuning_keeps_what_days_set_aside_find_best(
+    rate: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a rate that ruins the network that is the classifier it started from."""
+    tiles, labels = _draw_stripes(80, np.random.default_rng(6))
+    days = np.arange(80) // 8
+    losses: list[float] = []
+    measure = finetune._loss
+
+    def remember(*args: Any) -> float:
+        losses.append(measure(*args))
+        return losses[-1]
+
+    monkeypatch.setattr(finetune, "_loss", remember)
+    if rate < 1:
+        monkeypatch.setattr(finetune, "_start_from_probe", Mock())  # a head that knows nothing
+    settings = replace(
+        FINE_TUNING, learning_rate=rate, head_learning_rate=rate, n_epochs=6, patience=2
+    )
+    network = finetune.fine_tune(
+        small_encoder(3, seed=1),
+        tiles,
+        labels,
+        days,
+        n_labels=2,
+        settings=settings,
+        seed=0,
+        device=CPU,
+    )
+    aside = finetune._set_aside(labels, days, settings.validation_share, 0)
+    assert len(np.unique(days[aside])) == 3
+    assert not set(days[aside]) & set(days[~aside])
+    assert measure(network, tiles[aside], labels[aside], CPU) == pytest.approx(min(losses))
+    if rate == 10.0:
+        assert len(losses) == 3  # of the start, and of two epochs that were no better
+        assert min(losses) == losses[0]
+    else:
+        assert min(losses) < losses[0]
+
+
+def test_probabilities_are_of_the_mean_score_of_orientations_over_the_temperature() -> None:
+    tiles, _ = _draw_stripes(5, np.random.default_rng(7))
+    network = LabelNetwork(small_encoder(3, seed=1), n_labels=2)
+    torch.nn.init.normal_(network.head.weight)
+    network.temperature.fill_(3.0)
+    turned = [np.rot90(tiles, turns, (2, 3)).copy() for turns in range(4)]
+    with torch.inference_mode(), torch.autocast("cpu", enabled=False):
+        scores = [network.eval()(torch.from_numpy(each)) for each in turned]
+    expected = (torch.stack(scores).mean(dim=0) / 3).softmax(dim=1)
+    found = finetune.predict_probabilities(network, tiles, CPU, n_orientations=4)
+    np.testing.assert_allclose(found, expected, atol=0.02)  # bfloat16, where there is any
 
 
 @pytest.mark.parametrize("n_channels", [1, 2, 3, 4])

@@ -11,7 +11,7 @@ from small_products import describe, small_encoder
 from test_train import PARAMS, SIZE, _changed, _textures, _write_triplets
 
 from pipeline import train
-from pipeline.core.classification.finetune import FineTuning, fine_tune, tell_probabilities
+from pipeline.core.classification.finetune import FineTuning, fine_tune, predict_probabilities
 from pipeline.core.encoder import embed_tiles, rebuild_encoder
 from pipeline.core.label_network import LabelNetwork
 from pipeline.files import encoders
@@ -30,13 +30,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     teacher = fine_tune(
         encoder,
         *_labelled(textures["validation"]),
+        np.arange(3 * len(textures["validation"])) % 4,
         n_labels=2,
-        settings=FineTuning(6, 16, 2e-3, 3e-3, 0.01, 0.1),
+        settings=FineTuning(6, 16, 2e-3, 0.9, 3e-3, 0.01, 0.1, 0.1, 0.9, 0.0, 3, 4),
         seed=0,
         device=CPU,
     )
     tiles, labels = _labelled(textures["test"])
-    assert (tell_probabilities(teacher, tiles, CPU).argmax(axis=1) == labels).mean() > 0.95
+    assert (predict_probabilities(teacher, tiles, CPU).argmax(axis=1) == labels).mean() > 0.95
     _write_teacher(folder / "teacher", teacher, n_channels=1)
     return folder
 

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from pipeline.core.encoder import (
     fused,
     pool_tiles,
     rebuild_encoder,
+    renew_statistics,
 )
 from pipeline.core.tile import orientations
 
@@ -288,3 +290,32 @@ def test_cpu_is_used_where_there_is_no_gpu() -> None:
     assert compute_device().type == expected
     with autocast(compute_device()):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).sum() == 8
+
+
+def test_statistics_are_renewed_for_averaged_weights() -> None:
+    """Means over all batches of the first layer's means, whatever it had gathered before."""
+    encoder = small_encoder(1, seed=0)
+    first = encoder.backbone.network.bn1
+    with torch.no_grad():
+        first.running_mean.fill_(50.0)
+        first.running_var.fill_(9.0)
+    seen = []
+
+    def remember(_: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        seen.append(inputs[0].detach())
+
+    handle = first.register_forward_pre_hook(remember)
+    tiles = torch.randint(256, (200, 1, 32, 32), generator=torch.Generator().manual_seed(0))
+    renew_statistics(encoder, tiles.to(torch.uint8).numpy())
+    handle.remove()
+    assert [len(each) for each in seen] == [100, 100]
+    means = torch.stack([each.mean((0, 2, 3)) for each in seen])
+    variances = torch.stack([each.var((0, 2, 3)) for each in seen])
+    close = partial(torch.testing.assert_close, rtol=0.01, atol=0.01)  # where there is bfloat16
+    close(first.running_mean, means.float().mean(dim=0))
+    close(first.running_var, variances.float().mean(dim=0))
+    assert first.momentum == 0.1
+    encoder.keeps_statistics = True
+    before = first.running_mean.clone()
+    renew_statistics(encoder, np.zeros((4, 1, 32, 32), np.uint8))
+    assert torch.equal(first.running_mean, before)

@@ -274,30 +274,3 @@ def test_embeddings_come_in_the_order_of_their_triplets(encoder: Encoder) -> Non
     with torch.inference_mode():
         expected = encoder.eval()(torch.from_numpy(members).flatten(0, 1)).unflatten(0, (5, 3))
     torch.testing.assert_close(embeddings, expected.float(), rtol=1e-4, atol=1e-5)
-
-
-def test_statistics_are_renewed_for_averaged_weights(encoder: Encoder) -> None:
-    """Means over all batches of the first layer's means, whatever it had gathered before."""
-    first = encoder.backbone.network.bn1
-    with torch.no_grad():
-        first.running_mean.fill_(50.0)
-        first.running_var.fill_(9.0)
-    seen = []
-
-    def remember(_: torch.nn.Module, inputs: tuple[Tensor]) -> None:
-        seen.append(inputs[0].detach())
-
-    handle = first.register_forward_pre_hook(remember)
-    tiles = torch.randint(256, (200, 1, 32, 32), generator=torch.Generator().manual_seed(0))
-    engine.renew_statistics(encoder, tiles.to(torch.uint8).numpy())
-    handle.remove()
-    assert [len(each) for each in seen] == [100, 100]
-    means = torch.stack([each.mean((0, 2, 3)) for each in seen])
-    variances = torch.stack([each.var((0, 2, 3)) for each in seen])
-    torch.testing.assert_close(first.running_mean, means.mean(dim=0))
-    torch.testing.assert_close(first.running_var, variances.mean(dim=0))
-    assert first.momentum == 0.1
-    encoder.keeps_statistics = True
-    before = first.running_mean.clone()
-    engine.renew_statistics(encoder, np.zeros((4, 1, 32, 32), np.uint8))
-    assert torch.equal(first.running_mean, before)

@@ -11,7 +11,7 @@ from conftest import GRID, TILE_SIZE
 from small_products import write_untrained
 
 from pipeline import finetune
-from pipeline.core.classification.finetune import FineTuning, tell_probabilities
+from pipeline.core.classification.finetune import FineTuning, predict_probabilities
 from pipeline.core.classification.share import draw_share
 from pipeline.core.encoder import embed_tiles, rebuild_encoder
 from pipeline.core.label_network import rebuild_label_network
@@ -26,9 +26,15 @@ PARAMS = finetune.FinetuneParams(
         n_epochs=6,
         batch_size=16,
         learning_rate=2e-3,
+        layer_decay=0.9,
         head_learning_rate=3e-3,
         weight_decay=0.01,
         warm_up_share=0.1,
+        label_smoothing=0.1,
+        averaging=0.9,
+        validation_share=0.3,
+        patience=3,
+        orientations=4,
     ),
     seed=1,
 )
@@ -83,7 +89,7 @@ def test_a_teacher_tells_the_textures_of_test_days(paths: dict[str, Path]) -> No
     teacher = rebuild_label_network(weights, encoders.read_head(paths["teacher"]), description)
     scenes = stores.open_product(paths["scenes"])
     tiles = scenes.colour.isel(scene=-1).values[None, :, :TILE_SIZE, :TILE_SIZE]
-    told = tell_probabilities(teacher, tiles, torch.device("cpu")).argmax(axis=1)
+    told = predict_probabilities(teacher, tiles, torch.device("cpu")).argmax(axis=1)
     frame = pd.read_csv(paths["scenes"].parent / "labels.csv")
     assert description["labels"][told[0]] == frame.label[len(frame) - GRID**2]
     embedded = embed_tiles(rebuild_encoder(weights, description), tiles, device=torch.device("cpu"))

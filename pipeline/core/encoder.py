@@ -1,5 +1,6 @@
 """The network that turns a tile into its embedding."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
@@ -14,6 +15,7 @@ from timm.models.efficientnet import EfficientNet
 from torch import Tensor, nn
 from torch.backends import cudnn
 from torch.fx.experimental.optimization import fuse
+from torch.optim.swa_utils import update_bn
 
 from pipeline.core.pooling import Pooling, pool
 from pipeline.core.threads import side_by_side
@@ -24,6 +26,7 @@ COLOUR_DEVIATION = 63.75
 LEAST_DEVIATION = 1.0  # of a channel, not to magnify the noise of one that is flat
 ONE_PIXEL_AT_LAST = 16  # edge of tiles of which a ResNet's last but one layer leaves one pixel
 N_QUARTERS = 4  # of a tile, by halves of its rows and columns
+RENEWED_AT_ONCE = 128  # tiles
 PROBED_SIZE = 64  # edge of a tile, to learn how many features there are
 
 
@@ -378,6 +381,27 @@ def _in_batches(
 
 def _on(device: torch.device, tiles: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(tiles)).to(device, non_blocking=True)
+
+
+def renew_statistics(encoder: Encoder, tiles: NDArray[np.uint8]) -> None:
+    """Compute the means and variances of batch normalisation anew.
+
+    Untrained weights have none; those that training gathered are of other activations than those
+    of averaged weights, and of tiles that were cropped and altered. Where they were given with the
+    weights they stay.
+
+    Args:
+        encoder: Changed in place.
+        tiles: Of training, (tile, channel, row, column), seen in batches in training mode.
+
+    Source: Izmailov et al. (2018), arXiv:1803.05407, section 3.2.
+    """
+    if encoder.keeps_statistics:
+        return
+    device = next(encoder.parameters()).device
+    batches = torch.from_numpy(tiles).tensor_split(math.ceil(len(tiles) / RENEWED_AT_ONCE))
+    with autocast(device):
+        update_bn(batches, encoder, device)
 
 
 def describe_encoder(encoder: Encoder, *, backbone: str) -> dict[str, Any]:

@@ -10,7 +10,6 @@ of one lane wait for each other hundreds of times a step, for milliseconds each 
 processes use the cores as well; lanes meet once a step.
 """
 
-import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -21,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, update_bn
+from torch.optim.swa_utils import AveragedModel
 
 from pipeline.core.encoder import Encoder, autocast
 from pipeline.core.objective.learner import Learner, MicroBatch, Step
@@ -32,7 +31,6 @@ from pipeline.core.threads import sharing_cores, side_by_side
 TakeSteps = Callable[[Sequence[float]], list[Step]]
 
 CHECK_EVERY = 200  # batches
-RENEWED_AT_ONCE = 128  # tiles
 
 
 def own_lanes(n_lanes: int) -> list[int]:
@@ -125,26 +123,6 @@ def train_epoch(
             "train.learning_rate"
         )
     return float(summed(total) / n_triplets)
-
-
-def renew_statistics(encoder: Encoder, tiles: NDArray[np.uint8]) -> None:
-    """Compute the means and variances of batch normalisation anew, for weights just averaged.
-
-    Those that training gathered, or their average, are of other activations, and of tiles that
-    were cropped and altered. Where they were given with the weights they stay.
-
-    Args:
-        encoder: Of the averaged weights; changed in place.
-        tiles: Of training, (tile, channel, row, column), seen in batches in training mode.
-
-    Source: Izmailov et al. (2018), arXiv:1803.05407, section 3.2.
-    """
-    if encoder.keeps_statistics:
-        return
-    device = next(encoder.parameters()).device
-    batches = torch.from_numpy(tiles).tensor_split(math.ceil(len(tiles) / RENEWED_AT_ONCE))
-    with autocast(device):
-        update_bn(batches, encoder, device)
 
 
 def embed_triplets(

@@ -2,24 +2,40 @@
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
 from pipeline.core.encoder import Encoder, rebuild_encoder
 
+EPSILON = 1e-12  # variance of no feature, so that a linear classifier can be taken over exactly
+
 
 class LabelNetwork(nn.Module):
-    """A copy of an encoder, whose pooled features are standardised, and a linear head."""
+    """A copy of an encoder, whose pooled features are standardised, and a linear head.
+
+    Attributes:
+        temperature: Scores are divided by it before they become probabilities.
+    """
+
+    temperature: Tensor
 
     def __init__(self, encoder: Encoder, *, n_labels: int) -> None:
         super().__init__()
         self.encoder = copy.deepcopy(encoder)
-        # Standardised features let one learning rate of the head suit every encoder.
-        self.standardise = nn.BatchNorm1d(encoder.width, affine=False)
+        self.encoder.keeps_statistics = True
+        self.standardise = nn.BatchNorm1d(encoder.width, affine=False, eps=EPSILON)
         self.head = nn.utils.skip_init(nn.Linear, encoder.width, n_labels)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+        self.register_buffer("temperature", torch.ones(()))
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode but for all statistics: a few hundred tiles would spoil them."""
+        super().train(mode)
+        self.standardise.eval()
+        return self
 
     def forward(self, tiles: Tensor) -> Tensor:
         """Scores of the labels before the softmax, shape (tile, label)."""

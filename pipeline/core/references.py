@@ -10,7 +10,13 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.core.classification.probe import pixel_statistics
 from pipeline.core.device import compute_device
-from pipeline.core.encoder import Encoder, create_encoder, pool_tiles, rebuild_encoder
+from pipeline.core.encoder import (
+    Encoder,
+    create_encoder,
+    pool_tiles,
+    rebuild_encoder,
+    renew_statistics,
+)
 from pipeline.core.representations import INITIAL, STATISTICS, UNTRAINED
 
 FloatArray = NDArray[np.floating]
@@ -42,6 +48,7 @@ def reference_features(
         standardise=description["standardise"],
     )
     untrained.fit_colours(tiles)
+    renew_statistics(untrained, tiles)
     features = pool_tiles(untrained, tiles, device=compute_device())
     untrained.fit(torch.from_numpy(features), n_dimensions=description["n_dimensions"])
     found: dict[str, FloatArray] = {

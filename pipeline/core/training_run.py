@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from pipeline.core.averaging import running_mean
 from pipeline.core.encoder import Encoder
 from pipeline.core.engine import parallel
 from pipeline.core.objective.learner import Learner
@@ -95,20 +96,12 @@ def start(
         learner: What is trained.
         learning_rate: Of AdamW.
         weight_decay: Of AdamW.
-        averaging: Fraction of the mean of weights that stays in a step; less at first, so that
-            the mean does not lag behind. 0 for the weights themselves.
-
-    Source: Izmailov et al. (2018), arXiv:1803.05407, for means of weights; Polyak & Juditsky
-    (1992), doi:10.1137/0330046, for those of every step.
+        averaging: As of `running_mean`.
     """
-
-    def mean(average: Tensor, weight: Tensor, n_steps: Tensor | int) -> Tensor:
-        return torch.lerp(weight, average, min(averaging, (1 + n_steps) / (10 + n_steps)))
-
     optimizer = torch.optim.AdamW(
         _trained(learner), lr=learning_rate, weight_decay=weight_decay, fused=True
     )
-    average = AveragedModel(learner.encoder, avg_fn=mean)
+    average = AveragedModel(learner.encoder, avg_fn=running_mean(averaging))
     return TrainingRun(learner, parallel(learner), optimizer, average)
 
 

@@ -90,7 +90,7 @@ def list_classifiers(
         frozen, unfrozen = None, None
         if start.encoder is not None:
             frozen = probe(pool_tiles(start.encoder, tiles, device=device))
-            unfrozen = partial(fine_tune, start.encoder, tiles, labels)
+            unfrozen = partial(fine_tune, start.encoder, tiles, labels, days)
         rows.append(Classifier(f"{start.name} frozen", start.name, True, start.note, frozen))
         rows.append(Classifier(f"{start.name} unfrozen", start.name, False, start.note, unfrozen))
     return rows

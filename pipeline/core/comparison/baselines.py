@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pipeline.core.comparison.judge import Representation, Tiles
 from pipeline.core.device import compute_device
-from pipeline.core.encoder import Encoder, create_encoder, pool_tiles
+from pipeline.core.encoder import Encoder, create_encoder, pool_tiles, renew_statistics
 from pipeline.core.pooling import Pooling
 from pipeline.core.pretrained import start_from
 from pipeline.core.references import shuffle_pixels
@@ -103,6 +103,8 @@ def create_network(
         start_from(encoder, weights)
     if baseline.colours == "training":
         encoder.fit_colours(fitted)
+    if weights is None:
+        renew_statistics(encoder, fitted)
     features = pool_tiles(encoder, fitted, device=compute_device())
     encoder.fit(torch.from_numpy(features), n_dimensions=0)
     return encoder
