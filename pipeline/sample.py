@@ -24,6 +24,7 @@ from pipeline.files.workers import ordered_map
 log = logging.getLogger(__name__)
 
 CHUNKS_PER_PART = 16
+SAME_PLACE = 0.1  # of a tile's diagonal; so far apart two granules may show one place
 JUDGED_NEAREST, JUDGED_RADIUS = 1.0, 1.5  # tiles; neighbours that training is judged on are apart
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -39,12 +40,26 @@ class TripletCounts:
 
 
 @dataclass(frozen=True)
+class OtherGranules:
+    """Which granules beside the anchor's a neighbour in training may come from.
+
+    Attributes:
+        minutes: From the anchor's, at most; 0 for none.
+        platform: `any`, or `other` than the anchor's.
+    """
+
+    minutes: NonNegativeFloat
+    platform: Literal["any", "other"]
+
+
+@dataclass(frozen=True)
 class SampleParams:
     """Section `sample` of params.yaml; `nearest`, `radius` in tiles, `tile_size` in pixels."""
 
     tile_size: Annotated[int, Field(gt=1)]
     nearest: NonNegativeFloat
     radius: PositiveFloat
+    neighbour_from: OtherGranules
     max_invalid_share: Annotated[float, Field(ge=0, le=1)]
     distant_hours: NonNegativeFloat
     distant_km: NonNegativeFloat
@@ -75,6 +90,7 @@ class _Draw:
     n_anchors: int
     n_distants: int
     seed: tuple[int, ...]
+    others: IntArray  # scenes that neighbours may come from, too
 
 
 @dataclass(frozen=True)
@@ -91,7 +107,7 @@ class _Part:
 def run(params: SampleParams, scenes: Path, triplets: Path, metrics: Path) -> None:
     """Draw triplets from `scenes` and write their tiles to `triplets`."""
     with stores.open_product(scenes) as opened:
-        table = opened[["granule", "time", "channel"]].load()
+        table = opened[["granule", "time", "channel", "platform"]].load()
         limits = stores.channel_limits(opened)
         shape = opened.sizes["row"], opened.sizes["column"]
     if params.nearest > params.radius:
@@ -169,11 +185,7 @@ def _check_disk(params: SampleParams, *, n_channels: int, folder: Path) -> None:
 
 def _survey(numbered: tuple[int, str], *, scenes: Path, params: SampleParams) -> _Survey:
     index, split = numbered
-    with stores.open_product(scenes) as opened:
-        scene = opened[["valid", "latitude", "longitude"]].isel(scene=index).load()
-    complete = complete_tiles(
-        scene.valid.values, params.tile_size, max_invalid_share=params.max_invalid_share
-    )
+    scene, complete = _open_scene(index, scenes, params)
     with_neighbour = triplet.have_neighbour(complete, **_reach(params, split))
     valid = scene.valid.values
     latitude, longitude = scene.latitude.values[valid], scene.longitude.values[valid]
@@ -210,6 +222,7 @@ def _plan(
             int((anchor_scene == scene).sum()),
             int((distant_scene == scene).sum()),
             (params.seed, code, int(scene)),
+            _find_others(name, params, table, surveys, in_split, int(scene)),
         )
         for scene in np.union1d(anchor_scene, distant_scene)
     ]
@@ -229,7 +242,6 @@ def _plan(
         },
         coords={"member": list(triplet.MEMBERS)},
     )
-    members["time"] = (dimensions, table.time.values[members.scene.values])
     drawn = ordered_map(partial(_draw, scenes=scenes, params=params), draws)
     for draw, places in zip(
         draws, progress(drawn, f"draw {name}", total=len(draws), unit="scenes"), strict=True
@@ -238,8 +250,11 @@ def _plan(
         for place, values in places.items():
             members[place].values[anchors, :2] = values[: 2 * draw.n_anchors].reshape(-1, 2)
             members[place].values[distants, 2] = values[2 * draw.n_anchors :]
+    members["time"] = (dimensions, table.time.values[members.scene.values])
     corners = np.stack([members.first_row.values, members.first_column.values], axis=-1)
     shared = triplet.overlap(corners[:, 0], corners[:, 1], params.tile_size)
+    shared[members.scene.values[:, 0] != members.scene.values[:, 1]] = 0
+    _log_others(name, params, members)
     about = {"long_name": "fraction of the anchor's pixels that its neighbour holds", "units": "1"}
     members["overlap"] = ("triplet", shared.astype(np.float32), about)
     return members
@@ -295,14 +310,44 @@ def _draw_distant_scenes(
     return distant_scene
 
 
+def _find_others(
+    name: str,
+    params: SampleParams,
+    table: xr.Dataset,
+    surveys: list[_Survey],
+    in_split: NDArray[np.bool_],
+    scene: int,
+) -> IntArray:
+    """Scenes of the training days that show places of `scene` within the minutes asked for."""
+    wanted = params.neighbour_from
+    if not wanted.minutes or name != triplet.SPLITS[0]:
+        return np.empty(0, np.int64)
+    minutes = np.abs(table.time.values - table.time.values[scene]) / np.timedelta64(1, "m")
+    latitude, longitude, radius_km = np.array(
+        [(survey.latitude, survey.longitude, survey.radius_km) for survey in surveys]
+    ).T
+    is_other = in_split & (minutes <= wanted.minutes)
+    is_other &= triplet.gap_km(latitude, longitude, radius_km, scene) < 0
+    is_other[scene] = False
+    if wanted.platform == "other":
+        is_other &= table.platform.values != table.platform.values[scene]
+    return np.flatnonzero(is_other)
+
+
+def _log_others(name: str, params: SampleParams, members: xr.Dataset) -> None:
+    if params.neighbour_from.minutes and name == triplet.SPLITS[0]:
+        scene = members.scene.values
+        log.info(
+            "%.0f %% of the %s neighbours are of another granule",
+            100 * (scene[:, 0] != scene[:, 1]).mean(),
+            name,
+        )
+
+
 def _draw(draw: _Draw, *, scenes: Path, params: SampleParams) -> dict[str, NDArray[np.number]]:
     """Places of the tiles drawn from one scene: anchor, neighbour, anchor …, then distants."""
-    with stores.open_product(scenes) as opened:
-        scene = opened[["valid", "latitude", "longitude"]].isel(scene=draw.scene).load()
+    scene, complete = _open_scene(draw.scene, scenes, params)
     rng = np.random.default_rng(draw.seed)
-    complete = complete_tiles(
-        scene.valid.values, params.tile_size, max_invalid_share=params.max_invalid_share
-    )
     reach = _reach(params, draw.split)
     with_neighbour = triplet.have_neighbour(complete, **reach)
     anchors = triplet.draw_tiles(with_neighbour, draw.n_anchors, rng)
@@ -316,12 +361,62 @@ def _draw(draw: _Draw, *, scenes: Path, params: SampleParams) -> dict[str, NDArr
         np.stack([row, column], axis=1),
         params.tile_size,
     )
-    return {
+    found = {
+        "scene": np.full(len(row), draw.scene),
         "first_row": row,
         "first_column": column,
         "latitude": latitude,
         "longitude": longitude,
     }
+    if len(draw.others):
+        _move_neighbours(draw, found, scene, scenes, params, rng)
+    return found
+
+
+def _open_scene(
+    index: int, scenes: Path, params: SampleParams
+) -> tuple[xr.Dataset, NDArray[np.bool_]]:
+    """Where a scene's pixels lie, and which tiles are complete, by their first pixel."""
+    with stores.open_product(scenes) as opened:
+        scene = opened[["valid", "latitude", "longitude"]].isel(scene=index).load()
+    return scene, complete_tiles(
+        scene.valid.values, params.tile_size, max_invalid_share=params.max_invalid_share
+    )
+
+
+def _move_neighbours(
+    draw: _Draw,
+    found: dict[str, NDArray[np.number]],
+    scene: xr.Dataset,
+    scenes: Path,
+    params: SampleParams,
+    rng: np.random.Generator,
+) -> None:
+    """Take each neighbour from another granule, drawn for it, if that has a tile of its place."""
+    neighbours = np.arange(1, 2 * draw.n_anchors, 2)
+    other_of = rng.choice(draw.others, len(neighbours))
+    last = params.tile_size - 1
+    field = scene.latitude.values, scene.longitude.values
+    corner = found["first_row"][neighbours], found["first_column"][neighbours]
+    opposite = corner[0] + last, corner[1] + last
+    diagonal = great_circle_km(*(each[at] for at in (corner, opposite) for each in field))
+    for other in np.unique(other_of):
+        moved = neighbours[other_of == other]
+        pictured, complete = _open_scene(int(other), scenes, params)
+        seen = pictured.latitude.values, pictured.longitude.values
+        corners, exists = triplet.find_tiles(
+            seen,
+            complete,
+            (found["latitude"][moved], found["longitude"][moved]),
+            tile_size=params.tile_size,
+            max_km=SAME_PLACE * diagonal[other_of == other],
+        )
+        moved, corners = moved[exists], corners[exists]
+        found["scene"][moved] = other
+        found["first_row"][moved], found["first_column"][moved] = corners.T
+        found["latitude"][moved], found["longitude"][moved] = tile_centres(
+            *seen, corners, params.tile_size
+        )
 
 
 def _fill(

@@ -189,6 +189,13 @@ def fit_embedding(encoder: Encoder, fitted: NDArray[np.uint8], *, n_dimensions: 
 
 
 def _refuse_shared_pixels(tiles: stores.TripletTiles) -> None:
+    scene = tiles.members.scene.values
+    if (elsewhere := scene[:, 0] != scene[:, 1]).any():
+        raise ValueError(
+            "train.loss relative_position asks where the neighbour is, and "
+            f"{elsewhere.sum()} of {len(elsewhere)} neighbours are of another granule; set "
+            "sample.neighbour_from.minutes to 0"
+        )
     corners = np.stack([tiles.members.first_row, tiles.members.first_column], axis=-1)
     shared = overlap(corners[:, 0], corners[:, 1], tiles.tile_size)
     if shared.any():

@@ -2,6 +2,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ PARAMS = sample.SampleParams(
     tile_size=16,
     nearest=0.0,
     radius=1.0,
+    neighbour_from=sample.OtherGranules(minutes=0.0, platform="any"),
     max_invalid_share=0.0,
     distant_hours=20.0,
     distant_km=500.0,
@@ -38,6 +40,7 @@ class ToyScenesParams:
     presets: dict[str, dict[str, list[float]]]
 
 
+PLACE = ("latitude", "longitude")
 MIDDLE = [(7, 7), (7, 8), (8, 7), (8, 8)]  # of a tile of 16 pixels
 LIMITS = {"minimum": [2.0, 300.0], "maximum": [80.0, 200.0]}
 SCENES_PARAMS = ToyScenesParams({"of another": {}, "toy": LIMITS})
@@ -74,6 +77,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "scene",
                 np.datetime64("2020-01-01T12", "ns") + np.arange(10) // 2 * np.timedelta64(1, "D"),
             ),
+            "platform": ("scene", np.full(10, "satellite")),
             "channel": ["visible", "infrared_window"],
         },
         attrs={"preset": "toy"},
@@ -298,3 +302,89 @@ def test_size_on_disk_is_said_before_the_start(
     caplog.set_level("INFO")
     run()
     assert caplog.messages[0].startswith("220 triplets take up to 0.00 GB, ")
+
+
+N_PAIRS = 6  # of scenes of one place, a day each
+SHIFT = (3, -5)  # rows and columns from a place in the first to that in the second
+
+
+@pytest.fixture(scope="module")
+def paired_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two scenes a day, ten minutes apart, of two satellites that do not point alike."""
+    n_rows, n_columns = 60, 80
+    row, column = np.mgrid[:n_rows, :n_columns]
+    second = np.arange(2 * N_PAIRS) % 2
+    offsets = second[:, None, None] * np.array(SHIFT)[:, None, None, None]
+    valid = np.ones((2 * N_PAIRS, n_rows, n_columns), bool)
+    valid[second == 1, :, :10] = False  # the second does not see all
+    minutes = np.arange(2 * N_PAIRS) // 2 * 24 * 60 + 720 + 10 * second
+    time = np.datetime64("2020-01-01", "ns") + minutes * np.timedelta64(1, "m")
+    plane = ("scene", "row", "column")
+    dataset = xr.Dataset(
+        {
+            "colour": (
+                ("scene", "channel", "row", "column"),
+                np.zeros((2 * N_PAIRS, 1, n_rows, n_columns), np.uint8),
+            ),
+            "valid": (plane, valid),
+            "latitude": (plane, (5 - 0.02 * (row - offsets[0])).astype(np.float32)),
+            "longitude": (plane, (170 + 0.02 * (column - offsets[1])).astype(np.float32)),
+        },
+        coords={
+            "granule": ("scene", [f"{number}.nc" for number in range(2 * N_PAIRS)]),
+            "time": ("scene", time),
+            "platform": ("scene", np.array(["one", "two"])[second]),
+            "channel": ["one"],
+        },
+        attrs={"preset": "toy"},
+    )
+    path = tmp_path_factory.mktemp("pairs") / "scenes.zarr"
+    limits = {"minimum": [0.0], "maximum": [1.0]}
+    stores.write_product(dataset, path, ToyScenesParams({"toy": limits}))
+    return path
+
+
+@pytest.mark.parametrize("platform", ["any", "other"])
+def test_neighbours_may_come_from_another_granule_of_the_place(
+    paired_scenes: Path, tmp_path: Path, platform: Literal["any", "other"]
+) -> None:
+    params = replace(PARAMS, neighbour_from=sample.OtherGranules(10.0, platform), holds="places")
+    sample.run(params, paired_scenes, tmp_path / "triplets.zarr", tmp_path / "sample.json")
+    train = stores.open_product(tmp_path / "triplets.zarr", "train").load()
+    anchor, neighbour, _ = train.scene.values.T
+    moved = anchor != neighbour
+    assert 0.5 < moved.mean() < 1  # some places are seen by one of them alone
+    np.testing.assert_array_equal(neighbour[moved], anchor[moved] ^ 1)
+    assert (train.overlap.values[moved] == 0).all()
+    minutes = (train.time[:, 1] - train.time[:, 0]).values / np.timedelta64(1, "m")
+    np.testing.assert_array_equal(np.abs(minutes), 10 * moved)
+    # Where a neighbour lies by its first pixel is where it would lie in the anchor's granule.
+    first = np.stack([train.first_row.values, train.first_column.values], axis=-1)[..., :2, :]
+    back = np.where((neighbour % 2)[:, None] == 1, SHIFT, np.negative(SHIFT))
+    offset = first[:, 1] - first[:, 0] - np.where(moved[:, None], back, 0)
+    # The middle of a tile lies between four pixels, of which the nearest is either.
+    assert (np.hypot(*offset.T) <= PARAMS.tile_size + 1.5).all()
+    km = great_circle_km(*(train[name].values[:, at] for at in (0, 1) for name in PLACE))
+    np.testing.assert_allclose(km, 2.224 * np.hypot(*offset.T), rtol=0.02)
+    for split in ("validation", "test"):  # which are judged alike, whatever training sees
+        scene = stores.open_product(tmp_path / "triplets.zarr", split).scene.values
+        np.testing.assert_array_equal(scene[:, 0], scene[:, 1])
+
+
+@pytest.mark.parametrize("other", [(9.0, "any"), (10.0, "same platform")])
+def test_granules_too_late_or_of_the_same_satellite_are_no_neighbours(
+    paired_scenes: Path, tmp_path: Path, other: tuple[float, str]
+) -> None:
+    minutes, what = other
+    wanted = sample.OtherGranules(minutes, "any" if what == "any" else "other")
+    path = paired_scenes
+    if what != "any":
+        path = tmp_path / "scenes.zarr"
+        opened = stores.open_product(paired_scenes).load().drop_encoding()
+        opened["platform"] = "scene", np.full(opened.sizes["scene"], "one")
+        limits = {"minimum": [0.0], "maximum": [1.0]}
+        stores.write_product(opened, path, ToyScenesParams({"toy": limits}))
+    params = replace(PARAMS, neighbour_from=wanted, holds="places")
+    sample.run(params, path, tmp_path / "triplets.zarr", tmp_path / "sample.json")
+    scene = stores.open_product(tmp_path / "triplets.zarr", "train").scene.values
+    np.testing.assert_array_equal(scene[:, 0], scene[:, 1])

@@ -5,8 +5,9 @@ A tile is named by the (row, column) of its first pixel; lengths are in pixels.
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
-from pipeline.core.sphere import great_circle_km
+from pipeline.core.sphere import EARTH_RADIUS_KM, great_circle_km, unit_vectors
 from pipeline.core.tile import BoolArray, IntArray
 
 FloatArray = NDArray[np.floating]
@@ -112,6 +113,40 @@ def draw_neighbours(
     wanted = before[row, first[triplet, span]] + in_span + 1
     column = (before[row, 1:] < wanted[:, None]).sum(axis=1)
     return np.stack([row, column], axis=1)
+
+
+def find_tiles(
+    scene: tuple[FloatArray, FloatArray],
+    complete: BoolArray,
+    places: tuple[FloatArray, FloatArray],
+    *,
+    tile_size: int,
+    max_km: FloatArray,
+) -> tuple[IntArray, BoolArray]:
+    """Tiles of a scene that lie where others did, and which of them there are.
+
+    Args:
+        scene: Latitude and longitude of its pixels in degrees, shape (row, column); NaN off it.
+        complete: Whether the tile that starts at a pixel is complete, shape (row, column).
+        places: Latitude and longitude of the centres that are wanted, shape (tile,).
+        tile_size: Edge of a tile.
+        max_km: How far from there the middle of a tile may be, shape (tile,).
+
+    Returns:
+        (row, column) of each tile, shape (tile, 2), and whether it is complete and so near.
+    """
+    seen = np.isfinite(scene[0]) & np.isfinite(scene[1])
+    if not seen.any():
+        return np.zeros((len(places[0]), 2), np.int64), np.zeros(len(places[0]), bool)
+    pixels = np.argwhere(seen)
+    chord, nearest = cKDTree(unit_vectors(scene[0][seen], scene[1][seen])).query(
+        unit_vectors(*places)
+    )
+    corners = pixels[nearest] - tile_size // 2
+    inside = ((corners >= 0) & (corners < complete.shape)).all(axis=1)
+    corners = np.where(inside[:, None], corners, 0)
+    near = 2 * EARTH_RADIUS_KM * np.arcsin(np.minimum(chord / 2, 1)) <= max_km
+    return corners, inside & near & complete[tuple(corners.T)]
 
 
 def overlap(anchors: IntArray, neighbours: IntArray, tile_size: int) -> FloatArray:
