@@ -99,8 +99,8 @@ class Encoder(nn.Module):
         self.set_colours(COLOUR_MEAN, COLOUR_DEVIATION)
         self.eval()
         with torch.no_grad():
-            parts = self._pool_layers(torch.zeros(1, n_channels, PROBED_SIZE, PROBED_SIZE))
-        self._widths = [part.shape[1] for part in parts]
+            probed = self.pool(torch.zeros(1, n_channels, PROBED_SIZE, PROBED_SIZE))
+        self.width = probed.shape[1]
         self.train()
         self.standard = nn.BatchNorm1d(self.width, affine=False)
         self.register_buffer("axes", torch.empty(0, self.width))
@@ -109,11 +109,6 @@ class Encoder(nn.Module):
     def layers(self) -> list[str]:
         """Those that are pooled."""
         return self.backbone.layers
-
-    @property
-    def width(self) -> int:
-        """Number of features, all layers together."""
-        return sum(self._widths)
 
     @property
     def n_dimensions(self) -> int:
@@ -133,10 +128,14 @@ class Encoder(nn.Module):
         Args:
             tiles: Shape (tile, channel, row, column).
         """
-        mean, deviation = (
-            reduce((0, 2, 3), dtype=np.float64) for reduce in (tiles.mean, tiles.std)
-        )
-        self.set_colours(mean.tolist(), np.maximum(deviation, LEAST_DEVIATION).tolist())
+        colours = np.arange(256)
+        means, deviations = [], []
+        for channel in tiles.swapaxes(0, 1):
+            counts = np.bincount(channel.ravel(), minlength=256)
+            mean = np.average(colours, weights=counts)
+            means.append(mean)
+            deviations.append(np.average(np.square(colours - mean), weights=counts) ** 0.5)
+        self.set_colours(means, np.maximum(deviations, LEAST_DEVIATION).tolist())
 
     def fit(self, features: Tensor, *, n_dimensions: int) -> None:
         """Standardise and reduce as these features of training tiles suggest, from now on.
@@ -184,30 +183,29 @@ class Encoder(nn.Module):
 
     def pool(self, tiles: Tensor, layer: str | None = None) -> Tensor:
         """Features (tile, feature) of all layers, or of one of them, as they come."""
-        parts = self._pool_layers(tiles)
-        return torch.cat(parts, dim=1) if layer is None else parts[self.layers.index(layer)]
+        maps = self._maps(tiles)
+        if layer is not None:
+            maps = [maps[self.layers.index(layer)]]
+        return torch.cat([self._pool_maps(each) for each in maps], dim=1)
 
-    def pool_quarters(self, tiles: Tensor) -> Tensor:
-        """Features of each quarter of tiles, of all layers, (tile, quarter, feature).
+    def pool_with_quarters(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of tiles, (tile, feature), and of each quarter, (tile, quarter, feature).
 
         Raises:
             ValueError: If a map is so small that it has no quarters.
         """
-        parts = []
+        wholes, parts = [], []
         for maps in self._maps(tiles):
             if min(maps.shape[2:]) < 2:
                 raise ValueError(
                     f"the feature maps of tiles of {tiles.shape[-1]} pixels have no quarters; set "
                     "train.objective.local_weight to 0, or name earlier train.embedding.layers"
                 )
-            halves = [
-                half for rows in maps.tensor_split(2, dim=2) for half in rows.tensor_split(2, dim=3)
-            ]
-            parts.append(torch.stack([self._pool_maps(half) for half in halves], dim=1))
-        return torch.cat(parts, dim=2)
-
-    def _pool_layers(self, tiles: Tensor) -> list[Tensor]:
-        return [self._pool_maps(maps) for maps in self._maps(tiles)]
+            halves = maps.tensor_split(2, dim=2)
+            quarters = [quarter for half in halves for quarter in half.tensor_split(2, dim=3)]
+            wholes.append(self._pool_maps(maps))
+            parts.append(torch.stack([self._pool_maps(each) for each in quarters], dim=1))
+        return torch.cat(wholes, dim=1), torch.cat(parts, dim=2)
 
     def _maps(self, tiles: Tensor) -> list[Tensor]:
         with _sound_precision(tiles):

@@ -39,7 +39,7 @@ class LabelNetwork(nn.Module):
 
     def forward(self, tiles: Tensor) -> Tensor:
         """Scores of the labels before the softmax, shape (tile, label)."""
-        scores: Tensor = self.head(self.standardise(self.encoder.pool(tiles)))
+        scores: Tensor = self.head(self.standardise(self.encoder.pool(tiles).float()))
         return scores.float()
 
 

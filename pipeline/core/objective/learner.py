@@ -124,7 +124,7 @@ def features_lost(features: Tensor, tiles: Tensor, initial: Encoder) -> Tensor:
     """
     shown = tiles[:, : features.shape[1]].flatten(0, 1)
     with torch.no_grad(), autocast(tiles.device):
-        before = standardise(initial.pool(shown))
+        before = standardise(initial.pool(shown).float())
     return mse_loss(features.flatten(0, 1), before)
 
 
@@ -162,7 +162,11 @@ class ViewLearner(Learner):
 
     def compare(self, batch: MicroBatch) -> Step:
         """The loss of a micro-batch."""
-        features, outputs = self.project(batch.tiles)
+        quarters = None
+        if self.local_weight:
+            features, outputs, quarters = self._project_with_quarters(batch.tiles)
+        else:
+            features, outputs = self.project(batch.tiles)
         losses = [self.criterion(outputs, batch)]
         if batch.crops is not None:
             for crop in self.project(batch.crops)[1].unbind(1):
@@ -170,17 +174,22 @@ class ViewLearner(Learner):
                 views[:, 1] = crop
                 losses.append(self.criterion(views, batch))
         loss = torch.stack(losses).mean()
-        if self.local_weight:
-            loss = torch.lerp(loss, self._compare_quarters(batch), self.local_weight)
+        if quarters is not None:
+            local = self.criterion(quarters, _of_quarters(batch))
+            loss = torch.lerp(loss, local, self.local_weight)
         loss = loss + self.l2_penalty * outputs.square().sum(dim=-1).mean()
         return Step(loss, features)
 
-    def _compare_quarters(self, batch: MicroBatch) -> Tensor:
-        with autocast(batch.tiles.device):
-            quarters = self.encoder.pool_quarters(batch.tiles.flatten(0, 1))
-            outputs = self.head(standardise(quarters.flatten(0, 1)))
-        outputs = outputs.float().unflatten(0, (*batch.tiles.shape[:2], N_QUARTERS))
-        return self.criterion(outputs.transpose(1, 2).flatten(0, 1), _of_quarters(batch))
+    def _project_with_quarters(self, tiles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As of `project`, and outputs for quarters, (triplet and quarter, view, dimension)."""
+        shape = tiles.shape[:2]
+        with autocast(tiles.device):
+            pooled, quarters = self.encoder.pool_with_quarters(tiles.flatten(0, 1))
+            features = self.encoder.embed_features(pooled, unit_length=False).float()
+            outputs = self.head(features).float().unflatten(0, shape)
+            of_quarters = self.head(standardise(quarters.float().flatten(0, 1))).float()
+        of_quarters = of_quarters.unflatten(0, (*shape, N_QUARTERS)).transpose(1, 2)
+        return features.unflatten(0, shape), outputs, of_quarters.flatten(0, 1)
 
 
 def _of_quarters(batch: MicroBatch) -> MicroBatch:
@@ -191,7 +200,8 @@ def _of_quarters(batch: MicroBatch) -> MicroBatch:
         number = torch.arange(n_triplets * n_views, device=allowed.device)
         tile = number.view(n_triplets, 1, n_views).expand(-1, N_QUARTERS, -1).flatten()
         allowed = allowed[tile[:, None], tile]
-    tiles = batch.tiles.repeat_interleave(N_QUARTERS, dim=0)
+    # Of tiles, losses of views look but at how many there are.
+    tiles = batch.tiles[..., :0].repeat_interleave(N_QUARTERS, dim=0)
     targets = None if batch.targets is None else batch.targets.repeat_interleave(N_QUARTERS)
     return MicroBatch(tiles, targets=targets, may_be_negative=allowed)
 
@@ -199,10 +209,10 @@ def _of_quarters(batch: MicroBatch) -> MicroBatch:
 def project(encoder: nn.Module, head: nn.Module, tiles: Tensor) -> tuple[Tensor, Tensor]:
     """Standardised features and outputs of `head` for tiles (triplet, view, …), float32."""
     with autocast(tiles.device):
-        features = encoder(tiles.flatten(0, 1), unit_length=False)
+        features = encoder(tiles.flatten(0, 1), unit_length=False).float()
         outputs = head(features)
     shape = tiles.shape[:2]
-    return features.float().unflatten(0, shape), outputs.float().unflatten(0, shape)
+    return features.unflatten(0, shape), outputs.float().unflatten(0, shape)
 
 
 def create_head(n_inputs: int, n_outputs: int, *, n_layers: int, n_hidden: int) -> nn.Module:
