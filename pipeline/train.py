@@ -169,6 +169,7 @@ def start(params: TrainParams, fitted: NDArray[np.uint8]) -> TrainingRun:
     return training_run.start(
         learner.to(compute_device()),
         learning_rate=params.learning_rate,
+        head_learning_rate=params.head_learning_rate,
         weight_decay=params.weight_decay,
         averaging=params.averaging,
     )
@@ -295,9 +296,8 @@ def train_epoch(
     before = training.epoch * len(sizes)
     warm_up = round(params.warm_up_share * n_steps)
 
-    def learning_rate(number: int) -> float:
-        factor = learning_rate_factor(before + number, n_warm_up=warm_up, n_steps=n_steps)
-        return params.learning_rate * factor
+    def rate(number: int) -> float:
+        return learning_rate_factor(before + number, n_warm_up=warm_up, n_steps=n_steps)
 
     return engine.train_epoch(
         training.learner,
@@ -307,7 +307,7 @@ def train_epoch(
         lanes,
         _shown(sizes, f"epoch {training.epoch + 1} of {params.n_epochs}"),
         n_triplets=tiles.shape[0],
-        learning_rate=learning_rate,
+        rate=rate,
         done=lambda number: (before + number + 1) / n_steps,
         max_gradient_norm=params.max_gradient_norm,
         check=lambda seen: check_collapse(collapse_measures(seen), params.least),

@@ -95,6 +95,7 @@ PARAMS = TrainParams(
     micro_batches=1,
     n_mixed=64,
     learning_rate=0.001,
+    head_learning_rate=0.001,
     weight_decay=0.0001,
     max_gradient_norm=0.0,
     warm_up_share=0.1,
@@ -760,6 +761,11 @@ def test_every_way_of_training_tells_textures_apart(
         {"micro_batches": 2},
         {"weight_decay": 0.1},
         {"warm_up_share": 0.9},
+        {"averaging": 0.0},
+        {"learning_rate": 0.01},
+        {"head_learning_rate": 0.01},
+        {"local_weight": 0.5},
+        {"retain_weight": 0.5},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -774,6 +780,15 @@ def test_no_parameter_is_without_effect(
     short = replace(PARAMS, n_epochs=1)
     usual = _weights(run(short, "usual", str(triplets)))
     assert not _same(usual, _weights(run(_changed(short, **change), "changed", str(triplets))))
+
+
+def test_encoder_and_head_learn_at_rates_of_their_own(run: Callable[..., Path]) -> None:
+    still = replace(PARAMS, n_epochs=1, learning_rate=1e-12, weight_decay=0.0)
+    untrained = train.start(still, np.zeros((2, 1, SIZE, SIZE), np.uint8)).encoder.state_dict()
+    name = "backbone.network.layer3.0.conv1.weight"
+    torch.testing.assert_close(_weights(run(still))[name], untrained[name].cpu())
+    moving = replace(still, learning_rate=1e-3, head_learning_rate=1e-12)
+    assert not torch.allclose(_weights(run(moving, "moving"))[name], untrained[name].cpu())
 
 
 def test_too_few_triplets_for_a_batch_are_named(run: Callable[..., Path]) -> None:

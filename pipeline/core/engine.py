@@ -70,7 +70,7 @@ def train_epoch(
     batches: Iterable[NDArray[np.int64]],
     *,
     n_triplets: int,
-    learning_rate: Callable[[int], float],
+    rate: Callable[[int], float],
     done: Callable[[int], float],
     max_gradient_norm: float,
     check: Callable[[Tensor], None],
@@ -85,7 +85,8 @@ def train_epoch(
         lanes: Micro-batches of each lane of this process.
         batches: Triplets of each micro-batch, those of every lane of all processes, (lane,) each.
         n_triplets: Of the epoch.
-        learning_rate: Of the batch with this number.
+        rate: Factor of the learning rates that the optimizer began with, of the batch with this
+            number.
         done: Share of all steps of the run that are done after it.
         max_gradient_norm: Longer gradients are shortened to it; 0 for none.
         check: Raises when embeddings (tile, dimension) are of no use; sees those of this process,
@@ -102,7 +103,7 @@ def train_epoch(
     with started as take_steps:
         for number, sizes in enumerate(batches):
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(number)
+                group["lr"] = group.setdefault("initial_lr", group["lr"]) * rate(number)
             optimizer.zero_grad()
             own_sizes = sizes[rank() :: n_processes()]
             # Processes take the mean of their gradients, where the sum is meant.
@@ -118,9 +119,10 @@ def train_epoch(
                 seen = torch.cat([step.features.detach().flatten(0, 1) for step in steps])
                 check(nn.functional.normalize(seen, dim=1))
     if not all(parameter.isfinite().all() for parameter in learner.parameters()):
+        rate_of_encoder = optimizer.param_groups[0]["lr"]
         raise ValueError(
-            f"the weights are not finite at a learning rate of {learning_rate(number):.2g}; lower "
-            "train.learning_rate"
+            f"the weights are not finite at a learning rate of {rate_of_encoder:.2g}; lower "
+            "train.learning_rate or head_learning_rate"
         )
     return float(summed(total) / n_triplets)
 

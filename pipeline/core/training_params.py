@@ -85,6 +85,7 @@ class TrainParams:
     micro_batches: PositiveInt
     n_mixed: PositiveInt
     learning_rate: PositiveFloat
+    head_learning_rate: PositiveFloat
     weight_decay: NonNegativeFloat
     max_gradient_norm: NonNegativeFloat
     warm_up_share: Annotated[float, Field(ge=0, lt=1)]

@@ -87,6 +87,7 @@ def start(
     learner: Learner,
     *,
     learning_rate: float,
+    head_learning_rate: float,
     weight_decay: float,
     averaging: float,
 ) -> TrainingRun:
@@ -94,13 +95,17 @@ def start(
 
     Args:
         learner: What is trained.
-        learning_rate: Of AdamW.
+        learning_rate: Of the encoder.
+        head_learning_rate: Of the layers behind it.
         weight_decay: Of AdamW.
         averaging: As of `running_mean`.
     """
-    optimizer = torch.optim.AdamW(
-        _trained(learner), lr=learning_rate, weight_decay=weight_decay, fused=True
-    )
+    of_encoder = list(learner.encoder.parameters())
+    groups = [
+        {"params": of_encoder, "lr": learning_rate},
+        {"params": _trained(learner)[len(of_encoder) :], "lr": head_learning_rate},
+    ]
+    optimizer = torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
     average = AveragedModel(learner.encoder, avg_fn=running_mean(averaging))
     return TrainingRun(learner, parallel(learner), optimizer, average)
 
@@ -134,6 +139,7 @@ def fingerprint(
 
 
 def _trained(learner: Learner) -> list[nn.Parameter]:
+    """Those of the encoder, then the others."""
     return [parameter for parameter in learner.parameters() if parameter.requires_grad]
 
 
