@@ -340,7 +340,7 @@ class Judge:
 
         def fit(fold: int) -> float:
             def compute() -> dict[str, FloatArray]:
-                told = tune(
+                probabilities = tune(
                     np.flatnonzero(task.train[fold]),
                     np.flatnonzero(task.test[fold]),
                     settings=params.fine_tuning,
@@ -348,7 +348,11 @@ class Judge:
                     device=device,
                 )
                 truth, n_labels = task.label[task.test[fold]], int(task.label.max()) + 1
-                return {table.UNFROZEN: np.array(score_fold(truth, told.argmax(axis=1), n_labels))}
+                return {
+                    table.UNFROZEN: np.array(
+                        score_fold(truth, probabilities.argmax(axis=1), n_labels)
+                    )
+                }
 
             kept = self.folder(name, number) / f"unfrozen_{fold}.npz"
             return float(self._once(kept, start.made_of, compute)[table.UNFROZEN])

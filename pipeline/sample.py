@@ -16,7 +16,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from pipeline.core import triplet
 from pipeline.core.sphere import centre, great_circle_km, tile_centres
-from pipeline.core.tile import IntArray, complete_tiles
+from pipeline.core.tile import FloatArray, IntArray, complete_tiles
 from pipeline.files import stage, stores
 from pipeline.files.progress import progress
 from pipeline.files.workers import ordered_map
@@ -214,7 +214,10 @@ def _plan(
             f"{nearest} to {radius} pixels apart; lower sample.tile_size or raise sample.radius"
         )
     anchor_scene = rng.choice(len(surveys), n_triplets, p=n_anchors / n_anchors.sum())
-    distant_scene = _draw_distant_scenes(name, params, table, surveys, in_split, anchor_scene, rng)
+    circles = np.array([(each.latitude, each.longitude, each.radius_km) for each in surveys]).T
+    distant_scene = _draw_distant_scenes(
+        name, params, table, surveys, circles, in_split, anchor_scene, rng
+    )
     draws = [
         _Draw(
             int(scene),
@@ -222,7 +225,7 @@ def _plan(
             int((anchor_scene == scene).sum()),
             int((distant_scene == scene).sum()),
             (params.seed, code, int(scene)),
-            _find_others(name, params, table, surveys, in_split, int(scene)),
+            _find_others(name, params, table, circles, in_split, int(scene)),
         )
         for scene in np.union1d(anchor_scene, distant_scene)
     ]
@@ -265,15 +268,14 @@ def _draw_distant_scenes(
     params: SampleParams,
     table: xr.Dataset,
     surveys: list[_Survey],
+    circles: FloatArray,
     in_split: NDArray[np.bool_],
     anchor_scene: IntArray,
     rng: np.random.Generator,
 ) -> IntArray:
     """For each anchor another scene, far enough in time or space, by its number of tiles."""
     n_complete = np.array([survey.n_complete for survey in surveys]) * in_split
-    latitude, longitude, radius_km = np.array(
-        [(survey.latitude, survey.longitude, survey.radius_km) for survey in surveys]
-    ).T
+    latitude, longitude, radius_km = circles
     hours = (table.time.values - table.time.values[0]) / np.timedelta64(1, "h")
     distant_scene = np.empty_like(anchor_scene)
     scenes, n_relaxed = np.unique(anchor_scene), 0
@@ -314,7 +316,7 @@ def _find_others(
     name: str,
     params: SampleParams,
     table: xr.Dataset,
-    surveys: list[_Survey],
+    circles: FloatArray,
     in_split: NDArray[np.bool_],
     scene: int,
 ) -> IntArray:
@@ -323,10 +325,8 @@ def _find_others(
     if not wanted.minutes or name != triplet.SPLITS[0]:
         return np.empty(0, np.int64)
     minutes = np.abs(table.time.values - table.time.values[scene]) / np.timedelta64(1, "m")
-    latitude, longitude, radius_km = np.array(
-        [(survey.latitude, survey.longitude, survey.radius_km) for survey in surveys]
-    ).T
     is_other = in_split & (minutes <= wanted.minutes)
+    latitude, longitude, radius_km = circles
     is_other &= triplet.gap_km(latitude, longitude, radius_km, scene) < 0
     is_other[scene] = False
     if wanted.platform == "other":

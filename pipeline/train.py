@@ -77,11 +77,11 @@ def run(
         )
         judge = partial(_judge, params=params, encoder=training.encoder)
         fit = partial(fit_embedding, training.encoder, fitted)
+        fit(n_dimensions=params.embedding.n_dimensions)
         found = None
         if params.init != "none":
-            fit(n_dimensions=params.embedding.n_dimensions)
             found = {name: value.clone() for name, value in training.encoder.state_dict().items()}
-        fit(n_dimensions=0)
+        training.encoder.axes = training.encoder.axes[:0]  # not reduced while it is trained
         if checkpoint.exists():
             _resume(training, checkpoint, fingerprint)
         if not training.history:
@@ -161,7 +161,7 @@ def start(params: TrainParams, fitted: NDArray[np.uint8]) -> TrainingRun:
     learner = create_learner(
         encoder,
         params.choice,
-        params.head_shape,
+        params.head,
         n_channels=n_channels,
         seed=params.seed,
         teacher=_read_teacher(params, n_channels),

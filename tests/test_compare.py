@@ -293,7 +293,7 @@ def test_networks_off_the_shelf_are_rows_where_their_weights_are_at_hand(
 
 
 def test_controls_are_made_of_other_baselines(project: Path, inputs: Path) -> None:
-    """Checks and stripes are told by a texture, also beside colours, and not once shuffled."""
+    """A texture tells checks from stripes, also beside colours, but not once shuffled."""
     baselines = {
         "colours": TextureBaseline("pixel statistics"),
         "patterns": TextureBaseline("local binary patterns"),

@@ -89,9 +89,9 @@ def test_a_teacher_tells_the_textures_of_test_days(paths: dict[str, Path]) -> No
     teacher = rebuild_label_network(weights, encoders.read_head(paths["teacher"]), description)
     scenes = stores.open_product(paths["scenes"])
     tiles = scenes.colour.isel(scene=-1).values[None, :, :TILE_SIZE, :TILE_SIZE]
-    told = predict_probabilities(teacher, tiles, torch.device("cpu")).argmax(axis=1)
+    predicted = predict_probabilities(teacher, tiles, torch.device("cpu")).argmax(axis=1)
     frame = pd.read_csv(paths["scenes"].parent / "labels.csv")
-    assert description["labels"][told[0]] == frame.label[len(frame) - GRID**2]
+    assert description["labels"][predicted[0]] == frame.label[len(frame) - GRID**2]
     embedded = embed_tiles(rebuild_encoder(weights, description), tiles, device=torch.device("cpu"))
     assert embedded.shape == (1, 8)
 

@@ -29,10 +29,9 @@ from pipeline import train
 from pipeline.core import engine
 from pipeline.core.augmentation import Augmentations
 from pipeline.core.encoder import pool_tiles, rebuild_encoder
-from pipeline.core.objective.choice import Loss, Views
+from pipeline.core.objective.choice import HeadShape, Loss, Views
 from pipeline.core.training_params import (
     EmbeddingParams,
-    HeadParams,
     ObjectiveParams,
     ShortcutParams,
     TrainParams,
@@ -47,7 +46,7 @@ PARAMS = TrainParams(
     embedding=EmbeddingParams(
         layers=("layer1", "layer2", "layer3"), pooling="mean_deviation", n_dimensions=8
     ),
-    head=HeadParams(n_layers=1, n_hidden=16, n_dimensions=8),
+    head=HeadShape(n_layers=1, n_hidden=16, n_dimensions=8),
     views="neighbour",
     loss="triplet",
     objective=ObjectiveParams(

@@ -47,15 +47,6 @@ class EmbeddingParams:
 
 
 @dataclass(frozen=True)
-class HeadParams:
-    """The layers between the features and the loss."""
-
-    n_layers: PositiveInt
-    n_hidden: PositiveInt
-    n_dimensions: PositiveInt
-
-
-@dataclass(frozen=True)
 class ShortcutParams:
     """What is taken from the tiles, so that nothing is learnt of it."""
 
@@ -70,7 +61,7 @@ class TrainParams:
     backbone: str
     init: Annotated[str, Field(min_length=1)]
     embedding: EmbeddingParams
-    head: HeadParams
+    head: HeadShape
     views: Views
     loss: Loss
     objective: ObjectiveParams
@@ -98,11 +89,6 @@ class TrainParams:
         for name in ("labels", "teacher"):
             del numbers[name]
         return Objective(loss=self.loss, views=self.views, **numbers)
-
-    @property
-    def head_shape(self) -> HeadShape:
-        """The layers between the features and the loss."""
-        return HeadShape(**dataclasses.asdict(self.head))
 
     @property
     def least(self) -> dict[str, float]:

@@ -5,6 +5,7 @@ from typing import Literal, get_args
 
 import torch
 from lightly.loss import BarlowTwinsLoss, VICRegLoss
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from pipeline.core.encoder import Encoder
@@ -103,14 +104,14 @@ class HeadShape:
     Those before the last are followed by batch normalisation and a rectifier.
 
     Attributes:
-        n_layers: In all, at least one.
+        n_layers: In all.
         n_hidden: Width of those before the last.
         n_dimensions: Width of the last.
     """
 
-    n_layers: int
-    n_hidden: int
-    n_dimensions: int
+    n_layers: PositiveInt
+    n_hidden: PositiveInt
+    n_dimensions: PositiveInt
 
 
 def create_learner(
