@@ -33,7 +33,7 @@ from pipeline.core.comparison.baselines import (
     seen_by_texture,
     shuffle,
 )
-from pipeline.core.comparison.folds import draw_tested_folds, score_fold
+from pipeline.core.comparison.folds import draw_per_label, draw_tested_folds, score_fold
 from pipeline.core.comparison.judge import (
     EFFICIENCY,
     EMBEDDING,
@@ -60,6 +60,7 @@ log = logging.getLogger(__name__)
 STAGES = ("sample", "train")  # started as they are, with the parameters of each row
 
 FloatArray = NDArray[np.floating]
+IntArray = NDArray[np.int64]
 
 REGION_DEGREES = 30  # edge of the cells of latitude and longitude that count as regions
 
@@ -80,6 +81,7 @@ class CompareParams:
     n_folds: Annotated[int, Field(ge=2)]
     n_repeats: PositiveInt
     n_unfrozen_repeats: NonNegativeInt
+    unfrozen_label_count: NonNegativeInt
     n_nearest: PositiveInt
     cluster_counts: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
     label_counts: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
@@ -330,6 +332,21 @@ class Judge:
             keep(path, self.digest + made_of, done)
         return done
 
+    def _tuned_on(self, fold: int) -> IntArray:
+        """Tiles that networks are fine-tuned on, the same for all rows."""
+        task, count = self.task, self.params.unfrozen_label_count
+        fitted = np.flatnonzero(task.train[fold])
+        if count == 0:
+            return fitted
+        rng = np.random.default_rng([self.params.seed, fold, count])
+        drawn = draw_per_label(task.label[fitted], task.day[fitted], count, rng)
+        if drawn is None:
+            raise ValueError(
+                f"compare.unfrozen_label_count is {count}, and a label has fewer tiles that fold "
+                f"{fold} is fitted on; lower it, or set 0 for all tiles"
+            )
+        return fitted[drawn]
+
     def _fine_tune(self, name: str, start: Representation, number: int) -> FloatArray:
         """Balanced accuracy of the network trained on labels, (fold,), NaN on folds left out."""
         params, task, device = self.params, self.task, compute_device()
@@ -341,7 +358,7 @@ class Judge:
         def fit(fold: int) -> float:
             def compute() -> dict[str, FloatArray]:
                 probabilities = tune(
-                    np.flatnonzero(task.train[fold]),
+                    self._tuned_on(fold),
                     np.flatnonzero(task.test[fold]),
                     settings=params.fine_tuning,
                     seed=params.seed + number,

@@ -59,6 +59,7 @@ PARAMS = compare.CompareParams(
     n_folds=2,
     n_repeats=2,
     n_unfrozen_repeats=1,
+    unfrozen_label_count=0,
     n_nearest=3,
     cluster_counts=(2, 3),
     label_counts=(2, 500),
@@ -469,3 +470,22 @@ def test_the_help_says_how_to_choose_rows(
     said = capsys.readouterr().out
     assert "--rows a,b judges\nonly those, by name" in said
     assert "Here they are: NT-Xent, triplet, pixel statistics" in said
+
+
+def test_networks_are_fine_tuned_on_as_many_labels_as_asked(
+    project: Path, inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuned_on = []
+
+    def tune(*given: Any, **_: Any) -> np.ndarray:
+        labels, train, test = given[2], given[4], given[5]
+        tuned_on.append(tuple(np.bincount(labels[train])))
+        return np.eye(len(NAMES))[labels[test]]
+
+    monkeypatch.setattr(compare, "probabilities_by_fine_tuning", tune)
+    params = replace(ONE_ROW, objectives={}, baselines={"untrained": UNTRAINED}, n_seeds=1)
+    found = _run(project, inputs, replace(params, unfrozen_label_count=5))
+    assert tuned_on == [(5, 5)] * params.n_folds
+    assert found["mean"].sel(measure=table.UNFROZEN).item() == 1
+    with pytest.raises(ValueError, match="unfrozen_label_count is 500, and a label has fewer"):
+        _run(project, inputs, replace(params, unfrozen_label_count=500))

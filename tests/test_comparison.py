@@ -209,9 +209,11 @@ def test_the_table_holds_means_intervals_and_pairs() -> None:
     assert float(of_a["mean"].sel(measure=table.PROBE)) == pytest.approx(0.7)
     assert float(of_a["mean"].sel(measure=table.UNFROZEN)) == pytest.approx(0.81)
     assert np.isnan(found["mean"].sel(row="b", measure=table.UNFROZEN))
-    pair = found.sel(tested_measure=table.PROBE, row="a", other_row="b")
+    pair = found.sel(measure=table.PROBE, row="a", other_row="b")
     assert float(pair.difference) == pytest.approx(0.1)
     assert float(pair.chance) == 0  # the same on every fold
+    assert pair.efficiency_difference.values == pytest.approx([0.1, 0.1])
+    assert float(found.difference.sel(measure=table.SHORTCUT, row="a", other_row="b")) == 0
     assert {found[name].attrs["units"] for name in found.data_vars} == {"1"}
     flat = table.flatten(found)
     assert flat.loc["b", "linear probe"] == 0.6

@@ -14,7 +14,6 @@ FloatArray = NDArray[np.floating]
 
 PROBE, NEAREST, UNFROZEN = "linear probe", "precision of the nearest", "unfrozen"
 INVARIANCE, SHORTCUT = "turning invariance", "shortcut R²"
-TESTED_MEASURES = (PROBE, UNFROZEN)  # of which rows are compared in pairs
 DIGITS = 4
 ABOUT = {
     "value": "value on the tested tiles of a fold, of an encoder trained with a seed",
@@ -29,8 +28,12 @@ ABOUT = {
     "difference": "row minus other row, mean over the folds of both",
     "difference_low": "lower end of the difference's 95 % interval",
     "difference_high": "upper end of the difference's 95 % interval",
-    "chance": "p of the paired test that corresponds to the interval, corrected for all pairs "
-    "(Holm 1979)",
+    "chance": "p of the paired test that corresponds to the interval, corrected for all pairs of "
+    "rows (Holm 1979)",
+    "efficiency_difference": "row minus other row, of efficiency",
+    "efficiency_difference_low": "lower end of its 95 % interval",
+    "efficiency_difference_high": "upper end of its 95 % interval",
+    "efficiency_chance": "p likewise",
 }
 
 
@@ -64,8 +67,8 @@ def tabulate(rows: Sequence[Row], *, counts: Sequence[int], n_folds: int) -> xr.
         n_folds: Folds of one repeat.
 
     Returns:
-        Dimensions (row, measure, seed, fold, count, tested_measure, other_row); NaN for seeds of
-        rows without training.
+        Dimensions (row, measure, seed, fold, count, other_row); NaN for seeds of rows without
+        training.
     """
     names = [row.name for row in rows]
     measures = list(dict.fromkeys(name for row in rows for name in row.values))
@@ -77,33 +80,19 @@ def tabulate(rows: Sequence[Row], *, counts: Sequence[int], n_folds: int) -> xr.
         efficiency[number, :, : row.efficiency.shape[1]] = row.efficiency
         for name, values in row.values.items():
             value[number, measures.index(name), : len(values)] = values
-    pairs = {
-        name: compare_pairs(value[:, measures.index(name)], n_folds=n_folds)
-        for name in TESTED_MEASURES
-        if name in measures
-    }
-    between = ("tested_measure", "row", "other_row")
-    compared = [np.stack(parts) for parts in zip(*pairs.values(), strict=True)]
     dataset = xr.Dataset(
         {
             "value": (("row", "measure", "seed", "fold"), value),
             **_summary("", ("row", "measure"), value, n_folds),
+            **_pairs("", "measure", value, n_folds),
             "efficiency": (("row", "count", "seed", "fold"), efficiency),
             **_summary("efficiency_", ("row", "count"), efficiency, n_folds),
-            **{
-                name: (between, part)
-                for name, part in zip(
-                    ("difference", "difference_low", "difference_high", "chance"),
-                    compared,
-                    strict=True,
-                )
-            },
+            **_pairs("efficiency_", "count", efficiency, n_folds),
         },
         coords={
             "row": names,
             "other_row": names,
             "measure": measures,
-            "tested_measure": list(pairs),
             "count": list(counts),
             "tuned": ("row", [int(row.is_tuned) for row in rows], {"units": "1"}),
             "minutes": ("row", [row.minutes for row in rows], {"units": "min"}),
@@ -137,4 +126,16 @@ def _summary(
     return {
         f"{prefix}{end}": (dimensions, np.reshape([getattr(each, end) for each in found], shape))
         for end in ("mean", "low", "high")
+    }
+
+
+def _pairs(
+    prefix: str, dimension: str, values: FloatArray, n_folds: int
+) -> dict[str, tuple[tuple[str, str, str], FloatArray]]:
+    """Differences of all pairs of rows of values (row, …, seed, fold), with intervals and p."""
+    compared = [compare_pairs(each, n_folds=n_folds) for each in values.swapaxes(0, 1)]
+    names = ("difference", "difference_low", "difference_high", "chance")
+    return {
+        f"{prefix}{name}": ((dimension, "row", "other_row"), np.stack(parts))
+        for name, parts in zip(names, zip(*compared, strict=True), strict=True)
     }
