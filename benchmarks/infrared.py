@@ -9,6 +9,7 @@ by temperature alone, with the clusters, and with the embedding; the adjusted Ra
 fitted by day and by night; and the fraction of turned and mirrored tiles that keep their cluster.
 """
 
+import argparse
 import shutil
 import sys
 import tempfile
@@ -45,8 +46,12 @@ DAYLIGHT = 90.0  # degrees; largest solar zenith angle
 
 def main() -> int:
     """Print the table."""
-    granules, precipitation, weights = map(Path, sys.argv[1:4])
-    from_weights = {"recipe": "from_weights", "recipes": {"from_weights": {"init": str(weights)}}}
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("granules", "precipitation", "weights"):
+        parser.add_argument(name, type=Path)
+    given = parser.parse_args()
+    init = {"from_weights": {"init": str(given.weights.resolve())}}
+    from_weights = {"recipe": "from_weights", "recipes": init}
     ways: dict[str, dict[str, Any]] = {
         "triplet, from scratch": {},
         "from weights": from_weights,
@@ -57,7 +62,7 @@ def main() -> int:
         shutil.copy(ROOT / "dvc.yaml", folder)
         shutil.copy(ROOT / "params.yaml", folder)
         changes = {
-            "fetch": {"source": "local", "local": {"granules": [str(granules.resolve())]}},
+            "fetch": {"source": "local", "local": {"granules": [str(given.granules.resolve())]}},
             "ingest": {"preset": "infrared_window"},
             "sample": {"holds": "places"},
             "embed": {"stride": 64, "turned_per_scene": 8},
@@ -74,7 +79,7 @@ def main() -> int:
             for stage in ("train", "embed"):
                 run_stage(stage, folder, workers=N_WORKERS)
             tiles = stores.open_product(folder / "data/embeddings.zarr").load()
-            rows.append({"encoder": way, **judge(tiles, precipitation)})
+            rows.append({"encoder": way, **judge(tiles, given.precipitation)})
     print(pd.DataFrame(rows).to_string(index=False, float_format="{:.3f}".format))
     return 0
 
