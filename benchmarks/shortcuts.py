@@ -8,23 +8,18 @@ temperature can be read from its embedding (R² of a ridge regression). Both lea
 training days.
 """
 
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
-import yaml
-from growth import change
-from measure import ROOT, run_stage
 from numpy.typing import NDArray
 from sklearn.linear_model import RidgeCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from ways import judge_ways
 
 from pipeline.core.synthetic import EQUAL_HISTOGRAM, MORPHOLOGIES
 from pipeline.core.tile import pure_tiles
@@ -40,29 +35,12 @@ WAYS: dict[str, dict[str, Any]] = {
     "both of the last": {"shortcuts": {"standardise": True, "equalised_share": 0.5}},
 }
 CHANGES = {"fetch": {"synthetic": {"hours_utc": [17]}}, "train": {"n_epochs": 2}}
-N_WORKERS = "2"
 MIN_SHARE = 0.9  # of a tile's pixels are of its morphology
 
 
 def main() -> int:
     """Print the table."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        shutil.copy(ROOT / "dvc.yaml", folder)
-        shutil.copy(ROOT / "params.yaml", folder)
-        change(folder / "params.yaml", CHANGES)
-        for stage in ("fetch", "ingest", "sample"):
-            run_stage(stage, folder, workers=N_WORKERS)
-        usual = yaml.safe_load((folder / "params.yaml").read_text())["train"]
-        rows = []
-        for way, changes in WAYS.items():
-            print(f"training with {way}", file=sys.stderr, flush=True)
-            change(folder / "params.yaml", {"train": usual})
-            change(folder / "params.yaml", {"train": changes})
-            for stage in ("train", "embed"):
-                run_stage(stage, folder, workers=N_WORKERS)
-            rows.append({"shortcuts closed by": way, **judge(folder)})
-    print(pd.DataFrame(rows).to_string(index=False, float_format="{:.3f}".format))
+    print(judge_ways(CHANGES, WAYS, judge).to_string(float_format="{:.3f}".format))
     return 0
 
 
