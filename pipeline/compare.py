@@ -105,7 +105,7 @@ def run(
     root = stores.open_product(triplets)
     chosen = _choose_rows(params, rows)
     names, task = _prepare(params, source, rejected, root)
-    judge = Judge(params, task, _digest(params, task), runs)
+    judge = Judge(params, task, _draw_tuned_on(params, task), _digest(params, task), runs)
     fitted = _training_tiles(source, root, task.tiles.shape[-1], params.seed)
     found: list[Row] = []
     for name in chosen:
@@ -265,6 +265,30 @@ def _digest(params: CompareParams, task: Task) -> str:
     return made_of.hexdigest()
 
 
+def _draw_tuned_on(params: CompareParams, task: Task) -> list[IntArray]:
+    """Tiles of each fold in which networks are fine-tuned.
+
+    Raises:
+        ValueError: If a label has too few tiles.
+    """
+    n_folds = min(params.n_unfrozen_repeats * params.n_folds, len(task.train))
+    every = [np.flatnonzero(train) for train in task.train[:n_folds]]
+    count = params.unfrozen_label_count
+    if count == 0:
+        return every
+    drawn = []
+    for fold, fitted in enumerate(every):
+        rng = np.random.default_rng([params.seed, fold, count])
+        chosen = draw_per_label(task.label[fitted], task.day[fitted], count, rng)
+        if chosen is None:
+            raise ValueError(
+                f"compare.unfrozen_label_count is {count}, and a label has fewer tiles that fold "
+                f"{fold} is fitted on; lower it, or set 0 for all tiles"
+            )
+        drawn.append(fitted[chosen])
+    return drawn
+
+
 @dataclass(frozen=True)
 class Judge:
     """Makes rows of encoders and other features; what was judged before is read.
@@ -272,12 +296,14 @@ class Judge:
     Attributes:
         params: Of the stage.
         task: What rows are judged on.
+        tuned_on: Tiles of each fold in which networks are fine-tuned, the same for all rows.
         digest: Changes with whatever they are judged by.
         runs: Where what is done is kept, in a folder a row and seed.
     """
 
     params: CompareParams
     task: Task
+    tuned_on: Sequence[IntArray]
     digest: str
     runs: Path
 
@@ -332,21 +358,6 @@ class Judge:
             keep(path, self.digest + made_of, done)
         return done
 
-    def _tuned_on(self, fold: int) -> IntArray:
-        """Tiles that networks are fine-tuned on, the same for all rows."""
-        task, count = self.task, self.params.unfrozen_label_count
-        fitted = np.flatnonzero(task.train[fold])
-        if count == 0:
-            return fitted
-        rng = np.random.default_rng([self.params.seed, fold, count])
-        drawn = draw_per_label(task.label[fitted], task.day[fitted], count, rng)
-        if drawn is None:
-            raise ValueError(
-                f"compare.unfrozen_label_count is {count}, and a label has fewer tiles that fold "
-                f"{fold} is fitted on; lower it, or set 0 for all tiles"
-            )
-        return fitted[drawn]
-
     def _fine_tune(self, name: str, start: Representation, number: int) -> FloatArray:
         """Balanced accuracy of the network trained on labels, (fold,), NaN on folds left out."""
         params, task, device = self.params, self.task, compute_device()
@@ -358,7 +369,7 @@ class Judge:
         def fit(fold: int) -> float:
             def compute() -> dict[str, FloatArray]:
                 probabilities = tune(
-                    self._tuned_on(fold),
+                    self.tuned_on[fold],
                     np.flatnonzero(task.test[fold]),
                     settings=params.fine_tuning,
                     seed=params.seed + number,
@@ -375,7 +386,7 @@ class Judge:
             return float(self._once(kept, start.made_of, compute)[table.UNFROZEN])
 
         scores = np.full(len(task.test), np.nan)
-        n_fits = min(params.n_unfrozen_repeats * params.n_folds, len(scores))
+        n_fits = len(self.tuned_on)
         n_parallel = max(1, n_workers()) if device.type == "cpu" else 1
         # One thread a fit, so that the number of cores cannot change the rounding.
         with threadpool_limits(limits=1), sharing_cores(n_parallel) as threads:
