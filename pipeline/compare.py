@@ -252,11 +252,11 @@ def _target_name(root: xr.Dataset) -> str:
 
 
 def _digest(params: CompareParams, task: Task) -> str:
-    """Changes with whatever a row is judged by."""
+    """Changes with whatever features are judged by."""
     judged_by = asdict(params)
     for name in (
-        *("objectives", "tuned", "n_seeds", "baselines"),
-        "n_tiles_seen",
+        *("objectives", "tuned", "n_seeds", "baselines", "n_tiles_seen"),
+        *("n_unfrozen_repeats", "unfrozen_label_count", "fine_tuning"),
     ):
         del judged_by[name]
     made_of = hashlib.sha256(json.dumps(judged_by, default=str).encode())
@@ -297,7 +297,7 @@ class Judge:
         params: Of the stage.
         task: What rows are judged on.
         tuned_on: Tiles of each fold in which networks are fine-tuned, the same for all rows.
-        digest: Changes with whatever they are judged by.
+        digest: Changes with whatever their features are judged by.
         runs: Where what is done is kept, in a folder a row and seed.
     """
 
@@ -383,7 +383,8 @@ class Judge:
                 }
 
             kept = self.folder(name, number) / f"unfrozen_{fold}.npz"
-            return float(self._once(kept, start.made_of, compute)[table.UNFROZEN])
+            made_of = _hash([start.made_of, self.tuned_on[fold].tolist(), params.fine_tuning])
+            return float(self._once(kept, made_of, compute)[table.UNFROZEN])
 
         scores = np.full(len(task.test), np.nan)
         n_fits = len(self.tuned_on)

@@ -487,6 +487,11 @@ def test_networks_are_fine_tuned_on_as_many_labels_as_asked(
     found = _run(project, inputs, replace(params, unfrozen_label_count=5))
     assert tuned_on == [(5, 5)] * params.n_folds
     assert found["mean"].sel(measure=table.UNFROZEN).item() == 1
+    monkeypatch.setattr(compare, "measure", Mock(side_effect=AssertionError("judged again")))
+    fewer = _run(project, inputs, replace(params, unfrozen_label_count=4))
+    assert tuned_on[params.n_folds :] == [(4, 4)] * params.n_folds
+    judged = {"measure": [name for name in found.measure.values if name != table.UNFROZEN]}
+    assert fewer.value.sel(judged).equals(found.value.sel(judged))
     other = replace(params, baselines={"another": UNTRAINED}, unfrozen_label_count=500)
     with pytest.raises(ValueError, match="unfrozen_label_count is 500, and a label has fewer"):
         _run(project, inputs, other)
