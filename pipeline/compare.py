@@ -105,6 +105,9 @@ def run(
     root = stores.open_product(triplets)
     chosen = _choose_rows(params, rows)
     names, task = _prepare(params, source, rejected, root)
+    for name in chosen:
+        if name in params.objectives:
+            _teacher_of(params, _section(params.objectives[name]), root)
     judge = Judge(params, task, _draw_tuned_on(params, task), _digest(params, task), runs)
     fitted = _training_tiles(source, root, task.tiles.shape[-1], params.seed)
     found: list[Row] = []
@@ -400,17 +403,16 @@ class Judge:
 def _judge_objective(judge: Judge, name: str, scenes: Path, rejected: Path, triplets: Path) -> Row:
     """The row of an objective; it is trained first, unless it was."""
     params = judge.params
-    changes = dict(params.objectives[name])
+    changes = params.objectives[name]
     usual = stores.open_product(triplets).load()
-    if own := changes.pop("sample", None):
+    if own := changes.get("sample"):
         triplets = _sample(judge.folder(name).parent, own, usual, scenes)
     root = stores.open_product(triplets).load()
     n_triplets = stores.open_product(triplets, "train").sizes["triplet"]
-    section = _section(params, changes, n_triplets)
-    made_of: list[object] = [root.to_dict()]
-    if section["loss"] == "distillation":
-        tested = root.time.values[root.split.values == params.tested].astype("M8[D]")
-        made_of.append(_check_teacher(Path(section["objective"]["teacher"]), tested))
+    section = _section(changes)
+    of_epoch = n_triplets * tiles_per_triplet(section["loss"])
+    section |= {"n_epochs": max(1, round(params.n_tiles_seen / of_epoch))}
+    made_of = [root.to_dict(), *_teacher_of(params, section, root)]
     minutes, trained = [], []
     for number in range(params.n_seeds):
         seeded = section | {"seed": section["seed"] + number}
@@ -431,7 +433,7 @@ def _judge_objective(judge: Judge, name: str, scenes: Path, rejected: Path, trip
         name,
         trained,
         minutes=float(np.mean(minutes)),
-        n_tiles_seen=section["n_epochs"] * n_triplets * tiles_per_triplet(section["loss"]),
+        n_tiles_seen=section["n_epochs"] * of_epoch,
         is_tuned=name in params.tuned,
     )
 
@@ -468,17 +470,16 @@ def _read_section(name: str) -> dict[str, Any]:
     return section
 
 
-def _section(params: CompareParams, changes: Mapping[str, Any], n_triplets: int) -> dict[str, Any]:
-    """Section `train` of a row, with as many epochs as it takes to see the tiles of all."""
-    section = stage.changed(_read_section("train"), {"recipe": stage.NO_RECIPE, **changes})
-    of_epoch = n_triplets * tiles_per_triplet(section["loss"])
+def _section(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Section `train` of a row, but for the number of epochs."""
+    own = {name: value for name, value in changes.items() if name != "sample"}
+    section = stage.changed(_read_section("train"), {"recipe": stage.NO_RECIPE, **own})
     objective = section["objective"]
-    changes = {
+    paths = {
         "init": _absolute(section["init"]),
         "objective": {key: _absolute(objective[key]) for key in ("labels", "teacher")},
-        "n_epochs": max(1, round(params.n_tiles_seen / of_epoch)),
     }
-    return stage.merged(section, changes)
+    return stage.merged(section, paths)
 
 
 def _absolute(choice: str) -> str:
@@ -512,8 +513,16 @@ def _train(folder: Path, section: Mapping[str, Any], *, made_of: str, **inputs: 
     return minutes
 
 
-def _check_teacher(folder: Path, tested: NDArray[np.datetime64]) -> str:
-    """Digest of the teacher that a row learns from, which must not have seen what is tested."""
+def _teacher_of(params: CompareParams, section: Mapping[str, Any], root: xr.Dataset) -> list[str]:
+    """Digest of the teacher that a row learns from, if it does.
+
+    Raises:
+        ValueError: If there is no teacher, or it has seen what is tested.
+    """
+    if section["loss"] != "distillation":
+        return []
+    folder = Path(section["objective"]["teacher"])
+    tested = root.time.values[root.split.values == params.tested].astype("M8[D]")
     encoders.read_head(folder)
     known = np.array(encoders.read_encoder(folder)[1].get("label_days", []), "M8[D]")
     common = np.intersect1d(known, tested)
@@ -522,7 +531,7 @@ def _check_teacher(folder: Path, tested: NDArray[np.datetime64]) -> str:
             f"the teacher {folder} learnt labels of {len(common)} days that are tested, "
             f"{common[0]} the first; run stage finetune on triplets whose test days these are"
         )
-    return encoders.digest(folder)
+    return [encoders.digest(folder)]
 
 
 def _see_baseline(

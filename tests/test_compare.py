@@ -428,7 +428,8 @@ def test_a_row_learns_again_where_its_teacher_is_another(
 def test_a_teacher_that_saw_tested_labels_is_refused(project: Path, inputs: Path) -> None:
     row = {"loss": "distillation", "objective": {"teacher": "teacher"}}
     with pytest.raises(FileNotFoundError, match="teacher holds no teacher; run stage finetune"):
-        _run(project, inputs, replace(ONE_ROW, objectives={"row": row}))
+        _run(project, inputs, replace(ONE_ROW, objectives={"first": {}, "row": row}))
+    assert not (project / "runs").exists()  # refused before a row is trained
     _write_teacher(project / "teacher", seed=1, label_days=["2020-01-01", "2020-01-10"])
     with pytest.raises(
         ValueError, match=r"learnt labels of 1 days that are tested, 2020-01-10 the first; run stag"
