@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from pipeline.core.device import compute_device
-from pipeline.core.encoder import Encoder, embed_tiles, fused, rebuild_encoder
+from pipeline.core.encoder import Encoder, embed_orientations, embed_tiles, fused, rebuild_encoder
 from pipeline.core.sphere import tile_centres
 from pipeline.core.threads import keep_latest, side_by_side
-from pipeline.core.tile import IntArray, grid_tiles, orientations
+from pipeline.core.tile import IntArray, grid_tiles
 from pipeline.core.tile_statistics import CloudRule, describe_tiles
 from pipeline.files import encoders, stage, stores
 from pipeline.files.land import land_mask
@@ -182,19 +182,15 @@ def _turn(
     chosen = np.linspace(0, len(places) - 1, n_turned).round().astype(np.int32)
     row, column = places[chosen].T
     tiles = windows[:, row, column].swapaxes(0, 1)  # (turned, channel, row, column)
-    copies = np.stack(orientations(tiles), axis=1)  # (turned, orientation, channel, row, column)
-    embedding = embed_tiles(
-        network,
-        copies.reshape(-1, *tiles.shape[1:]),
-        device=compute_device(),
-        n_orientations=params.orientations,
+    embedding = embed_orientations(
+        network, tiles, device=compute_device(), n_orientations=params.orientations
     )
     long_name = "embedding of the tile as it is, turned by 90, 180 and 270 degrees, and mirrored"
     return xr.Dataset(
         {
             "turned_embedding": (
                 ("turned", "orientation", "dimension"),
-                embedding.reshape(*copies.shape[:2], -1),
+                embedding,
                 {"long_name": long_name, "units": "1"},
             ),
             "turned_tile": (

@@ -11,6 +11,7 @@ from pipeline.core.encoder import (
     Encoder,
     autocast,
     create_encoder,
+    embed_orientations,
     embed_tiles,
     fused,
     pool_tiles,
@@ -132,6 +133,16 @@ def test_the_mean_over_orientations_does_not_depend_on_how_a_tile_lies(n_orienta
     np.testing.assert_allclose(found[0], expected, atol=1e-5)
     plain = embed_tiles(encoder, turned[1], device=CPU)
     assert np.abs(plain - embed_tiles(encoder, tiles, device=CPU)).max() > 0.01
+
+
+@pytest.mark.parametrize("n_orientations", [1, 4, 8])
+def test_each_orientation_is_embedded_as_a_tile_that_lies_so(n_orientations: int) -> None:
+    encoder, tiles = _encoder(), _tiles(3)
+    embed = partial(embed_tiles, encoder, device=CPU, n_orientations=n_orientations)
+    found = embed_orientations(encoder, tiles, device=CPU, n_orientations=n_orientations)
+    expected = np.stack([embed(each) for each in orientations(tiles)], axis=1)
+    assert found.shape == (3, 8, encoder.n_dimensions)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_batches_do_not_change_embeddings() -> None:

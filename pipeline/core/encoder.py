@@ -343,6 +343,27 @@ def embed_tiles(
     return _in_batches(encoder, tiles, embed, device=device, batch_size=batch_size)
 
 
+def embed_orientations(
+    encoder: Encoder,
+    tiles: NDArray[np.uint8],
+    *,
+    device: torch.device,
+    n_orientations: int = 1,
+    batch_size: int = 32,
+) -> NDArray[np.float32]:
+    """What `embed_tiles` makes of tiles in each of their `orientations`, (tile, 8, dimension).
+
+    Every orientation is looked at once, since the mean is over the same ones for several.
+    """
+
+    def embed(batch: NDArray[np.uint8]) -> Tensor:
+        vectors = [encoder(_on(device, each), unit_length=False) for each in orientations(batch)]
+        means = torch.stack(vectors, dim=1).unflatten(1, (-1, n_orientations)).mean(dim=2)
+        return nn.functional.normalize(means, dim=2).repeat_interleave(n_orientations, dim=1)
+
+    return _in_batches(encoder, tiles, embed, device=device, batch_size=batch_size)
+
+
 def pool_tiles(
     encoder: Encoder,
     tiles: NDArray[np.uint8],
