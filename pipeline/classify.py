@@ -33,7 +33,7 @@ from pipeline.core.classification.summary import (
 from pipeline.core.classification.table import tabulate
 from pipeline.core.device import compute_device
 from pipeline.core.encoder import (
-    create_encoder,
+    create_described,
     pool_tiles,
     rebuild_encoder,
     renew_statistics,
@@ -174,16 +174,7 @@ def _list_starts(
     description: dict[str, Any],
     initial: dict[str, Tensor] | None,
 ) -> list[Start]:
-    create = partial(
-        create_encoder,
-        backbone=description["backbone"],
-        layers=description["layers"],
-        pooling=description["pooling"],
-        n_channels=len(description["channels"]),
-        standardise=description["standardise"],
-        seed=params.seed,
-    )
-    untrained = create()
+    untrained = create_described(description, seed=params.seed)
     untrained.fit_colours(tiles)
     renew_statistics(untrained, tiles)
     starts = [Start("untrained", untrained)]
@@ -196,7 +187,7 @@ def _list_starts(
     if imagenet is None:
         log.warning("the ImageNet network is left out: %s", note)
         return [*starts, Start("ImageNet", None, note)]
-    pretrained = create()
+    pretrained = create_described(description, seed=params.seed)
     start_from(pretrained, imagenet)
     return [*starts, Start("ImageNet", pretrained)]
 

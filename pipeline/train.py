@@ -146,6 +146,7 @@ def start(params: TrainParams, fitted: NDArray[np.uint8]) -> TrainingRun:
         backbone=params.backbone,
         layers=params.embedding.layers,
         pooling=params.embedding.pooling,
+        n_scales=params.embedding.n_scales,
         n_channels=n_channels,
         standardise=params.shortcuts.standardise,
         seed=params.seed,

@@ -38,7 +38,7 @@ GRID = 3  # tiles along the edge of a scene
 N_DAYS = 12
 NAMES = ["checks", "stripes"]
 SPLIT_OF_DAY = ["train"] * 5 + ["validation"] * 3 + ["test"] * 4
-UNTRAINED = NetworkBaseline("test_resnet", "none", ("layer3",), "mean", "training")
+UNTRAINED = NetworkBaseline("test_resnet", "none", ("layer3",), "mean", 1, "training")
 PARAMS = compare.CompareParams(
     labels="labels.csv",
     max_invalid_share=0.0,
@@ -279,9 +279,14 @@ def test_networks_off_the_shelf_are_rows_where_their_weights_are_at_hand(
     layers = ("layer1", "layer3")
     baselines = {
         "given": NetworkBaseline(
-            "test_resnet", str(project / "given.safetensors"), layers, "mean_deviation", "network"
+            "test_resnet",
+            str(project / "given.safetensors"),
+            layers,
+            "mean_deviation",
+            1,
+            "network",
         ),
-        "gone": NetworkBaseline("test_resnet", "timm", layers, "mean", "network"),
+        "gone": NetworkBaseline("test_resnet", "timm", layers, "mean", 1, "network"),
     }
     params = replace(ONE_ROW, objectives={}, baselines=baselines)
     found = _run(project, inputs, params)

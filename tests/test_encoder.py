@@ -28,13 +28,16 @@ def _tiles(n: int, channels: int = 3, size: int = 32) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (n, channels, size, size), dtype=np.uint8)
 
 
-def _encoder(channels: int = 3, seed: int = 0, *, standardise: bool = False) -> Encoder:
+def _encoder(
+    channels: int = 3, seed: int = 0, *, n_scales: int = 1, standardise: bool = False
+) -> Encoder:
     encoder = create_encoder(
         backbone="resnet18",
         layers=LAYERS,
         pooling="mean_deviation",
         n_channels=channels,
         seed=seed,
+        n_scales=n_scales,
         standardise=standardise,
     )
     return _fit(encoder, _tiles(20, channels), n_dimensions=7)
@@ -268,9 +271,23 @@ def test_layers_come_in_the_order_of_the_network() -> None:
     assert encoder.layers == ["layer1", "layer3"]
 
 
-@pytest.mark.parametrize("standardise", [False, True])
-def test_rebuilt_encoder_is_the_same(standardise: bool) -> None:
-    encoder = _encoder(2, seed=5, standardise=standardise)
+def test_scales_are_the_layers_of_tiles_at_half_the_resolution_each() -> None:
+    one, three = _encoder(), _encoder(n_scales=3)
+    tiles = _tiles(2, size=64)
+    of_two = tiles.reshape(2, 3, 32, 2, 32, 2).mean(axis=(3, 5))
+    of_four = tiles.reshape(2, 3, 16, 4, 16, 4).mean(axis=(3, 5))
+    with torch.inference_mode():
+        expected = [one.eval().pool(torch.from_numpy(each)) for each in (tiles, of_two, of_four)]
+        found = three.eval().pool(torch.from_numpy(tiles))
+        of_layer = three.pool(torch.from_numpy(tiles), "layer2")
+    assert three.width == found.shape[1] == 3 * one.width
+    torch.testing.assert_close(found, torch.cat(expected, dim=1).float(), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(of_layer, one.pool(torch.from_numpy(tiles), "layer2"))
+
+
+@pytest.mark.parametrize(("n_scales", "standardise"), [(1, False), (3, True)])
+def test_rebuilt_encoder_is_the_same(n_scales: int, standardise: bool) -> None:
+    encoder = _encoder(2, seed=5, n_scales=n_scales, standardise=standardise)
     description = describe(encoder, channels=["a", "b"]) | {"backbone": "resnet18"}
     rebuilt = rebuild_encoder(encoder.state_dict(), description)
     tiles = _tiles(2, 2)

@@ -44,7 +44,7 @@ PARAMS = TrainParams(
     backbone="test_resnet",
     init="none",
     embedding=EmbeddingParams(
-        layers=("layer1", "layer2", "layer3"), pooling="mean_deviation", n_dimensions=8
+        layers=("layer1", "layer2", "layer3"), pooling="mean_deviation", n_scales=2, n_dimensions=8
     ),
     head=HeadShape(n_layers=1, n_hidden=16, n_dimensions=8),
     views="neighbour",

@@ -27,7 +27,7 @@ LEAST_DEVIATION = 1.0  # of a channel, not to magnify the noise of one that is f
 ONE_PIXEL_AT_LAST = 16  # edge of tiles of which a ResNet's last but one layer leaves one pixel
 N_QUARTERS = 4  # of a tile, by halves of its rows and columns
 RENEWED_AT_ONCE = 128  # tiles
-PROBED_SIZE = 64  # edge of a tile, to learn how many features there are
+PROBED_SIZE = 64  # edge of a tile at the last scale, to learn how many features there are
 
 
 class Backbone(nn.Module):
@@ -68,7 +68,9 @@ class Encoder(nn.Module):
 
     Features are standardised by the means and deviations of training tiles, reduced to principal
     components, which are not whitened, and brought to unit length. While they are trained they are
-    standardised by those of the micro-batch and not reduced.
+    standardised by those of the micro-batch and not reduced. With several scales, the backbone sees
+    a tile as it is and at a half, a quarter … of its resolution, and patterns of twice, four times
+    … the size.
 
     Colours are normalised inside, so that tiles go in as stored: 0 … 255. With `standardise` each
     channel of each tile comes to mean 0 and deviation 1, so that what is left of it is contrast
@@ -79,7 +81,8 @@ class Encoder(nn.Module):
 
     Attributes:
         layers: Those that are pooled.
-        width: Number of features, all layers together.
+        width: Number of features, all scales and layers together.
+        n_scales: At which tiles are seen.
         keeps_statistics: Whether batch normalisation of the backbone stays in evaluation mode when
             trained, as suits weights that were given.
     """
@@ -89,17 +92,24 @@ class Encoder(nn.Module):
     axes: Tensor
 
     def __init__(
-        self, backbone: Backbone, *, pooling: Pooling, n_channels: int, standardise: bool
+        self,
+        backbone: Backbone,
+        *,
+        pooling: Pooling,
+        n_scales: int,
+        n_channels: int,
+        standardise: bool,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.pooling = pooling
+        self.n_scales = n_scales
         self.standardise = standardise
         self.keeps_statistics = False
         self.set_colours(COLOUR_MEAN, COLOUR_DEVIATION)
         self.eval()
         with torch.no_grad():
-            probed = self.pool(torch.zeros(1, n_channels, PROBED_SIZE, PROBED_SIZE))
+            probed = self.pool(torch.zeros(1, n_channels, *[PROBED_SIZE << (n_scales - 1)] * 2))
         self.width = probed.shape[1]
         self.train()
         self.standard = nn.BatchNorm1d(self.width, affine=False)
@@ -182,10 +192,11 @@ class Encoder(nn.Module):
         return nn.functional.normalize(vectors, dim=1) if unit_length else vectors
 
     def pool(self, tiles: Tensor, layer: str | None = None) -> Tensor:
-        """Features (tile, feature) of all layers, or of one of them, as they come."""
-        maps = self._maps(tiles)
-        if layer is not None:
-            maps = [maps[self.layers.index(layer)]]
+        """Features (tile, feature) of all scales and layers, or of one layer, as they come."""
+        if layer is None:
+            maps = self._maps(tiles, self.n_scales)
+        else:
+            maps = [self._maps(tiles, 1)[self.layers.index(layer)]]
         return torch.cat([self._pool_maps(each) for each in maps], dim=1)
 
     def pool_with_quarters(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
@@ -195,11 +206,11 @@ class Encoder(nn.Module):
             ValueError: If a map is so small that it has no quarters.
         """
         wholes, parts = [], []
-        for maps in self._maps(tiles):
+        for maps in self._maps(tiles, self.n_scales):
             if min(maps.shape[2:]) < 2:
                 raise ValueError(
                     f"the feature maps of tiles of {tiles.shape[-1]} pixels have no quarters; set "
-                    "train.objective.local_weight to 0, or name earlier train.embedding.layers"
+                    "train.objective.local_weight to 0, or lower train.embedding.n_scales"
                 )
             halves = maps.tensor_split(2, dim=2)
             quarters = [quarter for half in halves for quarter in half.tensor_split(2, dim=3)]
@@ -207,9 +218,14 @@ class Encoder(nn.Module):
             parts.append(torch.stack([self._pool_maps(each) for each in quarters], dim=1))
         return torch.cat(wholes, dim=1), torch.cat(parts, dim=2)
 
-    def _maps(self, tiles: Tensor) -> list[Tensor]:
-        with _sound_precision(tiles):
-            maps: list[Tensor] = self.backbone(self._normalise(tiles))
+    def _maps(self, tiles: Tensor, n_scales: int) -> list[Tensor]:
+        colours, maps = self._normalise(tiles), []
+        for scale in range(n_scales):
+            if scale > 0:
+                rows, columns = (max(1, size // 2) for size in colours.shape[-2:])
+                colours = nn.functional.adaptive_avg_pool2d(colours, (rows, columns))
+            with _sound_precision(colours):
+                maps += self.backbone(colours)
         return maps
 
     def _pool_maps(self, maps: Tensor) -> Tensor:
@@ -246,6 +262,7 @@ def create_encoder(
     pooling: Pooling,
     n_channels: int,
     seed: int,
+    n_scales: int = 1,
     standardise: bool = False,
 ) -> Encoder:
     """An untrained encoder; one seed gives the same weights everywhere.
@@ -256,6 +273,7 @@ def create_encoder(
         pooling: Of their feature maps.
         n_channels: Channels of a tile.
         seed: Of the weights; the global random state stays as it was.
+        n_scales: At which tiles are seen, each at half the resolution of the one before.
         standardise: Whether each tile is normalised by its own colours.
 
     Raises:
@@ -267,6 +285,7 @@ def create_encoder(
         encoder = Encoder(
             Backbone(network, layers),
             pooling=pooling,
+            n_scales=n_scales,
             n_channels=n_channels,
             standardise=standardise,
         )
@@ -429,8 +448,22 @@ def describe_encoder(encoder: Encoder, *, backbone: str) -> dict[str, Any]:
         "backbone": backbone,
         "layers": encoder.layers,
         "pooling": encoder.pooling,
+        "n_scales": encoder.n_scales,
         "standardise": encoder.standardise,
     }
+
+
+def create_described(description: Mapping[str, Any], *, seed: int) -> Encoder:
+    """An untrained encoder as `describe_encoder` and `channels` describe it."""
+    return create_encoder(
+        backbone=description["backbone"],
+        layers=description["layers"],
+        pooling=description["pooling"],
+        n_channels=len(description["channels"]),
+        seed=seed,
+        n_scales=description.get("n_scales", 1),  # earlier versions knew one alone
+        standardise=description["standardise"],
+    )
 
 
 def rebuild_encoder(weights: Mapping[str, Tensor], description: Mapping[str, Any]) -> Encoder:
@@ -444,14 +477,7 @@ def rebuild_encoder(weights: Mapping[str, Tensor], description: Mapping[str, Any
             "the encoder is of an earlier version, whose embeddings were of the last layer alone; "
             "train anew, or install the version that made it"
         )
-    encoder = create_encoder(
-        backbone=description["backbone"],
-        layers=description["layers"],
-        pooling=description["pooling"],
-        n_channels=len(description["channels"]),
-        seed=0,
-        standardise=description["standardise"],
-    )
+    encoder = create_described(description, seed=0)
     for name in ("mean", "deviation", "axes"):
         encoder.register_buffer(name, weights[name].clone())
     encoder.load_state_dict(dict(weights))

@@ -12,7 +12,7 @@ from pipeline.core.classification.probe import pixel_statistics
 from pipeline.core.device import compute_device
 from pipeline.core.encoder import (
     Encoder,
-    create_encoder,
+    create_described,
     pool_tiles,
     rebuild_encoder,
     renew_statistics,
@@ -39,14 +39,7 @@ def reference_features(
         embed: `embed_tiles` as of the own embeddings.
         seed: Of the untrained encoder.
     """
-    untrained = create_encoder(
-        backbone=description["backbone"],
-        layers=description["layers"],
-        pooling=description["pooling"],
-        n_channels=len(description["channels"]),
-        seed=seed,
-        standardise=description["standardise"],
-    )
+    untrained = create_described(description, seed=seed)
     untrained.fit_colours(tiles)
     renew_statistics(untrained, tiles)
     features = pool_tiles(untrained, tiles, device=compute_device())

@@ -43,6 +43,7 @@ class EmbeddingParams:
 
     layers: Annotated[tuple[str, ...], Field(min_length=1)]
     pooling: Pooling
+    n_scales: Annotated[int, Field(ge=1, le=4)]
     n_dimensions: NonNegativeInt
 
 

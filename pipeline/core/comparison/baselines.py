@@ -54,6 +54,7 @@ class NetworkBaseline:
         init: Likewise.
         layers: Of `train.embedding`.
         pooling: Likewise.
+        n_scales: Likewise.
         colours: Whether they are normalised as the network was trained, or by training tiles.
     """
 
@@ -61,6 +62,7 @@ class NetworkBaseline:
     init: Name
     layers: Annotated[tuple[Name, ...], Field(min_length=1)]
     pooling: Pooling
+    n_scales: Annotated[int, Field(ge=1, le=4)]
     colours: Literal["network", "training"]
 
 
@@ -96,6 +98,7 @@ def create_network(
         backbone=baseline.backbone,
         layers=baseline.layers,
         pooling=baseline.pooling,
+        n_scales=baseline.n_scales,
         n_channels=fitted.shape[1],
         seed=seed,
     )
@@ -113,7 +116,7 @@ def create_network(
 def seen_by_network(encoder: Encoder) -> Representation:
     """By the pooled features of an encoder, and by its embedding."""
     device = compute_device()
-    made_of = hashlib.sha256(repr((encoder.layers, encoder.pooling)).encode())
+    made_of = hashlib.sha256(repr((encoder.layers, encoder.pooling, encoder.n_scales)).encode())
     for value in encoder.state_dict().values():
         made_of.update(value.cpu().numpy().tobytes())
 
