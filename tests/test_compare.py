@@ -1,4 +1,5 @@
 import json
+import re
 import urllib.error
 import urllib.request
 from dataclasses import asdict, replace
@@ -460,6 +461,27 @@ def test_rows_are_fitted_on_labels_of_the_splits_before(
     assert not (task.train & task.test).any()
     after = task.day >= n_fitted_days + SPLIT_OF_DAY.count(tested)
     assert not task.train[:, after].any()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ({"backbone": "resnet18", "init": "none"}, "lacks the key compare.baselines.row.layers"),
+        (
+            {"texture": "Haralik"},
+            "compare.baselines.row.texture is 'Haralik' in params.yaml; it sh",
+        ),
+        ({"joined": ["a", "b"], "mean": 1}, "has the unknown key compare.baselines.row.mean; rem"),
+        (
+            "resnet18",
+            "compare.baselines.row is 'resnet18' in params.yaml; it should be an object",
+        ),
+    ],
+)
+def test_a_line_of_a_baseline_is_told_what_it_lacks(line: Any, message: str) -> None:
+    section = json.loads(json.dumps(asdict(replace(PARAMS, baselines={}))))
+    with pytest.raises(ValueError, match=re.escape(message)):
+        stage.parse_params("compare", section | {"baselines": {"row": line}}, compare.CompareParams)
 
 
 def test_rows_that_are_not_there_are_refused(project: Path, inputs: Path) -> None:

@@ -64,6 +64,7 @@ TINY: dict[str, Any] = {
             "init": "none",
             "layers": ["layer1"],
             "pooling": "mean",
+            "n_scales": 1,
             "colours": "training",
         },
     },

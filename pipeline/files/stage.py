@@ -331,7 +331,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _first_problem(name: str, error: ValidationError, params_type: type[Any]) -> str:
     problem = error.errors()[0]
-    key = ".".join([name, *map(str, problem["loc"])])
+    parts = [str(part) for part in problem["loc"] if not str(part).startswith("(")]  # as of a tag
+    key = ".".join([name, *parts])
     match problem["type"]:
         case "unexpected_keyword_argument":
             known = ", ".join(field.name for field in dataclasses.fields(params_type))

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler, normalize
 from torch import Tensor
@@ -80,7 +80,20 @@ class ShuffledBaseline:
     shuffled: Name
 
 
-Baseline = TextureBaseline | NetworkBaseline | JoinedBaseline | ShuffledBaseline
+def _kind(line: object) -> str:
+    """By the key of a line of params.yaml, so that errors are of this kind; a tag, in brackets."""
+    keys = ("texture", "joined", "shuffled")
+    key = next((key for key in keys if isinstance(line, Mapping) and key in line), "backbone")
+    return f"({key})"
+
+
+Baseline = Annotated[
+    Annotated[TextureBaseline, Tag("(texture)")]
+    | Annotated[NetworkBaseline, Tag("(backbone)")]
+    | Annotated[JoinedBaseline, Tag("(joined)")]
+    | Annotated[ShuffledBaseline, Tag("(shuffled)")],
+    Discriminator(_kind),
+]
 
 
 def create_network(
