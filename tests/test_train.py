@@ -44,7 +44,7 @@ PARAMS = TrainParams(
     backbone="test_resnet",
     init="none",
     embedding=EmbeddingParams(
-        layers=("layer1", "layer2", "layer3"), pooling="mean_deviation", n_scales=2, n_dimensions=8
+        layers=("layer1", "layer2", "layer3"), pooling="mean_deviation", n_scales=1, n_dimensions=8
     ),
     head=HeadShape(n_layers=1, n_hidden=16, n_dimensions=8),
     views="neighbour",
@@ -788,6 +788,16 @@ def test_encoder_and_head_learn_at_rates_of_their_own(run: Callable[..., Path]) 
     torch.testing.assert_close(_weights(run(still))[name], untrained[name].cpu())
     moving = replace(still, learning_rate=1e-3, head_learning_rate=1e-12)
     assert not torch.allclose(_weights(run(moving, "moving"))[name], untrained[name].cpu())
+
+
+def test_encoders_are_trained_at_as_many_scales_as_asked(run: Callable[..., Path]) -> None:
+    two = replace(PARAMS, n_epochs=1, embedding=replace(PARAMS.embedding, n_scales=2))
+    weights, description = encoders.read_encoder(run(two) / "encoder")
+    encoder = rebuild_encoder(weights, description)
+    one = train.start(PARAMS, np.zeros((2, 1, SIZE, SIZE), np.uint8)).encoder
+    assert description["n_scales"] == encoder.n_scales == 2
+    assert encoder.width == 2 * one.width
+    assert encoder.axes.shape == (8, encoder.width)
 
 
 def test_too_few_triplets_for_a_batch_are_named(run: Callable[..., Path]) -> None:
