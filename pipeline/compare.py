@@ -105,7 +105,7 @@ def run(
     root = stores.open_product(triplets)
     chosen = _choose_rows(params, rows)
     names, task = _prepare(params, source, rejected, root)
-    for name in chosen:
+    for name in chosen:  # lest a teacher be missed after hours of training
         if name in params.objectives:
             _teacher_of(params, _section(params.objectives[name]), root)
     judge = Judge(params, task, _draw_tuned_on(params, task), _digest(params, task), runs)
