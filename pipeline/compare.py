@@ -62,6 +62,16 @@ STAGES = ("sample", "train")  # started as they are, with the parameters of each
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.int64]
 
+IRRELEVANT_TO_FROZEN = {  # parameters that the scores of frozen features do not depend on
+    "objectives",
+    "tuned",
+    "n_seeds",
+    "baselines",
+    "n_tiles_seen",
+    "n_unfrozen_repeats",
+    "unfrozen_label_count",
+    "fine_tuning",
+}
 REGION_DEGREES = 30  # edge of the cells of latitude and longitude that count as regions
 
 
@@ -105,7 +115,7 @@ def run(
     root = stores.open_product(triplets)
     chosen = _choose_rows(params, rows)
     names, task = _prepare(params, source, rejected, root)
-    for name in chosen:  # lest a teacher be missed after hours of training
+    for name in chosen:  # a missing teacher is refused before any training
         if name in params.objectives:
             _teacher_of(params, _section(params.objectives[name]), root)
     judge = Judge(params, task, _draw_tuned_on(params, task), _digest(params, task), runs)
@@ -255,13 +265,10 @@ def _target_name(root: xr.Dataset) -> str:
 
 
 def _digest(params: CompareParams, task: Task) -> str:
-    """Changes with whatever features are judged by."""
-    judged_by = asdict(params)
-    for name in (
-        *("objectives", "tuned", "n_seeds", "baselines", "n_tiles_seen"),
-        *("n_unfrozen_repeats", "unfrozen_label_count", "fine_tuning"),
-    ):
-        del judged_by[name]
+    """Hash of everything that the scores of frozen features depend on, beside the features."""
+    judged_by = {
+        name: value for name, value in asdict(params).items() if name not in IRRELEVANT_TO_FROZEN
+    }
     made_of = hashlib.sha256(json.dumps(judged_by, default=str).encode())
     for part in (task.tiles, task.label, task.train, task.test, *task.groups.values()):
         made_of.update(np.ascontiguousarray(part).tobytes())
@@ -269,7 +276,7 @@ def _digest(params: CompareParams, task: Task) -> str:
 
 
 def _draw_tuned_on(params: CompareParams, task: Task) -> list[IntArray]:
-    """Tiles of each fold in which networks are fine-tuned.
+    """Indices of the tiles that networks are fine-tuned on in each unfrozen fold.
 
     Raises:
         ValueError: If a label has too few tiles.
@@ -299,8 +306,8 @@ class Judge:
     Attributes:
         params: Of the stage.
         task: What rows are judged on.
-        tuned_on: Tiles of each fold in which networks are fine-tuned, the same for all rows.
-        digest: Changes with whatever their features are judged by.
+        tuned_on: Indices of the tiles that networks are fine-tuned on in each unfrozen fold.
+        digest: Hash of everything that the scores of frozen features depend on.
         runs: Where what is done is kept, in a folder a row and seed.
     """
 

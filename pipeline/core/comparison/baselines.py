@@ -52,9 +52,9 @@ class NetworkBaseline:
     Attributes:
         backbone: As in section `train`.
         init: Likewise.
-        layers: Of `train.embedding`.
-        pooling: Likewise.
-        n_scales: Likewise.
+        layers: As in `train.embedding`.
+        pooling: As in `train.embedding`.
+        n_scales: Number of scales, as in `train.embedding`.
         colours: Whether they are normalised as the network was trained, or by training tiles.
     """
 
@@ -81,7 +81,7 @@ class ShuffledBaseline:
 
 
 def _kind(line: object) -> str:
-    """By the key of a line of params.yaml, so that errors are of this kind; a tag, in brackets."""
+    """Tag of a baseline's kind, in brackets, by the key that only this kind has."""
     keys = ("texture", "joined", "shuffled")
     key = next((key for key in keys if isinstance(line, Mapping) and key in line), "backbone")
     return f"({key})"
