@@ -34,9 +34,9 @@ from pipeline.core.classification.table import tabulate
 from pipeline.core.device import compute_device
 from pipeline.core.encoder import (
     create_described,
+    create_untrained,
     pool_tiles,
     rebuild_encoder,
-    renew_statistics,
 )
 from pipeline.core.pretrained import start_from
 from pipeline.core.threads import sharing_cores
@@ -174,10 +174,7 @@ def _list_starts(
     description: dict[str, Any],
     initial: dict[str, Tensor] | None,
 ) -> list[Start]:
-    untrained = create_described(description, seed=params.seed)
-    untrained.fit_colours(tiles)
-    renew_statistics(untrained, tiles)
-    starts = [Start("untrained", untrained)]
+    starts = [Start("untrained", create_untrained(description, tiles, seed=params.seed))]
     if initial is not None:
         starts.append(Start("before training", rebuild_encoder(initial, description)))
     starts.append(Start("own", rebuild_encoder(weights, description)))

@@ -355,9 +355,8 @@ def embed_tiles(
     """
 
     def embed(batch: NDArray[np.uint8]) -> Tensor:
-        turned = orientations(batch)[:n_orientations]
-        vectors = [encoder(_on(device, each), unit_length=False) for each in turned]
-        return nn.functional.normalize(torch.stack(vectors).mean(dim=0), dim=1)
+        vectors = _vectors(encoder, orientations(batch)[:n_orientations], device)
+        return nn.functional.normalize(vectors.mean(dim=1), dim=1)
 
     return _in_batches(encoder, tiles, embed, device=device, batch_size=batch_size)
 
@@ -376,8 +375,8 @@ def embed_orientations(
     """
 
     def embed(batch: NDArray[np.uint8]) -> Tensor:
-        vectors = [encoder(_on(device, each), unit_length=False) for each in orientations(batch)]
-        means = torch.stack(vectors, dim=1).unflatten(1, (-1, n_orientations)).mean(dim=2)
+        vectors = _vectors(encoder, orientations(batch), device)
+        means = vectors.unflatten(1, (-1, n_orientations)).mean(dim=2)
         return nn.functional.normalize(means, dim=2).repeat_interleave(n_orientations, dim=1)
 
     return _in_batches(encoder, tiles, embed, device=device, batch_size=batch_size)
@@ -397,6 +396,11 @@ def pool_tiles(
         return encoder.pool(_on(device, batch), layer)
 
     return _in_batches(encoder, tiles, pool_batch, device=device, batch_size=batch_size)
+
+
+def _vectors(encoder: Encoder, turned: Sequence[NDArray[np.uint8]], device: torch.device) -> Tensor:
+    """Of turned copies of tiles, (tile, orientation, dimension), not of unit length."""
+    return torch.stack([encoder(_on(device, each), unit_length=False) for each in turned], dim=1)
 
 
 def _in_batches(
@@ -464,6 +468,22 @@ def create_described(description: Mapping[str, Any], *, seed: int) -> Encoder:
         n_scales=description.get("n_scales", 1),  # earlier versions knew one alone
         standardise=description["standardise"],
     )
+
+
+def create_untrained(
+    description: Mapping[str, Any], tiles: NDArray[np.uint8], *, seed: int
+) -> Encoder:
+    """The network of `create_described` with colours and statistics of its tiles, as a trained one.
+
+    Args:
+        description: As of `create_described`.
+        tiles: Shape (tile, channel, row, column), 0 … 255.
+        seed: Of the weights.
+    """
+    encoder = create_described(description, seed=seed)
+    encoder.fit_colours(tiles)
+    renew_statistics(encoder, tiles)
+    return encoder
 
 
 def rebuild_encoder(weights: Mapping[str, Tensor], description: Mapping[str, Any]) -> Encoder:

@@ -12,10 +12,9 @@ from pipeline.core.classification.probe import pixel_statistics
 from pipeline.core.device import compute_device
 from pipeline.core.encoder import (
     Encoder,
-    create_described,
+    create_untrained,
     pool_tiles,
     rebuild_encoder,
-    renew_statistics,
 )
 from pipeline.core.representations import INITIAL, STATISTICS, UNTRAINED
 
@@ -39,9 +38,7 @@ def reference_features(
         embed: `embed_tiles` as of the own embeddings.
         seed: Of the untrained encoder.
     """
-    untrained = create_described(description, seed=seed)
-    untrained.fit_colours(tiles)
-    renew_statistics(untrained, tiles)
+    untrained = create_untrained(description, tiles, seed=seed)
     features = pool_tiles(untrained, tiles, device=compute_device())
     untrained.fit(torch.from_numpy(features), n_dimensions=description["n_dimensions"])
     found: dict[str, FloatArray] = {
