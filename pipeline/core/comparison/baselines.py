@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -168,10 +168,12 @@ def shuffle(representation: Representation, *, seed: int) -> Representation:
 
 
 def _standardised(describe: Describe, fitted: Tiles, *, made_of: str) -> Representation:
-    scaler = StandardScaler().fit(describe(fitted))
+    @cache
+    def scaler() -> StandardScaler:  # takes long, and nothing is embedded whose scores are kept
+        return StandardScaler().fit(describe(fitted))
 
     def embed(features: FloatArray) -> FloatArray:
-        return np.asarray(normalize(scaler.transform(features)))
+        return np.asarray(normalize(scaler().transform(features)))
 
     return Representation(describe, embed, made_of)
 
