@@ -215,6 +215,8 @@ def test_the_table_holds_means_intervals_and_pairs() -> None:
     assert pair.efficiency_difference.values == pytest.approx([0.1, 0.1])
     assert float(found.difference.sel(measure=table.SHORTCUT, row="a", other_row="b")) == 0
     assert {found[name].attrs["units"] for name in found.data_vars} == {"1"}
+    assert found.minutes.attrs["units"] == "min"
+    assert all("long_name" in variable.attrs for variable in found.variables.values())
     flat = table.flatten(found)
     assert flat.loc["b", "linear probe"] == 0.6
     assert flat.tuned.tolist() == ["yes", "no"]

@@ -34,6 +34,13 @@ ABOUT = {
     "efficiency_difference_low": "lower end of its 95 % interval",
     "efficiency_difference_high": "upper end of its 95 % interval",
     "efficiency_chance": "p likewise",
+    "row": "encoder, or features that no network is needed for",
+    "other_row": "one of the rows, which the difference is from",
+    "measure": "what rows are judged by",
+    "count": "tiles of each label that the probe learns from",
+    "tuned": "1 where choices were made by labels of validation days",
+    "minutes": "time that one training took",
+    "n_tiles_seen": "tiles that one training saw",
 }
 
 
@@ -94,13 +101,15 @@ def tabulate(rows: Sequence[Row], *, counts: Sequence[int], n_folds: int) -> xr.
             "other_row": names,
             "measure": measures,
             "count": list(counts),
-            "tuned": ("row", [int(row.is_tuned) for row in rows], {"units": "1"}),
-            "minutes": ("row", [row.minutes for row in rows], {"units": "min"}),
-            "n_tiles_seen": ("row", [row.n_tiles_seen for row in rows], {"units": "1"}),
+            "tuned": ("row", [int(row.is_tuned) for row in rows]),
+            "minutes": ("row", [row.minutes for row in rows]),
+            "n_tiles_seen": ("row", [row.n_tiles_seen for row in rows]),
         },
     )
     for name, about in ABOUT.items():
-        dataset[name].attrs = {"long_name": about, "units": "1"}
+        dataset[name].attrs["long_name"] = about
+        if dataset[name].dtype.kind != "U":
+            dataset[name].attrs["units"] = "min" if name == "minutes" else "1"
     return dataset
 
 
