@@ -177,10 +177,19 @@ def _explain(
         fitted[representation, BEST] = {
             target: best_of([each[target] for each in of_all]) for target in of_all[0]
         }
-    return {
+    explained = {
         job: {target: share_explained(each, draws, calendar) for target, each in found.items()}
         for job, found in fitted.items()
     }
+    for (representation, name), of_job in fitted.items():
+        explained[representation, name] |= {
+            (audit_product.DIFFERENCE, k): share_explained(
+                fitted[OWN, name][what, k], draws, calendar, beyond=each
+            )
+            for (what, k), each in of_job.items()
+            if what == "clusters"
+        }
+    return explained
 
 
 if __name__ == "__main__":

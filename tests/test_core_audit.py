@@ -73,6 +73,19 @@ def test_a_target_that_is_the_same_everywhere_has_no_share() -> None:
     assert np.isnan(_explain([_column(rng)], np.ones((N_TILES, 2))).share)
 
 
+def test_shares_of_two_targets_differ_by_what_is_more_in_one() -> None:
+    rng = np.random.default_rng(9)
+    factor, days = _column(rng), np.arange(N_TILES) % N_DAYS
+    targets = {"half": factor + _column(rng), "fifth": factor + 2 * _column(rng)}
+    fitted = audit.explain([factor], targets, days, n_folds=4, seed=0)
+    draws = draw_days(N_DAYS, n_draws=200, rng=rng)
+    found = other_days.share_explained(
+        fitted["half"], draws, 30 * np.arange(N_DAYS), beyond=fitted["fifth"]
+    )
+    assert found.share == pytest.approx(0.5 - 0.2, abs=0.05)
+    assert 0.2 < found.low < found.share < found.high < 0.4
+
+
 def test_principal_components_hold_the_variance() -> None:
     rng = np.random.default_rng(6)
     embeddings = rng.normal(size=(500, 4)) * [4, 2, 1, 0.5]

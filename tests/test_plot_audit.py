@@ -6,7 +6,7 @@ import pytest
 
 from pipeline import plot_audit
 from pipeline.core import audit_product
-from pipeline.core.audit_product import BEST
+from pipeline.core.audit_product import BEST, DIFFERENCE
 from pipeline.core.other_days import Explained
 from pipeline.core.representations import OWN, STATISTICS, Representation
 from pipeline.files import figures as draw
@@ -37,6 +37,8 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ("components", 1): share,
             ("components", 2): share,
             ("embedding", 0): share,
+            (DIFFERENCE, 4): Explained(0.0, 0.0, 0.0),
+            (DIFFERENCE, 5): Explained(0.0, 0.0, 0.0),
         }
         for representation in representations
         for (_, name), share in SHARES.items()

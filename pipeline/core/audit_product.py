@@ -17,6 +17,7 @@ IntArray = NDArray[np.integer]
 FloatArray = NDArray[np.floating]
 Target = tuple[str, int]  # what is explained, and its k or component
 
+DIFFERENCE = "difference"  # between the shares of the clusters of the own encoder and others
 BEST = "best on other days"  # of the factors and sets, chosen without the days that are told
 SETS = {"colour": COLOUR, "place and time": PLACE_AND_TIME, "all factors": LABELS}
 VARIANCE_KEPT = 0.99  # of an embedding, by the principal components that stand for it
@@ -27,9 +28,10 @@ DIMENSIONS = {
     "component": "principal component, from 1",
 }
 WHAT = {
-    "clusters": "variance of the clusters' centroids over tiles",
-    "components": "variance of the principal component",
-    "embedding": "variance of the embedding",
+    "clusters": "share of the variance of the clusters' centroids over tiles",
+    "components": "share of the variance of the principal component",
+    "embedding": "share of the variance of the embedding",
+    DIFFERENCE: "the own encoder's share of that of the clusters' centroids less this one's",
 }
 ENDINGS = {"": "explained", "_low": "low end of the 95 % interval", "_high": "high end"}
 
@@ -100,13 +102,13 @@ def assemble(
 
 def _spread(table: pd.DataFrame, what: str) -> xr.Dataset:
     """The rows of the table on `what`, as variables with its dimensions."""
-    dimensions = {"clusters": ["k"], "components": ["component"], "embedding": []}[what]
+    dimensions = {"components": ["component"], "embedding": []}.get(what, ["k"])
     rows = table[table.what == what].rename(columns={"number": "".join(dimensions) or "number"})
     index = ["representation", "explained_by", *dimensions]
     spread = rows.set_index(index)[list(ENDINGS)].to_xarray()
     for ending, long_name in ENDINGS.items():
         spread[ending].attrs = {
-            "long_name": f"share of the {WHAT[what]}: {long_name}",
+            "long_name": f"{WHAT[what]}: {long_name}",
             "units": "1",
         }
     return spread.rename({ending: f"{what}_explained{ending}" for ending in ENDINGS})

@@ -131,21 +131,30 @@ def share_explained(
         fitted: Of a target.
         draws: As of `draw_days`, shape (draw, day).
         calendar: Calendar day of each day, ascending, shape (day,).
-        beyond: Another fit to the target, whose share is taken away.
+        beyond: Another fit, to this target or another, whose share is taken away.
     """
-    if fitted.whole.sum() == 0:
+    if fitted.whole.sum() == 0 or (beyond and beyond.whole.sum() == 0):
         return Explained(np.nan, np.nan, np.nan)
-    spared = (beyond.left if beyond else fitted.whole) - fitted.left
-    share = min(1.0, float(spared.sum() / fitted.whole.sum()))
-    drawn = np.minimum((draws @ spared) / (draws @ fitted.whole), 1)
-    ends = interval_over_days(
-        share,
-        drawn,
-        weight=fitted.whole,
-        calendar=calendar,
-        residuals=spared - share * fitted.whole,
-    )
+    share, drawn, residuals = _share(fitted, draws)
+    weight = fitted.whole / fitted.whole.sum()
+    if beyond:
+        other_share, other_drawn, other_residuals = _share(beyond, draws)
+        share, drawn, residuals = (
+            share - other_share,
+            drawn - other_drawn,
+            residuals - other_residuals,
+        )
+        weight = weight + beyond.whole / beyond.whole.sum()
+    ends = interval_over_days(share, drawn, weight=weight, calendar=calendar, residuals=residuals)
     return Explained(share, *ends)
+
+
+def _share(fitted: Fitted, draws: IntArray) -> tuple[float, FloatArray, FloatArray]:
+    """Of all days, of each draw of them, and what each day is off the share."""
+    spared, whole = fitted.whole - fitted.left, fitted.whole
+    share = min(1.0, float(spared.sum() / whole.sum()))
+    drawn = np.minimum((draws @ spared) / (draws @ whole), 1)
+    return share, drawn, (spared - share * whole) / whole.sum()
 
 
 def _squared_errors(
