@@ -155,6 +155,21 @@ def test_batches_do_not_change_embeddings() -> None:
     np.testing.assert_allclose(whole, parts, atol=1e-5)
 
 
+def test_gradients_of_weights_used_twice_add_up_in_single_precision() -> None:
+    """Whether another thread has emptied the cache of cast weights between the uses, or not."""
+    torch.manual_seed(0)
+    layer, uses = torch.nn.Conv2d(3, 8, 3), torch.randn(2, 4, 3, 16, 16)
+
+    def gradient(*uses: torch.Tensor) -> torch.Tensor:
+        with autocast(CPU):
+            loss = sum(layer(each).float().square().sum() for each in uses)
+        return torch.autograd.grad(loss, layer.weight)[0]
+
+    torch.testing.assert_close(
+        gradient(*uses), gradient(uses[0]) + gradient(uses[1]), rtol=0, atol=0
+    )
+
+
 @pytest.mark.parametrize("prepare", [Encoder.eval, fused])
 def test_embeddings_are_computed_in_single_precision(
     prepare: Callable[[Encoder], Encoder],

@@ -311,12 +311,17 @@ def _create_network(backbone: str, n_channels: int) -> nn.Module:
 
 
 def autocast(device: torch.device) -> AbstractContextManager[None]:
-    """bfloat16 where the device computes in it, float32 elsewhere."""
+    """bfloat16 where the device computes in it, float32 elsewhere.
+
+    On a CPU weights are cast at every use: threads have one cache of them, and whichever ends first
+    empties it, by which gradients of weights used twice would be rounded otherwise in each run.
+    """
     if device.type == "cuda":
         enabled = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         enabled = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+    cached = device.type == "cuda"
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled, cache_enabled=cached)
 
 
 def fused(encoder: Encoder) -> Encoder:
