@@ -128,10 +128,9 @@ def test_shares_of_other_encoders_are_compared_with_the_own(product: xr.Dataset)
     share, difference = product.clusters_explained, product.difference_explained
     own = share.sel(representation="own encoder")
     xr.testing.assert_allclose(difference, (own - share).transpose(*difference.dims))
-    told = product.sel(k=40, representation="pixel statistics")
-    latitude, temperature = (
-        told.sel(explained_by=name) for name in ("latitude", "mean temperature")
-    )
+    statistics = product.sel(k=40, representation="pixel statistics")
+    latitude = statistics.sel(explained_by="latitude")
+    temperature = statistics.sel(explained_by="mean temperature")
     assert latitude.difference_explained_low > 0.2
     assert temperature.difference_explained_high < -0.2
     assert (product.difference_explained_low.sel(representation="own encoder") == 0).all()
